@@ -1,0 +1,395 @@
+//! What the use cases need from the world: a store, a clock, randomness.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::key::Key;
+use crate::domain::time::Time;
+use crate::domain::token::Tag;
+use crate::domain::workspace::{Scope, Subscription, Workspace};
+
+/// The time of day.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Time;
+}
+
+/// Randomness fit for keys.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills the buffer with random bytes from the operating system, or fails whole.
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
+}
+
+/// The operating system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gave no random bytes")]
+pub struct EntropyError;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be reached, is locked, full or read-only. Nothing was changed.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// The outcome of a commit is not known.
+    #[error("the outcome of a commit is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// What it holds is not what this program writes.
+    #[error("the database holds what it should not: {0}")]
+    Corrupt(String),
+}
+
+/// The state of all keys, and its history.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What the database says of itself; none before [`Store::initialise`].
+    async fn meta(&self) -> Result<Option<Meta>, StoreError>;
+    /// Writes `meta` where there is none; returns what stands then, which may be another process's.
+    async fn initialise(&self, meta: &Meta) -> Result<Meta, StoreError>;
+    /// Begins a mutation by taking the next revision, which orders it after all others: what it then reads is what is true
+    /// at that revision. Dropped without [`Tx::commit`], it leaves no trace, its revision included.
+    async fn begin(&self) -> Result<Box<dyn Tx>, StoreError>;
+
+    /// One key, whole.
+    async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError>;
+    /// Keys by a query, in its order, at most its limit.
+    async fn list_keys(&self, query: &KeyQuery) -> Result<Vec<Key>, StoreError>;
+    /// Whose secret a tag is, within a workspace; dead ones too.
+    async fn secret_holder(
+        &self,
+        workspace: &WorkspaceId,
+        tag: &Tag,
+    ) -> Result<Option<(KeyId, SecretId)>, StoreError>;
+    /// One workspace.
+    async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
+    /// Workspaces by id, those after `after`.
+    async fn list_workspaces(
+        &self,
+        after: Option<&WorkspaceId>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError>;
+    /// One subscription.
+    async fn subscription(
+        &self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StoreError>;
+    /// A workspace's subscriptions by id, those after `after`; with `only`, just those.
+    async fn list_subscriptions(
+        &self,
+        workspace: &WorkspaceId,
+        only: Option<&[SubscriptionId]>,
+        after: Option<&SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<Subscription>, StoreError>;
+    /// One catalogue entry.
+    async fn scope(&self, workspace: &WorkspaceId, name: &str)
+    -> Result<Option<Scope>, StoreError>;
+    /// A workspace's catalogue by name, those after `after`.
+    async fn list_scopes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Scope>, StoreError>;
+
+    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes
+    /// and subscriptions before keys); returns the revision of that snapshot.
+    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
+    /// What changed after revision `after`, read in one snapshot with the rows as they are in it; at most about `limit`
+    /// changes, whole revisions only.
+    async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError>;
+    /// Writes times of last use; older ones than those that stand are ignored. Not a change: it takes no revision.
+    async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError>;
+    /// Deleted keys whose purge time has passed; at most `limit`.
+    async fn due_for_purge(&self, now: Time, limit: u32) -> Result<Vec<KeyId>, StoreError>;
+    /// Keys with secrets that ended before `before` and may be forgotten; at most `limit`.
+    async fn with_secrets_ended_before(
+        &self,
+        before: Time,
+        limit: u32,
+    ) -> Result<Vec<KeyId>, StoreError>;
+    /// Deletes idempotency records made before `before`, and sealed tokens in those made before `sealed_before`.
+    async fn expire_idempotency(&self, before: Time, sealed_before: Time)
+    -> Result<(), StoreError>;
+}
+
+/// A mutation under way: holds the revision counter, so there is one at a time.
+#[async_trait]
+pub trait Tx: Send {
+    /// Its revision.
+    fn revision(&self) -> u64;
+
+    /// One key, whole.
+    async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError>;
+    /// All keys of a workspace that are not deleted; only for `system`, which has few.
+    async fn keys_of(&mut self, workspace: &WorkspaceId) -> Result<Vec<Key>, StoreError>;
+    /// Whose secret a tag is, within a workspace; dead ones too.
+    async fn secret_holder(
+        &mut self,
+        workspace: &WorkspaceId,
+        tag: &Tag,
+    ) -> Result<Option<(KeyId, SecretId)>, StoreError>;
+    /// Writes a key and its secrets as given: inserts or replaces it, removes secrets it no longer lists. The times of last
+    /// use are not written: they have their own way.
+    async fn put_key(&mut self, key: &Key) -> Result<(), StoreError>;
+    /// Removes a key and its secrets for good.
+    async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError>;
+    /// Destroys all sealed tokens of a workspace; returns how many.
+    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
+    /// How many sealed tokens a workspace has.
+    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
+
+    /// One workspace.
+    async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
+    /// Inserts or replaces a workspace.
+    async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError>;
+    /// Removes a workspace with its subscriptions and scopes.
+    async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError>;
+    /// Whether a workspace has keys, deleted ones too.
+    async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError>;
+
+    /// One subscription.
+    async fn subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StoreError>;
+    /// Inserts or replaces a subscription.
+    async fn put_subscription(&mut self, subscription: &Subscription) -> Result<(), StoreError>;
+    /// Removes a subscription.
+    async fn delete_subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<(), StoreError>;
+    /// A key bound to a subscription, deleted ones too.
+    async fn key_with_subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<KeyId>, StoreError>;
+
+    /// The whole catalogue of a workspace.
+    async fn scopes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Scope>, StoreError>;
+    /// Inserts or replaces a catalogue entry.
+    async fn put_scope(&mut self, scope: &Scope) -> Result<(), StoreError>;
+    /// Removes a catalogue entry.
+    async fn delete_scope(&mut self, workspace: &WorkspaceId, name: &str)
+    -> Result<(), StoreError>;
+    /// A key that lists exactly this grant, deleted ones too.
+    async fn key_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grant: &str,
+    ) -> Result<Option<KeyId>, StoreError>;
+
+    /// The idempotency record of this id.
+    async fn idempotency(&mut self, id: &[u8; 32])
+    -> Result<Option<IdempotencyRecord>, StoreError>;
+    /// Writes an idempotency record.
+    async fn put_idempotency(&mut self, record: &IdempotencyRecord) -> Result<(), StoreError>;
+    /// Forgets the sealed tokens of a key's idempotency records: of one secret, or of all.
+    async fn forget_tokens(
+        &mut self,
+        key: KeyId,
+        secret: Option<SecretId>,
+    ) -> Result<(), StoreError>;
+
+    /// Says that the bootstrap key has been made.
+    async fn set_bootstrapped(&mut self) -> Result<(), StoreError>;
+    /// Adds to the feed and the audit log, in order.
+    async fn append(&mut self, change: &Change) -> Result<(), StoreError>;
+    /// Commits. [`StoreError::OutcomeUnknown`]: it may or may not have happened; any other error: it has not.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// What a database says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Tells this history from others.
+    pub epoch: u32,
+    /// `k_lookup` and `k_seal`, wrapped by the root key.
+    pub wrapped_keys: Vec<u8>,
+    /// Whether the bootstrap key has been made.
+    pub bootstrapped: bool,
+}
+
+/// Which keys to list.
+#[derive(Debug, Clone)]
+pub struct KeyQuery {
+    /// Of this workspace.
+    pub workspace: WorkspaceId,
+    /// Part of the folded display name.
+    pub name_contains: Option<String>,
+    /// States wanted.
+    pub states: StateSet,
+    /// When states are told.
+    pub now: Time,
+    /// Listing exactly this grant.
+    pub scope: Option<String>,
+    /// Bound to this subscription.
+    pub subscription: Option<SubscriptionId>,
+    /// Bound to some of these, and to none besides: what a bound administrator may see.
+    pub within: Option<Vec<SubscriptionId>>,
+    /// With this label, and this value of it where given.
+    pub label: Option<(String, Option<String>)>,
+    /// Expiring before.
+    pub expire_before: Option<Time>,
+    /// Not used since.
+    pub unused_since: Option<Time>,
+    /// In this order.
+    pub order: KeyOrder,
+    /// Only those after this place in the order.
+    pub after: Option<KeyCursor>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Key states, as a set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateSet {
+    /// Active ones.
+    pub active: bool,
+    /// Disabled ones.
+    pub disabled: bool,
+    /// Expired ones (and neither disabled nor deleted).
+    pub expired: bool,
+    /// Deleted ones.
+    pub deleted: bool,
+}
+
+/// An order of keys; ids break ties, in the same direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrder {
+    /// By id, which is by creation.
+    Created {
+        /// Newest first.
+        descending: bool,
+    },
+    /// By folded display name.
+    Name {
+        /// Z first.
+        descending: bool,
+    },
+}
+
+/// A place in an order of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCursor {
+    /// The folded display name; not used in the order of creation.
+    pub name: String,
+    /// The id.
+    pub id: KeyId,
+}
+
+/// One piece of what the index holds.
+#[derive(Debug, Clone)]
+pub enum Loaded {
+    /// A workspace with its whole catalogue.
+    Workspace(Workspace, Vec<Scope>),
+    /// A subscription.
+    Subscription(Subscription),
+    /// A key with its secrets.
+    Key(Box<Key>),
+}
+
+/// A part of the feed, with the rows it touched as they are in the same snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct FeedBatch {
+    /// The revision that is reached by applying this; the same as asked for where nothing is new.
+    pub upto: u64,
+    /// The revision of the database at the time; more than `upto` where the limit cut in.
+    pub head: u64,
+    /// Which history the database holds: another than before means that a backup was restored under us.
+    pub epoch: u32,
+    /// Workspaces touched, or whose catalogue was; none: it is gone.
+    pub workspaces: Vec<(WorkspaceId, Option<(Workspace, Vec<Scope>)>)>,
+    /// Subscriptions touched; none: it is gone.
+    pub subscriptions: Vec<((WorkspaceId, SubscriptionId), Option<Subscription>)>,
+    /// Keys touched; none: it is gone.
+    pub keys: Vec<(KeyId, Option<Key>)>,
+}
+
+/// A stored answer to a repeatable call.
+#[derive(Debug, Clone)]
+pub struct IdempotencyRecord {
+    /// Keyed digest of caller, method and `request_id`.
+    pub id: [u8; 32],
+    /// Keyed digest of the request.
+    pub fingerprint: [u8; 32],
+    /// The answer as JSON, without tokens.
+    pub answer: String,
+    /// The key it is about.
+    pub key: Option<KeyId>,
+    /// Tokens by secret, each sealed under a key that only the `request_id` yields.
+    pub sealed: Vec<(SecretId, Vec<u8>)>,
+    /// When it was made.
+    pub create_time: Time,
+}
+
+/// One entry of the feed, which is the audit log too.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Who did it.
+    pub actor: Actor,
+    /// What was done: `CREATE`, `UPDATE`, `DELETE`, `REGENERATE`, ….
+    pub action: &'static str,
+    /// To what.
+    pub resource: Resource,
+    /// As it was; no secrets.
+    pub before: Option<Value>,
+    /// As it is; no secrets.
+    pub after: Option<Value>,
+    /// When.
+    pub time: Time,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// An administrator, by key.
+    Key(KeyId),
+    /// The first start.
+    Bootstrap,
+    /// `claviger recover`, by whoever holds database and root key.
+    Recovery,
+    /// The service itself: purges.
+    Service,
+}
+
+/// What a change touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// A key of a workspace.
+    Key(WorkspaceId, KeyId),
+    /// A workspace.
+    Workspace(WorkspaceId),
+    /// A subscription of a workspace.
+    Subscription(WorkspaceId, SubscriptionId),
+    /// A catalogue entry of a workspace.
+    Scope(WorkspaceId, String),
+}
+
+impl Resource {
+    /// The workspace it belongs to.
+    pub fn workspace(&self) -> &WorkspaceId {
+        match self {
+            Self::Key(w, _) | Self::Workspace(w) | Self::Subscription(w, _) | Self::Scope(w, _) => {
+                w
+            }
+        }
+    }
+}
+
+/// How long dead secrets are remembered.
+pub const DEAD_SECRET_RETENTION: Duration = Duration::from_secs(90 * 24 * 3_600);
+/// How long deleted keys can be undeleted.
+pub const UNDELETE_PERIOD: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How long a repeated call gets its answer.
+pub const IDEMPOTENCY_PERIOD: Duration = Duration::from_secs(24 * 3_600);
+/// How long a repeated call gets its token.
+pub const REPLAY_PERIOD: Duration = Duration::from_secs(600);

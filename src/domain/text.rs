@@ -1,0 +1,157 @@
+//! Texts that people type: names, descriptions, labels, URLs.
+
+use std::collections::BTreeMap;
+
+use super::invalid::Invalid;
+
+/// A name for people: 1 to 128 characters, none a control character, not only spaces.
+pub fn display_name(text: &str) -> Result<(), Invalid> {
+    optional_display_name(text)?;
+    if text.trim().is_empty() {
+        return Err(Invalid::new("is required: a name of 1 to 128 characters"));
+    }
+    Ok(())
+}
+
+/// A name for people that may be missing: at most 128 characters, none a control character.
+pub fn optional_display_name(text: &str) -> Result<(), Invalid> {
+    at_most(text, 128)?;
+    no_control(text, false)
+}
+
+/// A longer text for people: at most 1,024 characters, line breaks and tabs allowed.
+pub fn description(text: &str) -> Result<(), Invalid> {
+    at_most(text, 1_024)?;
+    no_control(text, true)
+}
+
+/// At most 32 labels; names 1 to 63 of `[a-z0-9._/-]`, values at most 256 characters.
+pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    if labels.len() > 32 {
+        return Err(Invalid::new("has more than 32 labels; remove some"));
+    }
+    for (name, value) in labels {
+        label_name(name).map_err(|e| e.at(format!("[{name:.63?}]")))?;
+        at_most(value, 256)
+            .and_then(|()| no_control(value, false))
+            .map_err(|e| e.at(format!("[{name:?}]")))?;
+    }
+    Ok(())
+}
+
+/// The name of a label: 1 to 63 of `[a-z0-9._/-]`.
+pub fn label_name(name: &str) -> Result<(), Invalid> {
+    let good = (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-'));
+    if good {
+        Ok(())
+    } else {
+        Err(Invalid::new(
+            "is not a label name: 1 to 63 of `[a-z0-9._/-]`",
+        ))
+    }
+}
+
+/// A URL that events can be POSTed to: `https`, a host, no user, no fragment, at most 2,048 visible ASCII characters.
+/// What the host resolves to is checked when it is connected to, not here.
+pub fn postback_url(url: &str) -> Result<(), Invalid> {
+    let wrong = |what: &str| {
+        Err(Invalid::new(format!(
+            "{what}; give an absolute URL such as `https://example.com/hook`"
+        )))
+    };
+    if url.len() > 2_048 {
+        return wrong("is longer than 2,048 characters");
+    }
+    if !url.bytes().all(|b| matches!(b, 0x21..=0x7e))
+        || url.contains(['\\', '"', '<', '>', '`', '{', '}', '|', '^'])
+    {
+        return wrong("has characters that a URL must percent-encode");
+    }
+    if url.contains('#') {
+        return wrong("has a fragment");
+    }
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return wrong("is not a URL");
+    };
+    if uri.scheme_str() != Some("https") {
+        return wrong("is not an `https` URL");
+    }
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => wrong("names a user"),
+        Some(authority) if authority.host().is_empty() => wrong("has no host"),
+        Some(authority) if authority.as_str().ends_with(':') => wrong("has an empty port"),
+        Some(_) => Ok(()),
+        None => wrong("has no host"),
+    }
+}
+
+/// The form in which names are searched and ordered, the same on every database: lower case, by Unicode.
+pub fn fold(text: &str) -> String {
+    text.to_lowercase()
+}
+
+fn at_most(text: &str, limit: usize) -> Result<(), Invalid> {
+    if text.chars().count() > limit {
+        return Err(Invalid::new(format!("is longer than {limit} characters")));
+    }
+    Ok(())
+}
+
+fn no_control(text: &str, breaks: bool) -> Result<(), Invalid> {
+    let bad = |c: char| c.is_control() && !(breaks && matches!(c, '\n' | '\r' | '\t'));
+    if text.chars().any(bad) {
+        return Err(Invalid::new("has control characters; remove them"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_printable() {
+        assert!(display_name("Müller & Co").is_ok());
+        for text in ["", "  ", "a\u{0}b", "a\nb", &"x".repeat(129)] {
+            assert!(display_name(text).is_err(), "{text:?}");
+        }
+        assert!(display_name(&"ü".repeat(128)).is_ok());
+        assert!(description("two\nlines").is_ok());
+        assert!(description("bell\u{7}").is_err());
+    }
+
+    #[test]
+    fn only_https_urls_with_a_host_are_accepted() {
+        assert!(postback_url("https://example.com/hook?x=1").is_ok());
+        assert!(postback_url("https://[2001:db8::1]:8443/hook").is_ok());
+        for url in [
+            "",
+            "example.com",
+            "http://example.com",
+            "https://",
+            "https:///x",
+            "https://u:p@example.com/",
+            "https://example.com/#f",
+            "https://exa mple.com",
+            "ftp://example.com",
+            "https://example.com/\u{7f}",
+            "https://example.com:/",
+            "https://e\\x",
+        ] {
+            assert!(postback_url(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let one = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
+        assert!(labels(&one("team/a", "x")).is_ok());
+        assert!(labels(&one("Team", "x")).is_err());
+        assert!(labels(&one("", "x")).is_err());
+        assert!(labels(&one("a", &"x".repeat(257))).is_err());
+        assert!(labels(&(0..33).map(|i| (format!("l{i}"), String::new())).collect()).is_err());
+    }
+}
