@@ -1,1 +1,3 @@
+//! The `claviger` program: arguments in, exit code out.
+
 fn main() {}
