@@ -3,5 +3,9 @@
 //! `ARCHITECTURE.md` has the map; the README how to use it.
 
 pub mod app;
+pub mod decide;
 pub mod domain;
+pub mod feed;
 pub mod grpc;
+pub mod index;
+pub mod record;
