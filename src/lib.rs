@@ -9,3 +9,4 @@ pub mod feed;
 pub mod grpc;
 pub mod index;
 pub mod record;
+pub mod store;
