@@ -3,5 +3,6 @@
 //! `ARCHITECTURE.md` has the map; the README how to use it.
 
 pub mod app;
+pub mod config;
 pub mod domain;
 pub mod grpc;
