@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod decide;
+pub mod config;
 pub mod domain;
 pub mod feed;
 pub mod grpc;
