@@ -171,7 +171,7 @@ mod tests {
             ErrorDetails::with_error_info("INVALID_FIELD", "claviger", HashMap::new());
         details.add_bad_request_violation("key.scopes[0]", "is not a scope");
         details.add_bad_request_violation("key.allowed_cidrs[1]", "is no network");
-        let status = tonic_types::StatusExt::with_error_details(
+        let status = Status::with_error_details(
             Code::InvalidArgument,
             "`key.scopes[0]` is not a scope",
             details,

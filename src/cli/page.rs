@@ -57,14 +57,14 @@ pub(super) fn hint_at_more(io: &mut Io<'_>, next: &str) {
 mod tests {
     use super::*;
 
-    fn pages(all: bool) -> (Vec<u32>, String, Vec<(i32, String)>) {
+    async fn pages(all: bool) -> (Vec<u32>, String, Vec<(i32, String)>) {
         let args = PageArgs {
             all,
             page_size: None,
             page_token: "1".to_owned(),
         };
         let mut asked = Vec::new();
-        let fetched = futures::executor::block_on(args.fetch(async |size, token: String| {
+        let fetched = args.fetch(async |size, token: String| {
             asked.push((size, token.clone()));
             let n: u32 = token.parse().unwrap();
             let next = if n < 3 {
@@ -73,17 +73,17 @@ mod tests {
                 String::new()
             };
             Ok((vec![n], next))
-        }));
-        let (items, next) = fetched.map_err(|f| f.exit).unwrap();
+        });
+        let (items, next) = fetched.await.map_err(|f| f.exit).unwrap();
         (items, next, asked)
     }
 
-    #[test]
-    fn one_page_or_all_of_them() {
-        let (items, next, asked) = pages(false);
+    #[tokio::test]
+    async fn one_page_or_all_of_them() {
+        let (items, next, asked) = pages(false).await;
         assert_eq!((items, next.as_str()), (vec![1], "2"));
         assert_eq!(asked, [(0, "1".to_owned())]);
-        let (items, next, asked) = pages(true);
+        let (items, next, asked) = pages(true).await;
         assert_eq!((items, next.as_str()), (vec![1, 2, 3], ""));
         assert!(asked.iter().all(|(size, _)| *size == 1_000));
     }

@@ -212,7 +212,7 @@ impl KeyAdmin for Fake {
         request: Request<v1::AcknowledgeSecretRequest>,
     ) -> Result<Response<v1::AcknowledgeSecretResponse>, Status> {
         self.heard(&request);
-        Ok(Response::default())
+        Ok(Response::new(v1::AcknowledgeSecretResponse::default()))
     }
 
     async fn get_key(

@@ -45,8 +45,8 @@ fn keys_are_listed_with_state_and_name_first() {
     assert_eq!(
         keys(&keys_of_a_shop(), look(None)),
         "\
-STATE     NAME     ID                                    SCOPES                     SUBSCRIPTIONS  EXPIRES     LAST USED
-ACTIVE    shop     key_0198f0a1b2c3d4e5f60718293a4b5c6d  orders:read, orders:write  gold           in 30 days  2 hours ago
+STATE     NAME      ID                                    SCOPES                     SUBSCRIPTIONS  EXPIRES     LAST USED
+ACTIVE    shop      key_0198f0a1b2c3d4e5f60718293a4b5c6d  orders:read, orders:write  gold           in 30 days  2 hours ago
 DISABLED  ol\u{fffd}[31md  key_0198f0a1b2c3d4e5f60718293a4b5c6e  -                          -              never       never"
     );
 }
