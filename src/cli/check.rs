@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::connect::{EndpointOptions, OutputOptions, WorkspaceOption};
-use super::failure::{EXIT_CODES, Exit, Failure};
+use super::failure::{Exit, Failure};
 use super::io::Io;
 use super::names::PresentationName;
 use super::{MAX_ANSWER, input, json, show, table};
@@ -13,24 +13,13 @@ use crate::grpc::proto::v1;
 
 /// Ask for a decision about a credential, as a gateway would.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "\
+#[command(after_help = "\
 Examples:
   claviger check --credential-file token --scope orders:read
   claviger check --credential-file - --scope orders:read --source-ip 192.0.2.7 < token
   claviger check --credential-file token --scope orders:read -o json
 
-Exits with 0 on ALLOW and with 1 on DENY.",
-    after_long_help = format!("\
-Examples:
-  claviger check --credential-file token --scope orders:read
-  claviger check --credential-file - --scope orders:read --source-ip 192.0.2.7 < token
-  claviger check --credential-file token --scope orders:read -o json
-
-Exits with 0 on ALLOW and with 1 on DENY.
-
-{EXIT_CODES}")
-)]
+Exits with 0 on ALLOW and with 1 on DENY.")]
 pub struct CheckArgs {
     #[command(flatten)]
     endpoint: EndpointOptions,

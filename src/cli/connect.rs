@@ -1,6 +1,7 @@
 //! How the command reaches the server and says who it is.
 
 use std::error::Error as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(super) struct EndpointOptions {
         long,
         global = true,
         env = "CLAVIGER_ENDPOINT",
+        hide_env_values = true,
         value_name = "ENDPOINT",
         help_heading = "Connection"
     )]
@@ -43,6 +45,7 @@ pub(super) struct TokenOptions {
         long,
         global = true,
         env = "CLAVIGER_TOKEN_FILE",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Connection"
     )]
@@ -52,7 +55,7 @@ pub(super) struct TokenOptions {
 /// How results are written.
 #[derive(Debug, Clone, Args)]
 pub(super) struct OutputOptions {
-    /// Tables for people, or JSON (fields as in the API, RFC 3339 times, enums without their prefix)
+    /// Tables for people, or the JSON of the API's answer (its field names, RFC 3339 times, enums without prefix)
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT", help_heading = "Output")]
     pub(super) output: Output,
 }
@@ -99,6 +102,20 @@ impl EndpointOptions {
     pub(super) async fn connect(&self) -> Result<Channel, Failure> {
         let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
         open(endpoint, self.timeout).await
+    }
+
+    /// Whether the server is surely on this machine.
+    fn is_local(&self) -> bool {
+        let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
+        let authority = endpoint.strip_prefix("http://").unwrap_or(endpoint);
+        let authority = authority.trim_end_matches('/');
+        endpoint.starts_with("unix:")
+            || authority
+                .parse::<SocketAddr>()
+                .is_ok_and(|address| address.ip().is_loopback())
+            || authority
+                .strip_prefix("localhost:")
+                .is_some_and(|port| port.parse::<u16>().is_ok())
     }
 }
 
@@ -170,8 +187,8 @@ pub(super) fn endpoint_of(listen: &ListenAddress) -> String {
             let mut address = *address;
             if address.ip().is_unspecified() {
                 address.set_ip(match address {
-                    std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                    std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+                    SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
                 });
             }
             format!("http://{address}")
@@ -181,14 +198,18 @@ pub(super) fn endpoint_of(listen: &ListenAddress) -> String {
 
 impl TokenOptions {
     /// Finds the caller's token: the file that is named, the variable, the file of the first start.
-    pub(super) fn caller(&self, io: &Io<'_>) -> Result<Caller, Failure> {
+    pub(super) fn caller(
+        &self,
+        endpoint: &EndpointOptions,
+        io: &Io<'_>,
+    ) -> Result<Caller, Failure> {
         let token = match (&self.token_file, (io.environment)("CLAVIGER_TOKEN")) {
             (Some(path), _) => secret_file("`--token-file` (`CLAVIGER_TOKEN_FILE`)", path)?,
             (None, Some(value)) if !value.is_empty() => value
                 .into_string()
                 .map(Zeroizing::new)
                 .map_err(|_| Failure::usage("`CLAVIGER_TOKEN` is not UTF-8 text"))?,
-            (None, _) => bootstrap(io)?,
+            (None, _) => bootstrap(endpoint, io)?,
         };
         let header = Zeroizing::new(format!("Bearer {}", token.trim()));
         let mut value: MetadataValue<Ascii> = header.parse().map_err(|_| {
@@ -199,18 +220,21 @@ impl TokenOptions {
     }
 }
 
-fn bootstrap(io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
+fn bootstrap(endpoint: &EndpointOptions, io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
+    let none = Failure::new(Exit::Denied, "there is no token to call the server with")
+        .hint("name a file with `--token-file`, or set `CLAVIGER_TOKEN`");
     let dir = (io.environment)("CLAVIGER_DATA_DIR").filter(|dir| !dir.is_empty());
+    // An administrator's token that happens to lie in the current directory must not go to somebody else's server.
+    if dir.is_none() && !endpoint.is_local() {
+        return Err(none.hint(
+            "the token of the first start is only for a server on this machine, or with `CLAVIGER_DATA_DIR` set",
+        ));
+    }
     let path = PathBuf::from(dir.unwrap_or_else(|| "claviger-data".into())).join("bootstrap-token");
     if path.exists() {
         return secret_file("the token of the first start", &path);
     }
-    Err(
-        Failure::new(Exit::Denied, "there is no token to call the server with").hint(format!(
-            "name a file with `--token-file`, or set `CLAVIGER_TOKEN`; `{}` does not exist either",
-            path.display()
-        )),
-    )
+    Err(none.hint(format!("`{}` does not exist either", path.display())))
 }
 
 fn secret_file(what: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -222,8 +246,18 @@ mod tests {
     use super::super::io::testing::Captured;
     use super::*;
 
+    fn at(endpoint: Option<&str>) -> EndpointOptions {
+        EndpointOptions {
+            endpoint: endpoint.map(str::to_owned),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
     fn header(options: &TokenOptions, captured: &mut Captured) -> String {
-        let caller = options.caller(&captured.io()).map_err(|f| f.exit).unwrap();
+        let caller = options
+            .caller(&at(Some("http://example.com:1")), &captured.io())
+            .map_err(|f| f.exit)
+            .unwrap();
         caller.0.to_str().unwrap().to_owned()
     }
 
@@ -254,7 +288,7 @@ mod tests {
         captured
             .environment
             .push(("CLAVIGER_DATA_DIR", "/nowhere".to_owned()));
-        let failure = TokenOptions { token_file: None }.caller(&captured.io());
+        let failure = TokenOptions { token_file: None }.caller(&at(None), &captured.io());
         let exit = failure.err().unwrap().report(&mut captured.io());
         assert_eq!(exit, Exit::Denied);
         assert!(
@@ -262,6 +296,31 @@ mod tests {
                 .err()
                 .contains("`/nowhere/bootstrap-token` does not exist")
         );
+    }
+
+    #[test]
+    fn a_token_that_lies_about_goes_to_no_other_machine() {
+        for (endpoint, local) in [
+            ("unix:/run/c", true),
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1/", true),
+            ("localhost:50051", true),
+            ("http://localhost:50051", true),
+            ("http://localhost:1@example.com:2", false),
+            ("http://10.0.0.1:1", false),
+            ("http://example.com:1", false),
+        ] {
+            assert_eq!(at(Some(endpoint)).is_local(), local, "{endpoint}");
+        }
+        assert!(at(None).is_local());
+        let mut captured = Captured::default();
+        let none = TokenOptions { token_file: None };
+        let failure = none.caller(&at(Some("http://example.com:1")), &captured.io());
+        assert_eq!(
+            failure.err().unwrap().report(&mut captured.io()),
+            Exit::Denied
+        );
+        assert!(captured.err().contains("only for a server on this machine"));
     }
 
     #[test]

@@ -31,8 +31,11 @@ pub enum Exit {
 
 /// The exit codes for people; the foot of every `--help`.
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed, or denied by `check`; 2 wrong usage or value; 3 server can't be reached or answer now; \
-4 not found; 5 key missing or not allowed; 6 conflict or unmet precondition";
+Exit codes:
+  0  done                              4  not found
+  1  failed, or denied by `check`      5  the caller's key is missing or lacks the right
+  2  wrong usage or value              6  conflict or unmet precondition
+  3  server not reached, or too busy";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

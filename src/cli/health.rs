@@ -8,27 +8,24 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::connect::{DEFAULT_ENDPOINT, endpoint_of, open};
-use super::failure::{EXIT_CODES, Exit, Failure};
+use super::failure::{Exit, Failure};
 use super::io::Io;
 use crate::config::ListenAddress;
 
 /// Ask a server whether it serves (`grpc.health.v1`). Exits with 0 if it does, else with 1.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "\
+#[command(after_help = "\
 Examples:
   claviger healthcheck
-  HEALTHCHECK CMD [\"claviger\", \"healthcheck\"]      # in a Dockerfile; follows CLAVIGER_LISTEN",
-    after_long_help = format!("\
-Examples:
-  claviger healthcheck
-  HEALTHCHECK CMD [\"claviger\", \"healthcheck\"]      # in a Dockerfile; follows CLAVIGER_LISTEN
-
-{EXIT_CODES}")
-)]
+  HEALTHCHECK CMD [\"claviger\", \"healthcheck\"]      # in a Dockerfile; follows CLAVIGER_LISTEN")]
 pub struct HealthArgs {
     /// The server: http://ADDRESS:PORT or unix:PATH [default: where `CLAVIGER_LISTEN` says, else `http://127.0.0.1:50051`]
-    #[arg(long, env = "CLAVIGER_ENDPOINT", value_name = "ENDPOINT")]
+    #[arg(
+        long,
+        env = "CLAVIGER_ENDPOINT",
+        hide_env_values = true,
+        value_name = "ENDPOINT"
+    )]
     endpoint: Option<String>,
     /// A gRPC service; empty: the server as a whole
     #[arg(

@@ -156,17 +156,17 @@ pub(super) struct SettingArgs {
     /// Record nothing of its requests
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub(super) off_the_record: Option<bool>,
-    /// Whether `--cidr` denies or only reports
-    #[arg(long, value_enum, value_name = "MODE")]
+    /// Whether `--cidr` denies (`enforce`) or only reports (`shadow`)
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "MODE")]
     pub(super) network_mode: Option<ModeName>,
-    /// Whether the ways of presenting a key deny or only report
-    #[arg(long, value_enum, value_name = "MODE")]
+    /// The same for the ways of presenting a key
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "MODE")]
     pub(super) presentation_mode: Option<ModeName>,
-    /// Whether `--subscription` denies or only reports
-    #[arg(long, value_enum, value_name = "MODE")]
+    /// The same for `--subscription`
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "MODE")]
     pub(super) subscription_mode: Option<ModeName>,
-    /// Whether scopes deny or only report
-    #[arg(long, value_enum, value_name = "MODE")]
+    /// The same for scopes
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "MODE")]
     pub(super) scope_mode: Option<ModeName>,
 }
 
@@ -183,6 +183,18 @@ The token goes to standard output, everything else to standard error. It is not 
 pub(super) struct CreateArgs {
     /// A name for people
     pub(super) name: String,
+    /// A UUID that makes the command repeatable: the same again answers the same
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "UUID",
+        help_heading = "Options"
+    )]
+    pub(super) request_id: String,
+    /// Check everything and change nothing
+    #[arg(long)]
+    pub(super) validate_only: bool,
     #[command(flatten)]
     pub(super) settings: SettingArgs,
     /// Make it switched off
@@ -195,18 +207,6 @@ pub(super) struct CreateArgs {
     pub(super) source: SourceArgs,
     #[command(flatten)]
     pub(super) token: TokenOutput,
-    /// A UUID that makes the command repeatable: the same again answers the same
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "UUID",
-        help_heading = "Options"
-    )]
-    pub(super) request_id: String,
-    /// Check everything and change nothing
-    #[arg(long, help_heading = "Options")]
-    pub(super) validate_only: bool,
 }
 
 /// `keys list`.
@@ -289,6 +289,11 @@ Examples:
 pub(super) struct UpdateArgs {
     /// The key's id, `key_…`
     pub(super) id: String,
+    #[command(flatten)]
+    pub(super) guards: Guards,
+    /// Check everything and change nothing
+    #[arg(long)]
+    pub(super) validate_only: bool,
     /// A name for people
     #[arg(long, value_name = "NAME", help_heading = "Settings")]
     pub(super) display_name: Option<String>,
@@ -303,11 +308,6 @@ pub(super) struct UpdateArgs {
         help_heading = "Settings"
     )]
     pub(super) clear: Vec<Clear>,
-    #[command(flatten)]
-    pub(super) guards: Guards,
-    /// Check everything and change nothing
-    #[arg(long, help_heading = "Options")]
-    pub(super) validate_only: bool,
 }
 
 /// `keys regenerate`.

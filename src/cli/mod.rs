@@ -3,7 +3,7 @@
 //! Invariant: results go to standard output, everything else to standard error, both through [`Io`]; a token is never an
 //! argument.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::config::{SECRETS, ServeArgs};
@@ -44,8 +44,7 @@ const MAX_ANSWER: usize = 128 * 1_024 * 1_024;
     long_about = "Claviger decides about API keys: keys in, allow or deny out.\n\nWithout a command it serves, with the \
                   settings below. The other commands are clients of a server that runs.",
     args_conflicts_with_subcommands = true,
-    after_help = after_help(),
-    infer_subcommands = false
+    after_help = secrets_help()
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -58,13 +57,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve decisions and administration (what happens without a command)
-    #[command(after_help = after_help())]
+    #[command(after_help = secrets_help())]
     Serve(ServeArgs),
     /// Say whether the settings are valid, and if not, everything that is wrong
-    #[command(after_help = after_help())]
+    #[command(after_help = secrets_help())]
     CheckConfig(ServeArgs),
     /// Make a new administrator key, with the database and the root key at hand; the server must be stopped
-    #[command(after_help = after_help())]
+    #[command(after_help = secrets_help())]
     Recover(ServeArgs),
     /// Ask a server whether it serves; for containers and scripts
     Healthcheck(HealthArgs),
@@ -77,7 +76,6 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Make and manage keys
-    #[command(after_long_help = EXIT_CODES)]
     Keys(Box<KeysArgs>),
     /// Ask for a decision about a credential; exits with 1 on DENY
     Check(Box<CheckArgs>),
@@ -109,7 +107,21 @@ impl Cli {
 
 /// Reads the arguments of the process. Wrong usage ends it with 2, `--help` and `--version` with 0.
 pub fn parse() -> Cli {
-    Cli::parse()
+    let matches = definition().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command as it is typed and explained: every help ends with the exit codes.
+pub fn definition() -> clap::Command {
+    with_exit_codes(Cli::command())
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    let foot = match command.get_after_help() {
+        Some(own) => format!("{own}\n\n{EXIT_CODES}"),
+        None => EXIT_CODES.to_owned(),
+    };
+    command.after_help(foot).mut_subcommands(with_exit_codes)
 }
 
 /// Runs a command that is a client of the API.
@@ -159,15 +171,13 @@ fn show(
 }
 
 /// The foot of the help of the commands that read the settings: the secrets, which have no flag.
-fn after_help() -> String {
+fn secrets_help() -> String {
     let mut text =
         String::from("Secrets (environment only; VARIABLE_FILE names a file instead):\n");
     for secret in SECRETS {
         text.push_str(&format!("  {:<27} {}\n", secret.variable, secret.help));
     }
-    text.push('\n');
-    text.push_str(EXIT_CODES);
-    text
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]

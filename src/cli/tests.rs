@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use clap::CommandFactory as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -29,7 +28,7 @@ fn usage_error(args: &[&str]) -> String {
 
 #[test]
 fn the_definition_is_sound() {
-    Cli::command().debug_assert();
+    definition().debug_assert();
 }
 
 #[test]
@@ -106,17 +105,18 @@ fn every_help_names_its_parts() {
             assert!(arg.get_help().is_some(), "{path} {}", arg.get_id());
         }
         assert!(command.get_about().is_some(), "{path}");
-        assert!(!help.contains("TODO"), "{path}");
+        let generated = path.contains(" help");
+        assert!(generated || help.contains("Exit codes:"), "{path}");
         for sub in command.get_subcommands_mut() {
             walk(&format!("{path} {}", sub.get_name()), sub);
         }
     }
-    let mut command = Cli::command();
+    let mut command = definition();
     command.build();
     walk("claviger", &mut command);
     let help = command.render_help().to_string();
     assert!(
-        help.contains("Exit codes: 0 done") && help.contains("CLAVIGER_ROOT_KEY "),
+        help.contains("Exit codes:\n  0  done") && help.contains("CLAVIGER_ROOT_KEY "),
         "{help}"
     );
 }

@@ -21,7 +21,7 @@ use crate::grpc::proto::v1;
 type Client = v1::directory_client::DirectoryClient<InterceptedService<Channel, Caller>>;
 
 async fn connect(common: &Common, io: &Io<'_>) -> Result<Client, Failure> {
-    let caller = common.token.caller(io)?;
+    let caller = common.token.caller(&common.endpoint, io)?;
     let channel = common.endpoint.connect().await?;
     Ok(Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER))
 }

@@ -29,7 +29,7 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
     } = args;
     let workspace = workspace.workspace;
     let output = common.output.output;
-    let caller = common.token.caller(io)?;
+    let caller = common.token.caller(&common.endpoint, io)?;
     let channel = common.endpoint.connect().await?;
     let mut client =
         Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER);
