@@ -35,7 +35,7 @@ Exit codes:
   0  done                              4  not found
   1  failed, or denied by `check`      5  the caller's key is missing or lacks the right
   2  wrong usage or value              6  conflict or unmet precondition
-  3  server not reached, or too busy";
+  3  server not reached, or busy";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -11,6 +11,7 @@ use super::input::{self, When};
 use super::names::{ModeName, RevocationName, SlotName, StateName};
 use super::page::PageArgs;
 
+mod issue;
 pub(super) mod run;
 
 /// Make and manage keys.
@@ -176,8 +177,8 @@ pub(super) struct SettingArgs {
 Examples:
   claviger keys create shop --scope orders:read,orders:write --expires 90d
   claviger keys create ci --scope build --token-only > token        # for scripts
-  claviger keys create legacy --external-token-file - < old-token   # import a token of another system
-  claviger keys create legacy --sha256 HEX --asserted-bits 128      # import it without showing it
+  claviger keys create legacy --external-token-file - < old-token   # made by another system
+  claviger keys create legacy --sha256 HEX --asserted-bits 128      # only its digest
 
 The token goes to standard output, everything else to standard error. It is not shown again.")]
 pub(super) struct CreateArgs {
@@ -188,8 +189,7 @@ pub(super) struct CreateArgs {
         long,
         default_value = "",
         hide_default_value = true,
-        value_name = "UUID",
-        help_heading = "Options"
+        value_name = "UUID"
     )]
     pub(super) request_id: String,
     /// Check everything and change nothing

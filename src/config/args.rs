@@ -8,7 +8,7 @@ use clap::{Args, Command};
 pub const SECRETS: [SecretSetting; 3] = [
     SecretSetting {
         variable: "CLAVIGER_ROOT_KEY",
-        help: "32 random bytes, base64 or hexadecimal; unset: made in the data directory",
+        help: "32 bytes, base64 or hexadecimal; unset: made in the data directory",
     },
     SecretSetting {
         variable: "CLAVIGER_ROOT_KEY_PREVIOUS",

@@ -1,14 +1,13 @@
 //! `claviger keys`: what is done.
 
 use prost_types::FieldMask;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 use super::{
-    Clear, CreateArgs, Guards, KeysArgs, KeysCommand, ListArgs, LookupArgs, RegenerateArgs,
-    SettingArgs, SourceArgs, TokenOutput, UpdateArgs,
+    Clear, Guards, KeysArgs, KeysCommand, ListArgs, LookupArgs, SettingArgs, UpdateArgs, issue,
 };
 use crate::cli::connect::{Caller, Output};
 use crate::cli::failure::{Exit, Failure};
@@ -18,7 +17,7 @@ use crate::cli::table::Look;
 use crate::cli::{MAX_ANSWER, input, json as to_json, show, table};
 use crate::grpc::proto::v1;
 
-type Client = v1::key_admin_client::KeyAdminClient<InterceptedService<Channel, Caller>>;
+pub(super) type Client = v1::key_admin_client::KeyAdminClient<InterceptedService<Channel, Caller>>;
 
 /// Runs a `keys` command.
 pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -34,7 +33,9 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
     let mut client =
         Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER);
     match command {
-        KeysCommand::Create(args) => create(&mut client, workspace, *args, output, io).await?,
+        KeysCommand::Create(args) => {
+            issue::create(&mut client, workspace, *args, output, io).await?
+        }
         KeysCommand::Get(args) => {
             let answer = client.get_key(v1::GetKeyRequest { id: args.id }).await?;
             let key = answer.into_inner().key.unwrap_or_default();
@@ -53,7 +54,7 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
         KeysCommand::Disable(args) => {
             switch(&mut client, args.id, false, args.guards, output, io).await?
         }
-        KeysCommand::Regenerate(args) => regenerate(&mut client, *args, output, io).await?,
+        KeysCommand::Regenerate(args) => issue::regenerate(&mut client, *args, output, io).await?,
         KeysCommand::Revoke(args) => {
             let request = v1::RevokeSecretRequest {
                 key_id: args.id,
@@ -116,159 +117,6 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
         KeysCommand::Lookup(args) => lookup(&mut client, workspace, args, output, io).await?,
     }
     Ok(Exit::Ok)
-}
-
-async fn create(
-    client: &mut Client,
-    workspace: String,
-    args: CreateArgs,
-    output: Output,
-    io: &mut Io<'_>,
-) -> Result<(), Failure> {
-    let mut key = v1::Key {
-        display_name: args.name,
-        enabled: args.disabled.then_some(false),
-        ..Default::default()
-    };
-    apply(args.settings, &mut key, io.now)?;
-    let prefix = args.source.prefix.clone();
-    let request = v1::CreateKeyRequest {
-        workspace,
-        key: Some(key),
-        primary: source(args.source, io)?,
-        secondary: args.two_slots.then(|| generate(prefix)),
-        request_id: args.request_id,
-        validate_only: args.validate_only,
-    };
-    let answer = client.create_key(request).await?.into_inner();
-    let key = answer.key.unwrap_or_default();
-    if args.validate_only {
-        io.note("valid; nothing was made");
-        return show(
-            io,
-            output,
-            || json!({"key": to_json::key(&key)}),
-            |look| table::key(&key, look),
-        );
-    }
-    let issued = Issued {
-        key,
-        tokens: answer.tokens,
-        withheld: answer.token_withheld,
-        revision: answer.revision,
-    };
-    issued
-        .hand_over("created", &args.token, client, output, io)
-        .await
-}
-
-async fn regenerate(
-    client: &mut Client,
-    args: RegenerateArgs,
-    output: Output,
-    io: &mut Io<'_>,
-) -> Result<(), Failure> {
-    let grace = args.grace.map(prost_types::Duration::try_from).transpose();
-    let request = v1::RegenerateSecretRequest {
-        key_id: args.id,
-        slot: args.slot.number(),
-        source: source(args.source, io)?,
-        grace: grace.map_err(|_| Failure::usage("`--grace` is too long; at most `90d`"))?,
-        force: args.force,
-        etag: args.guards.etag,
-        request_id: args.guards.request_id,
-    };
-    let answer = client.regenerate_secret(request).await?.into_inner();
-    let key = answer.key.unwrap_or_default();
-    let issued = Issued {
-        key,
-        tokens: answer.tokens,
-        withheld: answer.token_withheld,
-        revision: answer.revision,
-    };
-    issued
-        .hand_over("regenerated a secret of", &args.token, client, output, io)
-        .await
-}
-
-/// What a call that makes tokens answered.
-struct Issued {
-    key: v1::Key,
-    tokens: Vec<v1::IssuedToken>,
-    withheld: bool,
-    revision: String,
-}
-
-impl Issued {
-    /// Writes the tokens to standard output and everything else to standard error; acknowledges only what was written.
-    async fn hand_over(
-        &self,
-        done: &str,
-        how: &TokenOutput,
-        client: &mut Client,
-        output: Output,
-        io: &mut Io<'_>,
-    ) -> Result<(), Failure> {
-        if !how.token_only && output == Output::Json {
-            io.print(format_args!("{:#}", self.json()))?;
-        } else {
-            io.note(format_args!(
-                "{done} `{}` ({})",
-                self.key.id,
-                table::clean(&self.key.display_name)
-            ));
-            self.print_tokens(how.token_only, io)?;
-        }
-        io.out.flush()?;
-        for warning in &self.key.warnings {
-            io.note(format_args!(
-                "warning: {} ({})",
-                warning.message, warning.code
-            ));
-        }
-        if self.withheld {
-            return Err(Failure::new(
-                Exit::Conflict,
-                "this call was made before, and its token is no longer to be had",
-            )
-            .hint("`claviger keys regenerate` makes a new one"));
-        }
-        if self.tokens.is_empty() {
-            return Ok(());
-        }
-        if !how.acknowledge {
-            io.note("save it now; it is not shown again");
-        }
-        for token in self.tokens.iter().filter(|_| how.acknowledge) {
-            let (key_id, secret_id) = (self.key.id.clone(), token.secret_id.clone());
-            client
-                .acknowledge_secret(v1::AcknowledgeSecretRequest { key_id, secret_id })
-                .await?;
-        }
-        Ok(())
-    }
-
-    fn print_tokens(&self, bare: bool, io: &mut Io<'_>) -> Result<(), Failure> {
-        let several = self.tokens.len() > 1;
-        for token in &self.tokens {
-            if several && !bare {
-                let slot = crate::cli::names::slot(token.slot);
-                io.print(format_args!("{slot:<10} {}", token.token))?;
-            } else {
-                io.print(&token.token)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "key": to_json::key(&self.key),
-            "tokens": self.tokens.iter().map(to_json::issued).collect::<Vec<_>>(),
-            "token_withheld": self.withheld,
-            "revision": self.revision,
-        })
-    }
 }
 
 async fn list(
@@ -471,7 +319,7 @@ fn changed(
 }
 
 /// Puts the settings that were given into the key, and returns their paths.
-fn apply(
+pub(super) fn apply(
     args: SettingArgs,
     key: &mut v1::Key,
     now: OffsetDateTime,
@@ -540,35 +388,6 @@ fn apply(
         key.enforcement = Some(enforcement);
     }
     Ok(paths)
-}
-
-fn generate(prefix: Option<String>) -> v1::SecretSource {
-    v1::SecretSource {
-        source: Some(v1::secret_source::Source::Generate(v1::GenerateSecret {
-            prefix,
-        })),
-    }
-}
-
-fn source(args: SourceArgs, io: &mut Io<'_>) -> Result<Option<v1::SecretSource>, Failure> {
-    use v1::secret_source::Source;
-    let source = if let Some(path) = &args.external_token_file {
-        Source::ExternalToken(v1::ExternalToken {
-            token: input::token(path, io)?.to_string(),
-            allow_weak: args.allow_weak,
-        })
-    } else if let Some(sha256_hex) = args.sha256 {
-        Source::ExternalDigest(v1::ExternalDigest {
-            sha256_hex,
-            asserted_entropy_bits: args.asserted_bits.unwrap_or(0),
-            allow_weak: args.allow_weak,
-        })
-    } else {
-        return Ok(args.prefix.map(|prefix| generate(Some(prefix))));
-    };
-    Ok(Some(v1::SecretSource {
-        source: Some(source),
-    }))
 }
 
 fn mask(paths: &[&str]) -> FieldMask {
