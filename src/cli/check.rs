@@ -76,7 +76,10 @@ pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failur
     let channel = args.endpoint.connect().await?;
     let mut client =
         v1::authorize_client::AuthorizeClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-    let answer = client.check(request).await?.into_inner();
+    let answer = client
+        .check(args.endpoint.request(request))
+        .await?
+        .into_inner();
     show(
         io,
         args.output.output,

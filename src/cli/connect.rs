@@ -1,6 +1,5 @@
 //! How the command reaches the server and says who it is.
 
-use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use zeroize::Zeroizing;
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, root_cause};
 use super::io::Io;
 use crate::config::{ListenAddress, read_secret_file};
 
@@ -85,15 +84,19 @@ pub(super) struct WorkspaceOption {
     pub(super) workspace: String,
 }
 
-/// Puts the caller's token into every request.
+/// Puts the caller's token into every request, and how long an answer is of use.
 #[derive(Clone)]
-pub(super) struct Caller(MetadataValue<Ascii>);
+pub(super) struct Caller {
+    token: MetadataValue<Ascii>,
+    timeout: Duration,
+}
 
 impl tonic::service::Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request
             .metadata_mut()
-            .insert("authorization", self.0.clone());
+            .insert("authorization", self.token.clone());
+        request.set_timeout(self.timeout);
         Ok(request)
     }
 }
@@ -102,6 +105,13 @@ impl EndpointOptions {
     pub(super) async fn connect(&self) -> Result<Channel, Failure> {
         let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
         open(endpoint, self.timeout).await
+    }
+
+    /// A request that says how long an answer is of use.
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
     }
 
     /// Whether the server is surely on this machine.
@@ -122,15 +132,9 @@ impl EndpointOptions {
 /// Opens a connection now, so that a server that is not there is told apart from one that fails.
 pub(super) async fn open(endpoint: &str, timeout: Duration) -> Result<Channel, Failure> {
     let unreachable = |error: tonic::transport::Error| {
-        let mut cause = String::new();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            cause = inner.to_string();
-            source = inner.source();
-        }
         Failure::new(
             Exit::Unreachable,
-            format!("`{endpoint}` can't be reached: {cause}"),
+            format!("`{endpoint}` can't be reached: {}", root_cause(&error)),
         )
         .hint("is the server running (`claviger serve`)? `--endpoint` or `CLAVIGER_ENDPOINT` names another one")
     };
@@ -216,7 +220,10 @@ impl TokenOptions {
             Failure::usage("the caller's token is not visible ASCII text; check `--token-file` or `CLAVIGER_TOKEN`")
         })?;
         value.set_sensitive(true);
-        Ok(Caller(value))
+        Ok(Caller {
+            token: value,
+            timeout: endpoint.timeout,
+        })
     }
 }
 
@@ -258,7 +265,7 @@ mod tests {
             .caller(&at(Some("http://example.com:1")), &captured.io())
             .map_err(|f| f.exit)
             .unwrap();
-        caller.0.to_str().unwrap().to_owned()
+        caller.token.to_str().unwrap().to_owned()
     }
 
     #[test]

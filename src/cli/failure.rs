@@ -1,5 +1,6 @@
 //! How a command ends: exit codes, and faults in words with what to do about them.
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -98,8 +99,20 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The innermost cause of a fault: what the layers around it say is of no use to people.
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        if let Some(lost) = lost(&status) {
+            return lost;
+        }
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.as_str());
         let message = match (status.message(), reason) {
@@ -119,6 +132,19 @@ impl From<Status> for Failure {
             .collect();
         failure
     }
+}
+
+/// A call that got no answer from the server: these have a cause on our side, or are our own time running out.
+fn lost(status: &Status) -> Option<Failure> {
+    let message = if status.code() == Code::Cancelled {
+        "the server did not answer in time".to_owned()
+    } else {
+        format!("the connection was lost: {}", root_cause(status.source()?))
+    };
+    Some(
+        Failure::new(Exit::Unreachable, message)
+            .hint("whether a change was made is not known; look before trying again, or repeat it with the same `--request-id`"),
+    )
 }
 
 fn exit_of(code: Code) -> Exit {

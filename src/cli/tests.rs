@@ -427,3 +427,34 @@ async fn faults_have_their_exit_codes() {
     };
     assert_eq!(healthcheck(health, &mut captured.io()).await, Exit::Failed);
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_up_or_never_answers_is_said_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let endpoint = format!("--endpoint=unix:{}", socket.display());
+    for (hangs_up, said) in [
+        (false, "error: the server did not answer in time\n"),
+        (true, "error: "),
+    ] {
+        let Command::Client(client) = command(&["check", &endpoint, "--timeout=1s"]) else {
+            panic!("not a client")
+        };
+        let mut captured = Captured::default();
+        let exit = {
+            let mut io = captured.io();
+            let mut client = std::pin::pin!(run_client(client, &mut io));
+            let peer = tokio::select! {
+                exit = &mut client => panic!("{exit:?}"),
+                peer = listener.accept() => peer.unwrap(),
+            };
+            let held = (!hangs_up).then_some(peer);
+            let exit = client.await;
+            drop(held);
+            exit
+        };
+        assert_eq!(exit, Exit::Unreachable, "{}", captured.err());
+        assert!(captured.err().starts_with(said), "{}", captured.err());
+    }
+}
