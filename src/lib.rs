@@ -5,5 +5,10 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod decide;
 pub mod domain;
+pub mod feed;
 pub mod grpc;
+pub mod index;
+pub mod record;
+pub mod store;

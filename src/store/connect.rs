@@ -1,0 +1,192 @@
+//! Opening and closing: the file, its settings, its schema.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sea_orm::sea_query::Query;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use sea_orm_migration::{MigratorTrait, SchemaManager};
+
+use super::SqlStore;
+use super::error::{self, code};
+use super::migration::{self, Migrator};
+use crate::app::ports::StoreError;
+
+/// How long a statement waits for a lock, and a caller for a connection: short, since a caller who gets no answer calls
+/// again, while decisions don't come here at all.
+const PATIENCE: Duration = Duration::from_secs(2);
+const READERS: u32 = 4;
+
+/// Why a database can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A newer version has changed its schema.
+    #[error(
+        "the database {path} was written by a newer version of claviger (it has the schema step `{step}`); run that version, or restore a backup from before it"
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// The step that is not known here.
+        step: String,
+    },
+    /// File or directory can't be written.
+    #[error("the database {path} can't be opened for writing: {reason}")]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file is something else, or damaged.
+    #[error("{path} is not a database, or is damaged")]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process holds it.
+    #[error("the database {path} is locked by another process")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("the database {path} can't be opened: {source}")]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: StoreError,
+    },
+}
+
+impl SqlStore {
+    /// Opens the SQLite database at `path` and brings its schema up to date; makes it where there is none, in a directory
+    /// that exists.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        create_private(path).await?;
+        let writer = connect(path, 1, |options| {
+            options
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                // What is deleted is to be gone, sealed tokens above all.
+                .pragma("secure_delete", "ON")
+                .pragma("journal_size_limit", "67108864")
+        })
+        .await
+        .map_err(|e| open_failed(path, e))?;
+        migrate(path, &writer).await?;
+        let reader = connect(path, READERS, |options| options.pragma("query_only", "ON"))
+            .await
+            .map_err(|e| open_failed(path, e))?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Moves the write-ahead log into the database file and closes it. Calls after this fail.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        // Readers first: a snapshot of theirs would keep the log from being emptied.
+        self.reader.close_by_ref().await.map_err(error::failed)?;
+        let checkpoint = self
+            .writer
+            .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
+            .await;
+        self.writer.close_by_ref().await.map_err(error::failed)?;
+        checkpoint.map(|_| ()).map_err(error::failed)
+    }
+}
+
+async fn connect(
+    path: &Path,
+    connections: u32,
+    settings: fn(SqliteConnectOptions) -> SqliteConnectOptions,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new("sqlite:claviger.db");
+    let path = path.to_owned();
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        // Statements carry tags and sealed tokens as values.
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
+                .filename(&path)
+                .create_if_missing(false)
+                .foreign_keys(true)
+                .busy_timeout(PATIENCE);
+            settings(options)
+        });
+    Database::connect(options).await
+}
+
+/// Makes the file before SQLite does, for its owner alone; SQLite gives its `-wal` and `-shm` files the same mode.
+async fn create_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = tokio::fs::OpenOptions::new();
+    // Written to, it also shows now what SQLite would hide by falling back to reading only.
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    match options.open(path).await {
+        Ok(_) => Ok(()),
+        Err(e) => Err(OpenError::NotWritable {
+            path: path.to_owned(),
+            reason: e.to_string(),
+        }),
+    }
+}
+
+async fn migrate(path: &Path, writer: &DatabaseConnection) -> Result<(), OpenError> {
+    if let Some(step) = unknown_step(writer)
+        .await
+        .map_err(|e| open_failed(path, e))?
+    {
+        return Err(OpenError::NewerSchema {
+            path: path.to_owned(),
+            step,
+        });
+    }
+    Migrator::up(writer, None)
+        .await
+        .map_err(|e| open_failed(path, e))
+}
+
+/// A step that the database has and this program does not know.
+async fn unknown_step(writer: &DatabaseConnection) -> Result<Option<String>, DbErr> {
+    if !SchemaManager::new(writer)
+        .has_table(migration::TABLE)
+        .await?
+    {
+        return Ok(None);
+    }
+    let known = Migrator::migrations();
+    let applied = Query::select()
+        .column("version")
+        .from(migration::TABLE)
+        .to_owned();
+    for row in writer.query_all(&applied).await? {
+        let step: String = row.try_get("", "version")?;
+        if !known.iter().any(|m| m.name() == step) {
+            return Ok(Some(step));
+        }
+    }
+    Ok(None)
+}
+
+fn open_failed(path: &Path, e: DbErr) -> OpenError {
+    let path = path.to_owned();
+    let source = error::failed(e.clone());
+    match error::sqlite_code(&e) {
+        Some(code::NOTADB | code::CORRUPT) => OpenError::NotADatabase { path },
+        Some(code::BUSY | code::LOCKED) => OpenError::Locked { path },
+        Some(code::READONLY | code::CANTOPEN | code::PERM) => OpenError::NotWritable {
+            path,
+            reason: source.to_string(),
+        },
+        _ => OpenError::Other { path, source },
+    }
+}
