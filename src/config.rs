@@ -14,7 +14,7 @@ use crate::domain::id::WorkspaceId;
 use crate::domain::invalid::Invalid;
 use crate::domain::network::{self, IpNet};
 use crate::domain::token::Token;
-use faults::Faults;
+use faults::{Faults, Source};
 
 mod address;
 mod args;
@@ -147,30 +147,28 @@ impl ServeArgs {
         }
 
         let [root, previous, bootstrap] = SECRETS.map(|s| s.variable);
-        let root_key = faults
-            .secret(
-                root,
-                "root-key-file",
-                self.root_key_file.as_deref(),
-                &environment,
-            )
-            .and_then(|(text, source)| faults.read_secret(&source, &text, str::parse));
-        let root_key_previous = faults
-            .secret(
+        let from = |variable, flag, file| Source {
+            variable,
+            flag,
+            file,
+            value: environment(variable),
+        };
+        let root_key = faults.secret(
+            from(root, "root-key-file", self.root_key_file),
+            str::parse::<RootKey>,
+        );
+        let root_key_previous = faults.secret(
+            from(
                 previous,
                 "root-key-previous-file",
-                self.root_key_previous_file.as_deref(),
-                &environment,
-            )
-            .and_then(|(text, source)| faults.read_secret(&source, &text, str::parse));
-        let bootstrap_token = faults
-            .secret(
-                bootstrap,
-                "bootstrap-token-file",
-                self.bootstrap_token_file.as_deref(),
-                &environment,
-            )
-            .and_then(|(text, source)| faults.read_secret(&source, &text, secret::bootstrap_token));
+                self.root_key_previous_file,
+            ),
+            str::parse,
+        );
+        let bootstrap_token = faults.secret(
+            from(bootstrap, "bootstrap-token-file", self.bootstrap_token_file),
+            secret::bootstrap_token,
+        );
         if root_key.is_some() && root_key == root_key_previous {
             faults.lines.push(format!(
                 "`{previous}`: is the same key as `{root}`; unset it once the root key has been changed"

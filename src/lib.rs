@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the map; the README how to use it.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod domain;

@@ -8,7 +8,7 @@ use clap::{Args, Command};
 pub const SECRETS: [SecretSetting; 3] = [
     SecretSetting {
         variable: "CLAVIGER_ROOT_KEY",
-        help: "Root key: 32 random bytes as base64 or hexadecimal; unset: made in the data directory",
+        help: "32 bytes, base64 or hexadecimal; unset: made in the data directory",
     },
     SecretSetting {
         variable: "CLAVIGER_ROOT_KEY_PREVIOUS",
@@ -16,7 +16,7 @@ pub const SECRETS: [SecretSetting; 3] = [
     },
     SecretSetting {
         variable: "CLAVIGER_BOOTSTRAP_TOKEN",
-        help: "Token of the first administrator, taken once in a database's life; unset: made in the data directory",
+        help: "Token of the first administrator; unset: made in the data directory",
     },
 ];
 
@@ -37,19 +37,26 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "CLAVIGER_LISTEN",
+        hide_env_values = true,
         default_value = "127.0.0.1:50051",
         value_name = "ADDRESS"
     )]
     pub listen: String,
 
     /// A listener for administration alone; unset: `--listen` serves it too
-    #[arg(long, env = "CLAVIGER_ADMIN_LISTEN", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "CLAVIGER_ADMIN_LISTEN",
+        hide_env_values = true,
+        value_name = "ADDRESS"
+    )]
     pub admin_listen: Option<String>,
 
     /// Where `/metrics`, `/livez` and `/readyz` are served; `off`: nowhere
     #[arg(
         long,
         env = "CLAVIGER_HTTP_LISTEN",
+        hide_env_values = true,
         default_value = "127.0.0.1:9464",
         value_name = "ADDRESS"
     )]
@@ -59,40 +66,63 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "CLAVIGER_DATA_DIR",
+        hide_env_values = true,
         default_value = "claviger-data",
         value_name = "DIR"
     )]
     pub data_dir: PathBuf,
 
     /// File with the root key, instead of `CLAVIGER_ROOT_KEY`
-    #[arg(long, env = "CLAVIGER_ROOT_KEY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "CLAVIGER_ROOT_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub root_key_file: Option<PathBuf>,
 
     /// File with the root key before, instead of `CLAVIGER_ROOT_KEY_PREVIOUS`
-    #[arg(long, env = "CLAVIGER_ROOT_KEY_PREVIOUS_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "CLAVIGER_ROOT_KEY_PREVIOUS_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub root_key_previous_file: Option<PathBuf>,
 
     /// File with the first administrator's token, instead of `CLAVIGER_BOOTSTRAP_TOKEN`
-    #[arg(long, env = "CLAVIGER_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "CLAVIGER_BOOTSTRAP_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub bootstrap_token_file: Option<PathBuf>,
 
     /// Workspace of decisions that name none
     #[arg(
         long,
         env = "CLAVIGER_DEFAULT_WORKSPACE",
+        hide_env_values = true,
         default_value = "default",
         value_name = "WORKSPACE"
     )]
     pub default_workspace: String,
 
     /// Networks, separated by commas, whose `x-forwarded-for` is believed; unset: none
-    #[arg(long, env = "CLAVIGER_TRUSTED_PROXIES", value_name = "CIDRS")]
+    #[arg(
+        long,
+        env = "CLAVIGER_TRUSTED_PROXIES",
+        hide_env_values = true,
+        value_name = "CIDRS"
+    )]
     pub trusted_proxies: Option<String>,
 
     /// How long calls are still taken after `NOT_SERVING` is told, at most 5m
     #[arg(
         long,
         env = "CLAVIGER_DRAIN_DELAY",
+        hide_env_values = true,
         default_value = "5s",
         value_name = "DURATION"
     )]
@@ -102,6 +132,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONNECTIONS",
+        hide_env_values = true,
         default_value = "10000",
         value_name = "COUNT"
     )]
@@ -111,6 +142,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONCURRENT_DECISIONS",
+        hide_env_values = true,
         default_value = "4096",
         value_name = "COUNT"
     )]
@@ -120,6 +152,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONCURRENT_ADMIN",
+        hide_env_values = true,
         default_value = "64",
         value_name = "COUNT"
     )]
@@ -129,6 +162,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "CLAVIGER_LOG_FORMAT",
+        hide_env_values = true,
         default_value = "auto",
         value_name = "FORMAT"
     )]
@@ -138,6 +172,7 @@ pub struct ServeArgs {
     #[arg(
         long = "log",
         env = "CLAVIGER_LOG",
+        hide_env_values = true,
         default_value = "info",
         value_name = "FILTER"
     )]

@@ -2,9 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
-
-use zeroize::Zeroizing;
+use std::path::PathBuf;
 
 use super::address::ListenAddress;
 use super::secret::{from_environment, read_secret_file};
@@ -51,46 +49,40 @@ impl Faults {
         }
     }
 
-    /// The text of a secret and where it came from.
-    pub(super) fn secret(
+    /// Reads a secret; unlike with [`Self::read`], its text is in no fault.
+    pub(super) fn secret<T>(
         &mut self,
-        variable: &str,
-        flag: &str,
-        file: Option<&Path>,
-        environment: &impl Fn(&str) -> Option<OsString>,
-    ) -> Option<(Zeroizing<String>, String)> {
-        let (source, text) = match (environment(variable), file) {
+        source: Source<'_>,
+        read: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let Source {
+            variable,
+            flag,
+            file,
+            value,
+        } = source;
+        let (place, text) = match (value, file) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                self.add(
-                    flag,
-                    format!("`{variable}` is set too; a secret comes from one place, so unset one"),
-                );
+                let both = "is set too; a secret comes from one place, so unset one";
+                self.add(flag, format!("`{variable}` {both}"));
                 return None;
             }
             (Some(value), None) => (format!("`{variable}`"), from_environment(value)),
-            (None, Some(path)) => (name(flag), read_secret_file(path)),
+            (None, Some(path)) => (name(flag), read_secret_file(&path)),
         };
-        match text {
-            Ok(text) => Some((text, source)),
-            Err(fault) => {
-                self.lines.push(format!("{source}: {fault}"));
-                None
-            }
-        }
-    }
-
-    /// As [`Self::read`], without the text in the fault.
-    pub(super) fn read_secret<T>(
-        &mut self,
-        source: &str,
-        text: &str,
-        read: impl FnOnce(&str) -> Result<T, Invalid>,
-    ) -> Option<T> {
-        read(text)
-            .map_err(|fault| self.lines.push(format!("{source}: {fault}")))
+        text.and_then(|text| read(&text))
+            .map_err(|fault| self.lines.push(format!("{place}: {fault}")))
             .ok()
     }
+}
+
+/// Where a secret may come from.
+pub(super) struct Source<'a> {
+    pub(super) variable: &'a str,
+    pub(super) flag: &'a str,
+    pub(super) file: Option<PathBuf>,
+    pub(super) value: Option<OsString>,
 }
 
 /// A flag and its variable.

@@ -191,7 +191,7 @@ fn a_secret_comes_from_one_place() {
 fn the_settings_table_lists_every_flag_and_secret() {
     let table = settings_table();
     assert!(table.contains("| `--listen` | `CLAVIGER_LISTEN` | `127.0.0.1:50051` | Where"));
-    assert!(table.contains("| | `CLAVIGER_ROOT_KEY` | | Root key"));
+    assert!(table.contains("| | `CLAVIGER_ROOT_KEY` | | 32 bytes"));
     assert_eq!(table.lines().count(), 2 + 15 + 3, "{table}");
     assert!(
         table.lines().all(|line| line.matches('|').count() == 5),
