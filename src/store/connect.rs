@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sea_orm::sea_query::Query;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -120,8 +121,20 @@ async fn connect(
                 .foreign_keys(true)
                 .busy_timeout(PATIENCE);
             settings(options)
+        })
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(is_clean(connection)))
         });
     Database::connect(options).await
+}
+
+/// Whether a connection that comes back may be used again. After some errors (a full disk, I/O) SQLite rolls back by itself;
+/// the driver's own rollback then fails, and it goes on believing in the transaction: it would begin the next ones as
+/// savepoints inside nothing, whose commit may commit nothing. Such a connection is closed.
+async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The answer to a ping comes after the rollback that a dropped transaction left in the queue.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Makes the file before SQLite does, for its owner alone; SQLite gives its `-wal` and `-shm` files the same mode.
