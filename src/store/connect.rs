@@ -154,40 +154,39 @@ async fn create_private(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn migrate(path: &Path, writer: &DatabaseConnection) -> Result<(), OpenError> {
-    if let Some(step) = unknown_step(writer)
+    let known = Migrator::migrations();
+    let applied = applied_steps(writer)
         .await
-        .map_err(|e| open_failed(path, e))?
-    {
+        .map_err(|e| open_failed(path, e))?;
+    let unknown = |step: &String| !known.iter().any(|m| m.name() == step);
+    if let Some(step) = applied.iter().find(|step| unknown(step)) {
         return Err(OpenError::NewerSchema {
             path: path.to_owned(),
-            step,
+            step: step.clone(),
         });
+    }
+    if applied.len() == known.len() {
+        return Ok(());
     }
     Migrator::up(writer, None)
         .await
         .map_err(|e| open_failed(path, e))
 }
 
-/// A step that the database has and this program does not know.
-async fn unknown_step(writer: &DatabaseConnection) -> Result<Option<String>, DbErr> {
+/// The steps that the database says were applied to it.
+async fn applied_steps(writer: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if !SchemaManager::new(writer)
         .has_table(migration::TABLE)
         .await?
     {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let known = Migrator::migrations();
     let applied = Query::select()
         .column("version")
         .from(migration::TABLE)
         .to_owned();
-    for row in writer.query_all(&applied).await? {
-        let step: String = row.try_get("", "version")?;
-        if !known.iter().any(|m| m.name() == step) {
-            return Ok(Some(step));
-        }
-    }
-    Ok(None)
+    let rows = writer.query_all(&applied).await?;
+    rows.iter().map(|row| row.try_get("", "version")).collect()
 }
 
 fn open_failed(path: &Path, e: DbErr) -> OpenError {

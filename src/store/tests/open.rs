@@ -144,7 +144,10 @@ async fn a_database_that_became_read_only_makes_mutations_unavailable() {
     let (_dir, store) = open().await;
     pragma(&store, "query_only = ON").await;
     let error = store.begin().await.err();
-    assert!(matches!(&error, Some(StoreError::Unavailable(_))), "{error:?}");
+    assert!(
+        matches!(&error, Some(StoreError::Unavailable(_))),
+        "{error:?}"
+    );
     assert_eq!(store.feed(0, 1).await.unwrap().head, 0);
     pragma(&store, "query_only = OFF").await;
     assert_eq!(put(&store, &[key(1, "a")]).await, 1);

@@ -54,6 +54,16 @@ async fn replacing_a_key_drops_what_it_no_longer_lists() {
 }
 
 #[tokio::test]
+async fn a_key_may_lose_all_its_secrets_and_terms() {
+    let (_dir, store) = open().await;
+    put(&store, &[full_key(1)]).await;
+    let mut bare = key(1, "bare");
+    bare.secrets.clear();
+    put(&store, std::slice::from_ref(&bare)).await;
+    assert_eq!(store.key(bare.id).await.unwrap(), Some(bare));
+}
+
+#[tokio::test]
 async fn a_purged_key_leaves_nothing() {
     let (_dir, store) = open().await;
     let key = full_key(1);
@@ -231,6 +241,17 @@ async fn a_stored_answer_reads_back_and_forgets_its_tokens() {
     tx.forget_tokens(owner, Some(one)).await.unwrap();
     let found = tx.idempotency(&[2; 32]).await.unwrap().unwrap();
     assert_eq!(found.sealed, [(two, vec![3])]);
+    commit(tx).await;
+
+    let mut tx = store.begin().await.unwrap();
+    let again = IdempotencyRecord {
+        answer: "again".to_owned(),
+        sealed: vec![(two, vec![4])],
+        ..record(1, 100)
+    };
+    tx.put_idempotency(&again).await.unwrap();
+    let found = tx.idempotency(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!((found.answer, found.sealed), (again.answer, again.sealed));
     commit(tx).await;
 
     store.expire_idempotency(at(50), at(150)).await.unwrap();
