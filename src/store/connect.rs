@@ -14,9 +14,11 @@ use super::error::{self, code};
 use super::migration::{self, Migrator};
 use crate::app::ports::StoreError;
 
-/// How long a statement waits for a lock, and a caller for a connection: short, since a caller who gets no answer calls
-/// again, while decisions don't come here at all.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a statement waits for a lock; short, since who gets no answer calls again, and decisions don't come here at all.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller waits for a connection; longer than for a lock, since opening one waits for locks too, and is to say
+/// so when it gave up.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 const READERS: u32 = 4;
 
 /// Why a database can't be opened.
@@ -119,7 +121,7 @@ async fn connect(
                 .filename(&path)
                 .create_if_missing(false)
                 .foreign_keys(true)
-                .busy_timeout(PATIENCE);
+                .busy_timeout(LOCK_PATIENCE);
             settings(options)
         })
         .map_sqlx_sqlite_pool_opts(|pool| {

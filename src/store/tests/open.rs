@@ -1,6 +1,9 @@
 //! Opening: what is refused, in which words; who may read the files.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{
+    ConnectionTrait, Database, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait as _,
+};
 
 use super::*;
 use crate::app::ports::StoreError;
@@ -50,6 +53,21 @@ async fn what_is_no_database_is_told_from_what_cannot_be_written() {
     assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
     let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_holds_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("claviger.db");
+    let url = format!("sqlite:{}?mode=rwc", file.display());
+    let other = Database::connect(url).await.unwrap();
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Exclusive),
+        ..TransactionOptions::default()
+    };
+    let _held = other.begin_with_options(options).await.unwrap();
+    let error = SqlStore::open(&file).await.unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
 }
 
 #[tokio::test]
