@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sea_orm::sea_query::Query;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -13,9 +14,11 @@ use super::error::{self, code};
 use super::migration::{self, Migrator};
 use crate::app::ports::StoreError;
 
-/// How long a statement waits for a lock, and a caller for a connection: short, since a caller who gets no answer calls
-/// again, while decisions don't come here at all.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a statement waits for a lock; short, since who gets no answer calls again, and decisions don't come here at all.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller waits for a connection; longer than for a lock, since opening one waits for locks too, and is to say
+/// so when it gave up.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 const READERS: u32 = 4;
 
 /// Why a database can't be opened.
@@ -118,10 +121,22 @@ async fn connect(
                 .filename(&path)
                 .create_if_missing(false)
                 .foreign_keys(true)
-                .busy_timeout(PATIENCE);
+                .busy_timeout(LOCK_PATIENCE);
             settings(options)
+        })
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(is_clean(connection)))
         });
     Database::connect(options).await
+}
+
+/// Whether a connection that comes back may be used again. After some errors (a full disk, I/O) SQLite rolls back by itself;
+/// the driver's own rollback then fails, and it goes on believing in the transaction: it would begin the next ones as
+/// savepoints inside nothing, whose commit may commit nothing. Such a connection is closed.
+async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The answer to a ping comes after the rollback that a dropped transaction left in the queue.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Makes the file before SQLite does, for its owner alone; SQLite gives its `-wal` and `-shm` files the same mode.
@@ -141,40 +156,39 @@ async fn create_private(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn migrate(path: &Path, writer: &DatabaseConnection) -> Result<(), OpenError> {
-    if let Some(step) = unknown_step(writer)
+    let known = Migrator::migrations();
+    let applied = applied_steps(writer)
         .await
-        .map_err(|e| open_failed(path, e))?
-    {
+        .map_err(|e| open_failed(path, e))?;
+    let unknown = |step: &String| !known.iter().any(|m| m.name() == step);
+    if let Some(step) = applied.iter().find(|step| unknown(step)) {
         return Err(OpenError::NewerSchema {
             path: path.to_owned(),
-            step,
+            step: step.clone(),
         });
+    }
+    if applied.len() == known.len() {
+        return Ok(());
     }
     Migrator::up(writer, None)
         .await
         .map_err(|e| open_failed(path, e))
 }
 
-/// A step that the database has and this program does not know.
-async fn unknown_step(writer: &DatabaseConnection) -> Result<Option<String>, DbErr> {
+/// The steps that the database says were applied to it.
+async fn applied_steps(writer: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if !SchemaManager::new(writer)
         .has_table(migration::TABLE)
         .await?
     {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let known = Migrator::migrations();
     let applied = Query::select()
         .column("version")
         .from(migration::TABLE)
         .to_owned();
-    for row in writer.query_all(&applied).await? {
-        let step: String = row.try_get("", "version")?;
-        if !known.iter().any(|m| m.name() == step) {
-            return Ok(Some(step));
-        }
-    }
-    Ok(None)
+    let rows = writer.query_all(&applied).await?;
+    rows.iter().map(|row| row.try_get("", "version")).collect()
 }
 
 fn open_failed(path: &Path, e: DbErr) -> OpenError {

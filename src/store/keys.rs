@@ -83,12 +83,36 @@ pub(super) async fn with_secrets<C: ConnectionTrait>(
             .all(connection)
             .await
             .map_err(failed)?;
-        let mut found = grouped(found)?;
-        for row in some {
-            let secrets = found.remove(&row.id).unwrap_or_default();
-            keys.push(convert::key(row, secrets)?);
-        }
+        keys.extend(joined(some, found)?);
     }
+}
+
+/// The same for rows that follow each other by id with none left out: their secrets are one range.
+pub(super) async fn run_with_secrets<C: ConnectionTrait>(
+    connection: &C,
+    rows: Vec<keys::Model>,
+) -> Result<Vec<Key>, StoreError> {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Ok(Vec::new());
+    };
+    let found = secrets::Entity::find()
+        .filter(secrets::Column::KeyId.between(first.id.clone(), last.id.clone()))
+        .order_by_asc(secrets::Column::KeyId)
+        .order_by_asc(secrets::Column::Ordinal)
+        .all(connection)
+        .await
+        .map_err(failed)?;
+    joined(rows, found)
+}
+
+fn joined(rows: Vec<keys::Model>, found: Vec<secrets::Model>) -> Result<Vec<Key>, StoreError> {
+    let mut found = grouped(found)?;
+    rows.into_iter()
+        .map(|row| {
+            let secrets = found.remove(&row.id).unwrap_or_default();
+            convert::key(row, secrets)
+        })
+        .collect()
 }
 
 fn grouped(rows: Vec<secrets::Model>) -> Result<HashMap<Vec<u8>, Vec<Secret>>, StoreError> {

@@ -6,7 +6,7 @@ use super::directory;
 use super::entity::keys;
 use super::error::failed;
 use super::feed::position;
-use super::keys::with_secrets;
+use super::keys::run_with_secrets;
 use crate::app::ports::{Loaded, StoreError};
 
 /// Rows in memory at once. Pages rather than a stream: a page's secrets come with one more statement.
@@ -78,7 +78,7 @@ async fn keys<C: ConnectionTrait>(
             return Ok(());
         };
         after = Some(last.id.clone());
-        for key in with_secrets(snapshot, rows).await? {
+        for key in run_with_secrets(snapshot, rows).await? {
             sink(Loaded::Key(Box::new(key)));
         }
     }

@@ -85,17 +85,18 @@ pub(super) async fn write_last_used(
         .from(secrets::Entity)
         .and_where(secrets::Column::Id.eq(secret.clone()))
         .to_owned();
-    secrets::Entity::update_many()
-        .col_expr(secrets::Column::LastUsedTime, Expr::val(time))
-        .filter(secrets::Column::Id.eq(secret))
-        .filter(earlier(secrets::Column::LastUsedTime, time))
-        .exec(tx)
-        .await
-        .map_err(failed)?;
+    // The key first, as every mutation does it: whoever locks rows locks them in this order.
     keys::Entity::update_many()
         .col_expr(keys::Column::LastUsedTime, Expr::val(time))
         .filter(keys::Column::Id.in_subquery(key))
         .filter(earlier(keys::Column::LastUsedTime, time))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    secrets::Entity::update_many()
+        .col_expr(secrets::Column::LastUsedTime, Expr::val(time))
+        .filter(secrets::Column::Id.eq(secret))
+        .filter(earlier(secrets::Column::LastUsedTime, time))
         .exec(tx)
         .await
         .map_err(failed)?;

@@ -1,6 +1,6 @@
-//! The database, through SeaORM: the ports [`Store`] and [`Tx`] on SQLite.
+//! The database, through `SeaORM`: the ports [`Store`] and [`Tx`] on SQLite.
 //!
-//! Invariant: only this module knows `sea_orm`, and what it says to the database is portable: entities and SeaQuery, never
+//! Invariant: only this module knows `sea_orm`, and what it says to the database is portable: entities and `SeaQuery`, never
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 

@@ -19,11 +19,11 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 /// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
 pub(super) async fn put_key(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
-    let kept = [keys::Column::Id, keys::Column::LastUsedTime];
-    let replaced = keys::Column::iter().filter(|c| !kept.iter().any(|k| same(k, c)));
+    use keys::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
     keys::Entity::insert(convert::key_row(key)?)
         .on_conflict(
-            OnConflict::column(keys::Column::Id)
+            OnConflict::column(Column::Id)
                 .update_columns(replaced)
                 .to_owned(),
         )
@@ -32,10 +32,6 @@ pub(super) async fn put_key(tx: &DatabaseTransaction, key: &Key) -> Result<(), S
         .map_err(failed)?;
     put_secrets(tx, key).await?;
     put_terms(tx, key).await
-}
-
-fn same<T: sea_orm::IdenStatic>(a: &T, b: &T) -> bool {
-    a.as_str() == b.as_str()
 }
 
 async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
@@ -50,11 +46,11 @@ async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreErr
     if rows.is_empty() {
         return Ok(());
     }
-    let kept = [secrets::Column::Id, secrets::Column::LastUsedTime];
-    let replaced = secrets::Column::iter().filter(|c| !kept.iter().any(|k| same(k, c)));
+    use secrets::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
     secrets::Entity::insert_many(rows)
         .on_conflict(
-            OnConflict::column(secrets::Column::Id)
+            OnConflict::column(Column::Id)
                 .update_columns(replaced)
                 .to_owned(),
         )
@@ -262,7 +258,7 @@ pub(super) async fn idempotency(
     }))
 }
 
-/// Writes a stored answer with its tokens.
+/// Writes a stored answer with its tokens, in the place of an older one that has not been cleaned up yet.
 pub(super) async fn put_idempotency(
     tx: &DatabaseTransaction,
     record: &IdempotencyRecord,
@@ -275,8 +271,20 @@ pub(super) async fn put_idempotency(
         key_id: Unchanged(key.clone()),
         create_time: Unchanged(record.create_time.micros()),
     };
+    use idempotency::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id));
     idempotency::Entity::insert(answer)
+        .on_conflict(
+            OnConflict::column(Column::Id)
+                .update_columns(replaced)
+                .to_owned(),
+        )
         .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    replay_tokens::Entity::delete_many()
+        .filter(replay_tokens::Column::IdempotencyId.eq(record.id.to_vec()))
+        .exec(tx)
         .await
         .map_err(failed)?;
     if record.sealed.is_empty() {

@@ -289,6 +289,14 @@ async fn lists_and_lookups_use_their_indexes() {
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         }
     }
+    let query = KeyQuery {
+        scope: Some("a:*".to_owned()),
+        within: Some(vec![sub("a")]),
+        ..query()
+    };
+    let found = plan(&store, list::select(&query).build(DbBackend::Sqlite)).await;
+    assert!(found.contains("key_terms_by_key (key_id=?)"), "{found}");
+    assert!(!found.contains("SCAN"), "{found}");
     let holder = keys::holder_query(&acme(), &tag(1)).build(DbBackend::Sqlite);
     let plan = plan(&store, holder).await;
     assert!(plan.contains("secrets_by_tag"), "{plan}");

@@ -1,10 +1,14 @@
 //! Opening: what is refused, in which words; who may read the files.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{
+    ConnectionTrait, Database, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait as _,
+};
 
 use super::*;
 use crate::app::ports::StoreError;
 use crate::store::OpenError;
+use crate::store::tx::begin_writing;
 
 #[tokio::test]
 async fn a_database_opens_again_with_what_it_holds() {
@@ -52,6 +56,21 @@ async fn what_is_no_database_is_told_from_what_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn a_database_that_another_process_holds_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("claviger.db");
+    let url = format!("sqlite:{}?mode=rwc", file.display());
+    let other = Database::connect(url).await.unwrap();
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Exclusive),
+        ..TransactionOptions::default()
+    };
+    let _held = other.begin_with_options(options).await.unwrap();
+    let error = SqlStore::open(&file).await.unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_writer_elsewhere_makes_a_mutation_unavailable_and_reads_go_on() {
     let (dir, store) = open().await;
     put(&store, &[key(1, "a")]).await;
@@ -90,4 +109,83 @@ async fn the_files_are_for_their_owner_alone() {
         files += 1;
     }
     assert_eq!(files, 3, "database, log, shared memory");
+}
+
+async fn pragma(store: &SqlStore, name: &str) -> String {
+    let sql = format!("PRAGMA {name}");
+    let statement = Statement::from_string(DbBackend::Sqlite, sql);
+    let Some(row) = store.writer.query_one_raw(statement).await.unwrap() else {
+        return String::new();
+    };
+    row.try_get_by_index::<String>(0)
+        .or_else(|_| row.try_get_by_index::<i64>(0).map(|n| n.to_string()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_writer_syncs_checks_and_erases() {
+    let (_dir, store) = open().await;
+    for (name, value) in [
+        ("journal_mode", "wal"),
+        ("synchronous", "2"),
+        ("foreign_keys", "1"),
+        ("secure_delete", "1"),
+        ("busy_timeout", "2000"),
+    ] {
+        assert_eq!(pragma(&store, name).await, value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_undoes_a_mutation_and_the_next_one_works() {
+    let (_dir, store) = open().await;
+    put(&store, &[key(1, "a")]).await;
+    let full = format!("max_page_count = {}", pragma(&store, "page_count").await);
+    pragma(&store, &full).await;
+    let mut tx = store.begin().await.unwrap();
+    let mut n = 2;
+    let error = loop {
+        match tx.put_key(&key(n, "b")).await {
+            Ok(()) => n += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    drop(tx);
+    assert_eq!(store.key(KeyId::from_u128(2)).await.unwrap(), None);
+    // The limit was that connection's.
+    assert_eq!(put(&store, &[key(2, "b")]).await, 2);
+}
+
+#[tokio::test]
+async fn a_database_that_became_read_only_makes_mutations_unavailable() {
+    let (_dir, store) = open().await;
+    pragma(&store, "query_only = ON").await;
+    let error = store.begin().await.err();
+    assert!(
+        matches!(&error, Some(StoreError::Unavailable(_))),
+        "{error:?}"
+    );
+    assert_eq!(store.feed(0, 1).await.unwrap().head, 0);
+    pragma(&store, "query_only = OFF").await;
+    assert_eq!(put(&store, &[key(1, "a")]).await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_database_rolled_back_does_not_spoil_its_connection() {
+    let (_dir, store) = open().await;
+    // As after an I/O error: the driver's own rollback then fails, and it goes on believing in the transaction. What it
+    // begins next is a savepoint: one that is rolled back stays open, and no later one is ever committed.
+    for tx in [
+        begin_writing(&store.writer).await.unwrap(),
+        store.snapshot().await.unwrap(),
+    ] {
+        tx.execute_unprepared("ROLLBACK").await.unwrap();
+    }
+    drop(store.begin().await.unwrap());
+    assert_eq!(put(&store, &[key(1, "a")]).await, 1);
+    for _ in 0..8 {
+        assert!(store.key(KeyId::from_u128(1)).await.unwrap().is_some());
+    }
+    assert_eq!(put(&store, &[key(2, "a")]).await, 2);
 }

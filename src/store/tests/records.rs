@@ -54,6 +54,16 @@ async fn replacing_a_key_drops_what_it_no_longer_lists() {
 }
 
 #[tokio::test]
+async fn a_key_may_lose_all_its_secrets_and_terms() {
+    let (_dir, store) = open().await;
+    put(&store, &[full_key(1)]).await;
+    let mut bare = key(1, "bare");
+    bare.secrets.clear();
+    put(&store, std::slice::from_ref(&bare)).await;
+    assert_eq!(store.key(bare.id).await.unwrap(), Some(bare));
+}
+
+#[tokio::test]
 async fn a_purged_key_leaves_nothing() {
     let (_dir, store) = open().await;
     let key = full_key(1);
@@ -120,6 +130,30 @@ async fn mutations_that_meet_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn a_mutation_abandoned_at_any_point_is_done_or_not_done() {
+    let (_dir, store) = open().await;
+    let mut polls = 1;
+    for n in 1..=48 {
+        let key = [key(n, "a")];
+        let mut mutation = Box::pin(put(&store, &key));
+        for _ in 0..polls {
+            if futures::poll!(&mut mutation).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(mutation);
+        polls = if n % 12 == 0 { 1 } else { polls * 2 };
+    }
+    // Taken after all that was abandoned has been undone: it waits for the one connection.
+    let last = put(&store, &[key(99, "z")]).await;
+    let batch = store.feed(0, 1_000).await.unwrap();
+    assert_eq!(batch.upto, last);
+    assert_eq!(batch.keys.len() as u64, last);
+    assert!(batch.keys.iter().all(|(_, key)| key.is_some()));
+}
+
+#[tokio::test]
 async fn a_time_of_last_use_only_goes_forward_and_outlives_a_change() {
     let (_dir, store) = open().await;
     let mut key = key(1, "a");
@@ -171,7 +205,7 @@ async fn the_directory_reads_back_and_a_workspace_takes_its_own_with_it() {
     assert_eq!(store.workspace(&a.id).await.unwrap(), Some(a.clone()));
     assert_eq!(
         store.list_workspaces(Some(&a.id), 10).await.unwrap(),
-        [b.clone()]
+        std::slice::from_ref(&b)
     );
     assert_eq!(
         store.list_scopes(&a.id, Some("x"), 10).await.unwrap(),
@@ -231,6 +265,17 @@ async fn a_stored_answer_reads_back_and_forgets_its_tokens() {
     tx.forget_tokens(owner, Some(one)).await.unwrap();
     let found = tx.idempotency(&[2; 32]).await.unwrap().unwrap();
     assert_eq!(found.sealed, [(two, vec![3])]);
+    commit(tx).await;
+
+    let mut tx = store.begin().await.unwrap();
+    let again = IdempotencyRecord {
+        answer: "again".to_owned(),
+        sealed: vec![(two, vec![4])],
+        ..record(1, 100)
+    };
+    tx.put_idempotency(&again).await.unwrap();
+    let found = tx.idempotency(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!((found.answer, found.sealed), (again.answer, again.sealed));
     commit(tx).await;
 
     store.expire_idempotency(at(50), at(150)).await.unwrap();
