@@ -236,7 +236,7 @@ pub async fn build(
     };
     let for_all = || with_reflection(Routes::new(health_service.clone()));
     let for_decisions = |routes: Routes| {
-        let authorize = AuthorizeService::new(core.clone(), follower.clone(), counts.clone());
+        let authorize = AuthorizeService::new(core.clone(), counts.clone());
         let ext_authz = ExtAuthzService::new(
             core.clone(),
             counts.clone(),
