@@ -1,1 +1,4 @@
-fn main() {}
+//! The integration tests, in one binary.
+
+#[cfg(test)]
+mod layers;
