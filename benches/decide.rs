@@ -4,6 +4,12 @@
 //! cache can foresee.
 
 #![expect(missing_docs, reason = "criterion generates an undocumented `main`")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a bench that is set up wrong must end, and its report goes to the terminal"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
