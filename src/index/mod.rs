@@ -7,6 +7,8 @@
 mod hash;
 mod intern;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
