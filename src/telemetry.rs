@@ -1,5 +1,6 @@
 //! Logs and metrics. What they may say is what an operator needs, never a token, an address or a body.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -11,7 +12,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::app::authorize::{DecisionCounts, Surface};
-use crate::app::limit::Limit;
+use crate::app::limit::{Limit, Shares};
 use crate::domain::decision::Reason;
 use crate::index::Index;
 
@@ -54,6 +55,8 @@ struct CallLabels {
 pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
+    /// The paths of all methods.
+    methods: HashSet<String>,
     /// Connections open now.
     pub connections: Gauge,
     /// Connections refused because there were too many.
@@ -66,7 +69,8 @@ impl Metrics {
         index: Arc<Index>,
         counts: Arc<DecisionCounts>,
         decisions: Arc<Limit>,
-        administration: Arc<Limit>,
+        administration: Arc<Shares>,
+        methods: HashSet<String>,
     ) -> Self {
         let mut registry = Registry::with_prefix("claviger");
         let calls = Family::<CallLabels, Counter>::default();
@@ -88,13 +92,18 @@ impl Metrics {
         Self {
             registry,
             calls,
+            methods,
             connections,
             refused_connections,
         }
     }
 
-    /// Counts a call that was answered with this status. Only for methods that exist: a client can't make up new labels.
+    /// Counts a call that was answered with this status. Only methods that exist are labels: clients must not make up new
+    /// ones, and fill the memory.
     pub fn call(&self, path: &str, code: &str) {
+        if !self.methods.contains(path) {
+            return;
+        }
         let labels = CallLabels {
             method: path.trim_start_matches('/').to_owned(),
             code: code.to_owned(),
@@ -116,7 +125,7 @@ struct Counts {
     index: Arc<Index>,
     counts: Arc<DecisionCounts>,
     decisions: Arc<Limit>,
-    administration: Arc<Limit>,
+    administration: Arc<Shares>,
 }
 
 impl Collector for Counts {
@@ -150,19 +159,19 @@ impl Collector for Counts {
             None,
             MetricType::Counter,
         )?;
-        for (kind, limit) in [
-            ("decision", &self.decisions),
-            ("administration", &self.administration),
+        for (kind, shed) in [
+            ("decision", self.decisions.shed()),
+            ("administration", self.administration.shed()),
         ] {
-            ConstCounter::new(limit.shed()).encode(family.encode_family(&[("kind", kind)])?)?;
+            ConstCounter::new(shed).encode(family.encode_family(&[("kind", kind)])?)?;
         }
         let mut family =
             encoder.encode_descriptor("under_way", "Calls under way", None, MetricType::Gauge)?;
-        for (kind, limit) in [
-            ("decision", &self.decisions),
-            ("administration", &self.administration),
+        for (kind, under_way) in [
+            ("decision", self.decisions.under_way()),
+            ("administration", self.administration.under_way()),
         ] {
-            let n = i64::try_from(limit.under_way()).unwrap_or(i64::MAX);
+            let n = i64::try_from(under_way).unwrap_or(i64::MAX);
             ConstGauge::new(n).encode(family.encode_family(&[("kind", kind)])?)?;
         }
         let (keys, secrets) = self.index.len();

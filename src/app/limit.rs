@@ -1,7 +1,10 @@
 //! How much is taken at once: the rest is refused at once, so that what was taken is served in time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::id::WorkspaceId;
 
 /// A limit on what is under way.
 #[derive(Debug)]
@@ -46,6 +49,81 @@ impl Limit {
     }
 }
 
+/// A limit that workspaces share: none gets more than half of it, and `system` has one of its own. So no tenant can keep
+/// others from administering, and nobody the administrators of all.
+#[derive(Debug)]
+pub struct Shares {
+    tenants: Arc<Limit>,
+    system: Arc<Limit>,
+    held: Mutex<HashMap<WorkspaceId, usize>>,
+}
+
+impl Shares {
+    /// At most this many at once, and a quarter more for `system`.
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            tenants: Limit::new(most),
+            system: Limit::new(most.div_ceil(4)),
+            held: Mutex::default(),
+        })
+    }
+
+    /// Takes a place for a workspace, or sheds.
+    pub fn acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<Share> {
+        if workspace.is_system() {
+            let permit = self.system.acquire()?;
+            return Some(Share {
+                _permit: permit,
+                of: None,
+            });
+        }
+        let permit = self.tenants.acquire()?;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = held.entry(workspace.clone()).or_default();
+        if *own >= self.tenants.most.div_ceil(2) {
+            self.tenants.shed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        *own += 1;
+        Some(Share {
+            _permit: permit,
+            of: Some((self.clone(), workspace.clone())),
+        })
+    }
+
+    /// How many are under way.
+    pub fn under_way(&self) -> usize {
+        self.tenants.under_way() + self.system.under_way()
+    }
+
+    /// How many were refused so far.
+    pub fn shed(&self) -> u64 {
+        self.tenants.shed() + self.system.shed()
+    }
+}
+
+/// A place that a workspace holds; dropping it frees it.
+#[derive(Debug)]
+pub struct Share {
+    _permit: Permit,
+    of: Option<(Arc<Shares>, WorkspaceId)>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Some((shares, workspace)) = &self.of else {
+            return;
+        };
+        let mut held = shares.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = held.get_mut(workspace) {
+            *own -= 1;
+            if *own == 0 {
+                held.remove(workspace);
+            }
+        }
+    }
+}
+
 /// A place under a limit; dropping it frees it.
 #[derive(Debug)]
 pub struct Permit(Arc<Limit>);
@@ -59,6 +137,19 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_workspace_takes_more_than_half_and_system_has_its_own() {
+        let shares = Shares::new(4);
+        let (a, b): (WorkspaceId, WorkspaceId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let held: Vec<_> = (0..3).map(|_| shares.acquire(&a)).collect();
+        assert_eq!(held.iter().flatten().count(), 2);
+        assert!(shares.acquire(&b).is_some());
+        assert!(shares.acquire(&WorkspaceId::system()).is_some());
+        drop(held);
+        assert_eq!((shares.under_way(), shares.shed()), (0, 1));
+        assert!(shares.held.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn what_is_over_the_limit_is_shed_and_places_come_back() {

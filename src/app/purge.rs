@@ -7,6 +7,8 @@ use futures::FutureExt as _;
 use crate::app::Core;
 use crate::app::error::Error;
 use crate::app::ports::{Actor, DEAD_SECRET_RETENTION, IDEMPOTENCY_PERIOD, REPLAY_PERIOD};
+use crate::domain::id::KeyId;
+use crate::domain::time::Time;
 
 /// How many keys are looked at in one go.
 const BATCH: u32 = 100;
@@ -20,48 +22,58 @@ impl Core {
             .expire_idempotency(now.minus(IDEMPOTENCY_PERIOD), now.minus(REPLAY_PERIOD))
             .await?;
         let mut done = 0;
+        let mut failed = None;
         for id in self.store.due_for_purge(now, BATCH).await? {
-            self.mutate_as(
-                Actor::Service,
-                Box::new(move |scene| {
-                    async move {
-                        // Read again at this revision: it may have been undeleted since it was found.
-                        let due = scene
-                            .tx
-                            .key(id)
-                            .await?
-                            .filter(|key| key.purge_time.is_some_and(|at| at <= scene.now));
-                        match due {
-                            Some(key) => scene.purge_key(&key).await,
-                            None => Ok(()),
-                        }
-                    }
-                    .boxed()
-                }),
-            )
-            .await?;
-            done += 1;
+            match self.purge_if_due(id).await {
+                Ok(()) => done += 1,
+                Err(error) => failed = Some(error),
+            }
         }
         let before = now.minus(DEAD_SECRET_RETENTION);
         for id in self.store.with_secrets_ended_before(before, BATCH).await? {
-            self.mutate_as(
-                Actor::Service,
-                Box::new(move |scene| {
-                    async move {
-                        let Some(old) = scene.tx.key(id).await? else {
-                            return Ok(());
-                        };
-                        let mut key = old.clone();
-                        key.secrets
-                            .retain(|s| s.end_time().is_none_or(|end| end >= before));
-                        scene.put_key("FORGET_SECRETS", Some(&old), &mut key).await
-                    }
-                    .boxed()
-                }),
-            )
-            .await?;
-            done += 1;
+            match self.forget_secrets(id, before).await {
+                Ok(()) => done += 1,
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(done)
+        // One that fails must not keep the others from their turn.
+        failed.map_or(Ok(done), Err)
+    }
+
+    async fn purge_if_due(self: &Arc<Self>, id: KeyId) -> Result<(), Error> {
+        self.mutate_as(
+            Actor::Service,
+            Box::new(move |scene| {
+                async move {
+                    // Read again at this revision: it may have been undeleted since it was found.
+                    let key = scene.tx.key(id).await?;
+                    match key.filter(|key| key.purge_time.is_some_and(|at| at <= scene.now)) {
+                        Some(key) => scene.purge_key(&key).await,
+                        None => Ok(()),
+                    }
+                }
+                .boxed()
+            }),
+        )
+        .await
+    }
+
+    async fn forget_secrets(self: &Arc<Self>, id: KeyId, before: Time) -> Result<(), Error> {
+        self.mutate_as(
+            Actor::Service,
+            Box::new(move |scene| {
+                async move {
+                    let Some(old) = scene.tx.key(id).await? else {
+                        return Ok(());
+                    };
+                    let mut key = old.clone();
+                    key.secrets
+                        .retain(|s| s.end_time().is_none_or(|end| end >= before));
+                    scene.put_key("FORGET_SECRETS", Some(&old), &mut key).await
+                }
+                .boxed()
+            }),
+        )
+        .await
     }
 }

@@ -24,8 +24,8 @@ pub struct Secret {
     pub prefix: String,
     /// Prefix and last four characters; empty for a digest.
     pub hint: String,
-    /// The token, sealed, where the workspace is RECOVERABLE.
-    #[serde(skip)]
+    /// The token, sealed, where the workspace is RECOVERABLE. Audit records and stored answers say only whether it is.
+    #[serde(with = "presence")]
     pub sealed: Option<Vec<u8>>,
     /// When it was made.
     pub create_time: Time,
@@ -42,6 +42,25 @@ pub struct Secret {
     pub acknowledge_time: Option<Time>,
     /// When a decision last accepted it, as far as flushed.
     pub last_used_time: Option<Time>,
+}
+
+/// Says that there is something, and not what.
+mod presence {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(super) fn serialize<S: Serializer>(
+        sealed: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(sealed.is_some())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        bool::deserialize(deserializer).map(|sealed| sealed.then(Vec::new))
+    }
 }
 
 /// Where a secret stands at a moment.

@@ -31,10 +31,8 @@ pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
         return Err(Invalid::new("has more than 32 labels; remove some"));
     }
     for (name, value) in labels {
-        label_name(name).map_err(|e| e.at(format!("[{name:.63?}]")))?;
-        at_most(value, 256)
-            .and_then(|()| no_control(value, false))
-            .map_err(|e| e.at(format!("[{name:?}]")))?;
+        label_name(name).map_err(|e| e.at(format!("[{:?}]", brief(name))))?;
+        label_value(value).map_err(|e| e.at(format!("[{:?}]", brief(name))))?;
     }
     Ok(())
 }
@@ -52,6 +50,12 @@ pub fn label_name(name: &str) -> Result<(), Invalid> {
             "is not a label name: 1 to 63 of `[a-z0-9._/-]`",
         ))
     }
+}
+
+/// The value of a label: at most 256 characters, none a control character.
+pub fn label_value(value: &str) -> Result<(), Invalid> {
+    at_most(value, 256)?;
+    no_control(value, false)
 }
 
 /// A URL that events can be POSTed to: `https`, a host, no user, no fragment, at most 2,048 visible ASCII characters.
@@ -86,6 +90,11 @@ pub fn postback_url(url: &str) -> Result<(), Invalid> {
         Some(_) => Ok(()),
         None => wrong("has no host"),
     }
+}
+
+/// What an error may show of a text that came in: its beginning.
+pub fn brief(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 /// The form in which names are searched and ordered, the same on every database: lower case, by Unicode.

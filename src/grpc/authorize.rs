@@ -44,6 +44,10 @@ impl AuthorizeService {
     }
 
     fn decide(&self, request: &v1::CheckRequest) -> Result<v1::CheckResponse, Error> {
+        if !self.core.index.is_loaded() {
+            return Err(not_loaded());
+        }
+        self.demand(&request.at_least_revision)?;
         let subscription = request.subscription.as_str();
         convert::parse_optional::<SubscriptionId>("subscription", subscription)?;
         check_demand("required_scopes", &request.required_scopes)?;
@@ -76,27 +80,20 @@ impl AuthorizeService {
         )
     }
 
-    /// Waits for `at_least_revision`. A revision of another history never comes.
-    async fn reach(&self, at_least: &str) -> Result<(), Error> {
+    /// Demands that a revision is applied. One of another history never comes.
+    fn demand(&self, at_least: &str) -> Result<(), Error> {
         if at_least.is_empty() {
             return Ok(());
         }
         let wanted: Revision = convert::parse("at_least_revision", at_least)?;
-        if !self.core.index.is_loaded() {
-            return Err(not_loaded());
-        }
         let applied = self.core.index.applied();
         if wanted.epoch != applied.epoch {
             return Err(Error::precondition(
                 "OTHER_EPOCH",
-                "`at_least_revision` is of another history of this database (it was restored from a backup since); read the revision anew",
+                "`at_least_revision` is of another database, or of another history of this one; read the revision anew",
             ));
         }
-        if wanted.n > applied.n
-            && tokio::time::timeout(MAX_WAIT, self.core.feed.wait_for(wanted.n))
-                .await
-                .is_err()
-        {
+        if wanted.n > applied.n {
             return Err(Error::new(
                 Code::DeadlineExceeded,
                 "REVISION_NOT_REACHED",
@@ -104,6 +101,21 @@ impl AuthorizeService {
             ));
         }
         Ok(())
+    }
+
+    /// Waits until the revisions that checks demand are applied: once for all of them, and no longer than is sensible. Which
+    /// check got what it demands is seen after.
+    async fn wait(&self, checks: &[v1::CheckRequest]) {
+        let applied = self.core.index.applied();
+        let wanted = checks
+            .iter()
+            .filter(|check| !check.at_least_revision.is_empty())
+            .filter_map(|check| check.at_least_revision.parse::<Revision>().ok())
+            .filter(|wanted| wanted.epoch == applied.epoch && wanted.n > applied.n);
+        if let Some(n) = wanted.map(|r| r.n).max() {
+            // Elapsed or not, each check is judged by itself.
+            let _ = tokio::time::timeout(MAX_WAIT, self.core.feed.wait_for(n)).await;
+        }
     }
 }
 
@@ -234,9 +246,7 @@ impl Authorize for AuthorizeService {
     ) -> Result<Response<v1::CheckResponse>, Status> {
         let request = request.into_inner();
         if !request.at_least_revision.is_empty() {
-            self.reach(&request.at_least_revision)
-                .await
-                .map_err(|e| to_status(&e))?;
+            self.wait(std::slice::from_ref(&request)).await;
         }
         self.decide(&request)
             .map(Response::new)
@@ -257,22 +267,16 @@ impl Authorize for AuthorizeService {
         if !self.core.index.is_loaded() {
             return Err(to_status(&not_loaded()));
         }
-        let mut results = Vec::with_capacity(checks.len());
-        for check in &checks {
-            let reached = if check.at_least_revision.is_empty() {
-                Ok(())
-            } else {
-                self.reach(&check.at_least_revision).await
-            };
-            let result = match reached.and_then(|()| self.decide(check)) {
+        self.wait(&checks).await;
+        let result = |check: &v1::CheckRequest| v1::BatchCheckResult {
+            result: Some(match self.decide(check) {
                 Ok(response) => v1::batch_check_result::Result::Response(response),
                 Err(error) => v1::batch_check_result::Result::Error(check_error(&error)),
-            };
-            results.push(v1::BatchCheckResult {
-                result: Some(result),
-            });
-        }
-        Ok(Response::new(v1::BatchCheckResponse { results }))
+            }),
+        };
+        Ok(Response::new(v1::BatchCheckResponse {
+            results: checks.iter().map(result).collect(),
+        }))
     }
 }
 

@@ -38,7 +38,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateWorkspaceRequest>,
     ) -> Result<v1::CreateWorkspaceResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(
             caller,
             AdminScope::DirectoryWrite,
@@ -62,7 +63,7 @@ impl DirectoryService {
         &self,
         request: Request<v1::GetWorkspaceRequest>,
     ) -> Result<v1::GetWorkspaceResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let workspace = self
             .core
             .get_workspace(&caller, &convert::parse("id", &message.id)?)
@@ -76,7 +77,7 @@ impl DirectoryService {
         &self,
         request: Request<v1::ListWorkspacesRequest>,
     ) -> Result<v1::ListWorkspacesResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let size = page::size(message.page_size)?;
         let (found, next_page_token) = self
             .core
@@ -93,11 +94,9 @@ impl DirectoryService {
         request: Request<v1::UpdateWorkspaceRequest>,
     ) -> Result<v1::UpdateWorkspaceResponse, Error> {
         // Which right it takes depends on what changes: the use case demands it.
-        let (caller, mut message) = caller(request, AdminScope::KeysRead)?;
-        if caller.require(AdminScope::DirectoryWrite).is_err() {
-            caller.require(AdminScope::SettingsWrite)?;
-        }
-        let call = call!(caller, AdminScope::KeysRead, "UpdateWorkspace", message);
+        let rights = [AdminScope::DirectoryWrite, AdminScope::SettingsWrite];
+        let (caller, right, mut message) = caller(&self.core, request, &rights)?;
+        let call = call!(caller, right, "UpdateWorkspace", message);
         let wire = message
             .workspace
             .ok_or_else(|| Error::invalid("workspace", "is required"))?;
@@ -119,7 +118,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteWorkspaceRequest>,
     ) -> Result<v1::DeleteWorkspaceResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(
             caller,
             AdminScope::DirectoryWrite,
@@ -138,7 +138,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<v1::CreateSubscriptionResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(
             caller,
             AdminScope::DirectoryWrite,
@@ -163,7 +164,7 @@ impl DirectoryService {
         &self,
         request: Request<v1::GetSubscriptionRequest>,
     ) -> Result<v1::GetSubscriptionResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let workspace = self.workspace(&caller, &message.workspace)?;
         let found = self
             .core
@@ -178,7 +179,7 @@ impl DirectoryService {
         &self,
         request: Request<v1::ListSubscriptionsRequest>,
     ) -> Result<v1::ListSubscriptionsResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let workspace = self.workspace(&caller, &message.workspace)?;
         let size = page::size(message.page_size)?;
         let (found, next_page_token) = self
@@ -195,7 +196,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<v1::UpdateSubscriptionResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(
             caller,
             AdminScope::DirectoryWrite,
@@ -223,7 +225,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<v1::DeleteSubscriptionResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(
             caller,
             AdminScope::DirectoryWrite,
@@ -245,7 +248,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateScopeRequest>,
     ) -> Result<v1::CreateScopeResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(caller, AdminScope::DirectoryWrite, "CreateScope", message);
         let wire = message
             .scope
@@ -265,7 +269,7 @@ impl DirectoryService {
         &self,
         request: Request<v1::GetScopeRequest>,
     ) -> Result<v1::GetScopeResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let workspace = self.workspace(&caller, &message.workspace)?;
         convert::check("name", scope::check_name(&message.name))?;
         let found = self.core.get_scope(&workspace, &message.name).await?;
@@ -278,7 +282,7 @@ impl DirectoryService {
         &self,
         request: Request<v1::ListScopesRequest>,
     ) -> Result<v1::ListScopesResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let workspace = self.workspace(&caller, &message.workspace)?;
         let size = page::size(message.page_size)?;
         let (found, next_page_token) = self
@@ -295,7 +299,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateScopeRequest>,
     ) -> Result<v1::UpdateScopeResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(caller, AdminScope::DirectoryWrite, "UpdateScope", message);
         let wire = message
             .scope
@@ -318,7 +323,8 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteScopeRequest>,
     ) -> Result<v1::DeleteScopeResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::DirectoryWrite)?;
+        let (caller, _right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
         let call = call!(caller, AdminScope::DirectoryWrite, "DeleteScope", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         convert::check("name", scope::check_name(&message.name))?;

@@ -21,7 +21,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::authorize::not_loaded;
 use crate::app::error::{Code, Error};
-use crate::app::limit::Limit;
+use crate::app::limit::{Limit, Shares};
 
 use super::status::{code_name, to_status};
 
@@ -57,7 +57,7 @@ pub struct Guard {
     routes: Routes,
     core: Arc<Core>,
     decisions: Arc<Limit>,
-    administration: Arc<Limit>,
+    administration: Option<Arc<Shares>>,
     observer: Observer,
 }
 
@@ -91,12 +91,12 @@ impl Kind {
 }
 
 impl Guard {
-    /// Guards these services.
+    /// Guards these services; without `administration` there is none among them.
     pub fn new(
         routes: Routes,
         core: Arc<Core>,
         decisions: Arc<Limit>,
-        administration: Arc<Limit>,
+        administration: Option<Arc<Shares>>,
         observer: Observer,
     ) -> Self {
         Self {
@@ -137,13 +137,16 @@ impl Guard {
     }
 
     async fn administer(mut self, mut request: http::Request<Incoming>) -> http::Response<Body> {
-        let Some(_permit) = self.administration.acquire() else {
-            return refuse(&busy());
-        };
-        match self.recognise(&request) {
-            Ok(caller) => request.extensions_mut().insert(caller),
+        // First who calls, from the head alone and at no cost: a stranger holds no place while a message is awaited.
+        let caller = match self.recognise(&request) {
+            Ok(caller) => caller,
             Err(error) => return refuse(&error),
         };
+        let shares = self.administration.clone();
+        let Some(_permit) = shares.as_ref().and_then(|s| s.acquire(&caller.workspace)) else {
+            return refuse(&busy());
+        };
+        request.extensions_mut().insert(caller);
         let deadline = grpc_timeout(request.headers())
             .map_or(ADMIN_DEADLINE, |asked| asked.min(ADMIN_DEADLINE));
         // A change that has begun goes on in its own task: the caller only stops waiting for it.
@@ -193,17 +196,18 @@ impl Service<http::Request<Incoming>> for Guard {
             let path = request.uri().path().to_owned();
             let observer = guard.observer.clone();
             let response = match Kind::of(&path) {
-                Kind::Administration => guard.administer(request).await,
+                // A listener without administration does not judge administrators' keys either.
+                Kind::Administration if guard.administration.is_some() => {
+                    guard.administer(request).await
+                }
                 Kind::Decision => guard.decide(request).await,
-                Kind::Other => match guard.routes.call(request).await {
+                Kind::Administration | Kind::Other => match guard.routes.call(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
                 },
             };
             let code = code_of(&response);
-            if code != GrpcCode::Unimplemented {
-                observer(&path, code_name(code));
-            }
+            observer(&path, code_name(code));
             Ok(response)
         }
         .boxed()

@@ -33,19 +33,40 @@ impl KeyAdminService {
         Self { core }
     }
 
+    /// A key as it was made or would be: a dry run has no etag, for the next change will take its revision.
+    fn key_at(&self, answer: &Answer<Key>) -> Option<v1::Key> {
+        let mut key = self.key(&answer.value)?;
+        if answer.revision.is_none() {
+            key.etag.clear();
+        }
+        Some(key)
+    }
+
     fn key(&self, key: &Key) -> Option<v1::Key> {
         Some(convert::key(key, self.core.clock.now()))
     }
 }
 
-/// Takes the caller that the layer recognised, and demands a right of it: before the request is looked at (AIP-211).
-pub(super) fn caller<T>(request: Request<T>, right: AdminScope) -> Result<(Caller, T), Error> {
+/// Takes the caller that was recognised before the message was read, sees that it still is one, and demands one of these
+/// rights: before the message is looked at (AIP-211).
+pub(super) fn caller<T>(
+    core: &Core,
+    request: Request<T>,
+    rights: &[AdminScope],
+) -> Result<(Caller, AdminScope, T), Error> {
     let (_, mut extensions, message) = request.into_parts();
     let caller: Caller = extensions
         .remove()
         .ok_or_else(|| Error::internal("a call without a caller"))?;
-    caller.require(right)?;
-    Ok((caller, message))
+    let caller = caller.refresh(&core.index.view(), core.clock.now())?;
+    let mut missing = None;
+    for right in rights {
+        match caller.require(*right) {
+            Ok(()) => return Ok((caller, *right, message)),
+            Err(error) => missing = missing.or(Some(error)),
+        }
+    }
+    Err(missing.unwrap_or_else(|| Error::internal("a call that needs no right")))
 }
 
 /// A call that changes something, repeatable where it has a `request_id`.
@@ -72,7 +93,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<v1::CreateKeyResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let mut call = call!(caller, AdminScope::KeysWrite, "CreateKey", message);
         call.dry_run = message.validate_only;
         let key = message
@@ -91,7 +112,7 @@ impl KeyAdminService {
         };
         let answer = self.core.create_key(call, new).await?;
         Ok(v1::CreateKeyResponse {
-            key: self.key(&answer.value),
+            key: self.key_at(&answer),
             tokens: convert::issued(&answer.tokens),
             token_withheld: answer.token_withheld,
             revision: revision(answer.revision),
@@ -99,7 +120,7 @@ impl KeyAdminService {
     }
 
     async fn get(&self, request: Request<v1::GetKeyRequest>) -> Result<v1::GetKeyResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let key = self
             .core
             .get_key(&caller, convert::parse("id", &message.id)?)
@@ -113,7 +134,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::ListKeysRequest>,
     ) -> Result<v1::ListKeysResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let view = convert::enumeration::<v1::KeyView>("view", message.view)?;
         let page = KeyPage {
             workspace: caller.workspace(&message.workspace, &self.core.default_workspace)?,
@@ -134,10 +155,7 @@ impl KeyAdminService {
         Ok(v1::ListKeysResponse {
             keys: keys.iter().map(|key| convert::key(key, now)).collect(),
             next_page_token,
-            tokens: tokens
-                .iter()
-                .map(|(_, secret, slot, token)| issued(secret, *slot, token))
-                .collect(),
+            tokens: convert::issued(&tokens),
         })
     }
 
@@ -145,7 +163,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::UpdateKeyRequest>,
     ) -> Result<v1::UpdateKeyResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let mut call = call!(caller, AdminScope::KeysWrite, "UpdateKey", message);
         call.dry_run = message.validate_only;
         let key = message
@@ -156,7 +174,7 @@ impl KeyAdminService {
         let edits = convert::key_edits(key, message.update_mask)?;
         let answer = self.core.update_key(call, id, etag, edits).await?;
         Ok(v1::UpdateKeyResponse {
-            key: self.key(&answer.value),
+            key: self.key_at(&answer),
             revision: revision(answer.revision),
         })
     }
@@ -165,7 +183,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::DeleteKeyRequest>,
     ) -> Result<v1::DeleteKeyResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let call = call!(caller, AdminScope::KeysWrite, "DeleteKey", message);
         let id: KeyId = convert::parse("id", &message.id)?;
         let answer = self
@@ -182,7 +200,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::UndeleteKeyRequest>,
     ) -> Result<v1::UndeleteKeyResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let call = call!(caller, AdminScope::KeysWrite, "UndeleteKey", message);
         let id = convert::parse("id", &message.id)?;
         let answer = self.core.undelete_key(call, id, message.etag).await?;
@@ -197,7 +215,7 @@ impl KeyAdminService {
         request: Request<v1::RegenerateSecretRequest>,
     ) -> Result<v1::RegenerateSecretResponse, Error> {
         const MAX_GRACE: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3_600);
-        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let call = call!(caller, AdminScope::KeysWrite, "RegenerateSecret", message);
         let grace = message
             .grace
@@ -229,7 +247,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::RevokeSecretRequest>,
     ) -> Result<v1::RevokeSecretResponse, Error> {
-        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let call = call!(caller, AdminScope::KeysWrite, "RevokeSecret", message);
         let what = Revocation {
             key: convert::parse("key_id", &message.key_id)?,
@@ -248,14 +266,13 @@ impl KeyAdminService {
         &self,
         request: Request<v1::RevealSecretRequest>,
     ) -> Result<v1::RevealSecretResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysReveal)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysReveal])?;
         let call = Core::reveal_call(caller, "RevealSecret");
         let key = convert::parse("key_id", &message.key_id)?;
         let secret = convert::parse_optional("secret_id", &message.secret_id)?;
-        let (answer, token) = self.core.reveal_secret(call, key, secret).await?;
-        let (secret, slot) = answer.value;
+        let answer = self.core.reveal_secret(call, key, secret).await?;
         Ok(v1::RevealSecretResponse {
-            token: Some(issued(&secret, slot, &token)),
+            token: convert::issued(&answer.tokens).pop(),
             revision: revision(answer.revision),
         })
     }
@@ -264,7 +281,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::AcknowledgeSecretRequest>,
     ) -> Result<v1::AcknowledgeSecretResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysWrite)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let call = Call {
             caller,
             right: AdminScope::KeysWrite,
@@ -285,7 +302,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::LookupKeyRequest>,
     ) -> Result<v1::LookupKeyResponse, Error> {
-        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
         let workspace = caller.workspace(&message.workspace, &self.core.default_workspace)?;
         let digest = match (message.token.is_empty(), message.sha256_hex.is_empty()) {
             (false, true) => Token::external(message.token)
@@ -305,18 +322,6 @@ impl KeyAdminService {
             key: self.key(&key),
             secret_id: secret.to_string(),
         })
-    }
-}
-
-fn issued(
-    secret: &crate::domain::id::SecretId,
-    slot: crate::domain::secret::Slot,
-    token: &Token,
-) -> v1::IssuedToken {
-    v1::IssuedToken {
-        secret_id: secret.to_string(),
-        slot: convert::wire_slot(slot),
-        token: token.reveal().to_owned(),
     }
 }
 

@@ -15,7 +15,29 @@ pub mod v1 {
 /// All protos as a descriptor set, Envoy's and their comments included: what reflection serves.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 
+/// The paths of all methods that are served, Envoy's, health and reflection included.
+pub fn methods() -> HashSet<String> {
+    let sets = [DESCRIPTOR, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let files = sets
+        .into_iter()
+        .filter_map(|set| prost_types::FileDescriptorSet::decode(set).ok())
+        .flat_map(|set| set.file);
+    let mut methods = HashSet::new();
+    for file in files {
+        for service in &file.service {
+            let of = |method: &prost_types::MethodDescriptorProto| {
+                format!("/{}.{}/{}", file.package(), service.name(), method.name())
+            };
+            methods.extend(service.method.iter().map(of));
+        }
+    }
+    methods
+}
+
+use std::collections::HashSet;
 use std::fmt;
+
+use prost::Message as _;
 
 /// Stands for a value that nobody may see; an empty one is shown as such, which helps to find a missing one.
 struct Hidden(bool);

@@ -25,7 +25,7 @@ use crate::app::authorize::DecisionCounts;
 use crate::app::envelope::Envelope;
 use crate::app::error::Error;
 use crate::app::last_used::LastUsed;
-use crate::app::limit::Limit;
+use crate::app::limit::{Limit, Shares};
 use crate::app::ports::{Clock, Entropy, Meta, Store as _, StoreError};
 use crate::config::{Config, ListenAddress};
 use crate::domain::token::Token;
@@ -207,12 +207,13 @@ pub async fn build(
 
     let counts = Arc::new(DecisionCounts::default());
     let decisions = Limit::new(config.max_concurrent_decisions);
-    let administration = Limit::new(config.max_concurrent_admin);
+    let administration = Shares::new(config.max_concurrent_admin);
     let metrics = Arc::new(Metrics::new(
         core.index.clone(),
         counts.clone(),
         decisions.clone(),
         administration.clone(),
+        proto::methods(),
     ));
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in HEALTH_NAMES {
@@ -225,12 +226,13 @@ pub async fn build(
         let metrics = metrics.clone();
         Arc::new(move |path, code| metrics.call(path, code))
     };
-    let guard = |routes| {
+    let guard = |routes, administers: bool| {
+        let shares = administers.then(|| administration.clone());
         Guard::new(
             routes,
             core.clone(),
             decisions.clone(),
-            administration.clone(),
+            shares,
             observer.clone(),
         )
     };
@@ -266,16 +268,16 @@ pub async fn build(
     match admin {
         None => {
             let routes = for_administration(for_decisions(for_all()?));
-            listeners.push((grpc, Served::Grpc(guard(routes.prepare()))));
+            listeners.push((grpc, Served::Grpc(guard(routes.prepare(), true))));
         }
         Some((admin, admin_at)) => {
             listeners.push((
                 grpc,
-                Served::Grpc(guard(for_decisions(for_all()?).prepare())),
+                Served::Grpc(guard(for_decisions(for_all()?).prepare(), false)),
             ));
             listeners.push((
                 admin,
-                Served::Grpc(guard(for_administration(for_all()?).prepare())),
+                Served::Grpc(guard(for_administration(for_all()?).prepare(), true)),
             ));
             addresses.admin = Some(admin_at);
         }

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::Core;
-use crate::app::auth::{Caller, admin_rights};
+use crate::app::auth::Caller;
 use crate::app::error::Error;
-use crate::app::mutate::{Answer, Call, Done};
+use crate::app::mutate::{Answer, Call, Done, Issued};
 use crate::app::page;
 use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, Resource, StateSet, UNDELETE_PERIOD};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
@@ -284,51 +284,45 @@ impl Core {
         self: &Arc<Self>,
         call: Call,
         page: KeyPage,
-    ) -> Result<(Vec<Key>, String, Vec<(KeyId, SecretId, Slot, Token)>), Error> {
+    ) -> Result<(Vec<Key>, String, Vec<Issued>), Error> {
         let workspace = page.workspace.clone();
         let (keys, next) = self.list_keys(&call.caller, page).await?;
-        let now = self.clock.now();
-        let shown = keys.clone();
+        let listed: Vec<_> = keys.iter().map(|key| key.id).collect();
         let answer = self
             .mutate(
                 call,
                 Box::new(move |scene, caller| {
                     async move {
-                        let catalogue = scene.tx.scopes(&workspace).await?;
-                        let mut revealed = Vec::new();
-                        for key in shown.iter().filter(|key| caller.may_see(key)) {
-                            // A token of an administrator is shown only to who could make such a key.
-                            if caller.require_all(&admin_rights(&key.settings.scopes, &catalogue), "").is_err() {
+                        let mut tokens = Vec::new();
+                        for id in listed {
+                            // As it is now: much can have changed since the page was read.
+                            let Some(key) = scene.tx.key(id).await? else {
                                 continue;
-                            }
-                            let live = key.secrets.iter().filter(|s| s.is_live(scene.now) && s.sealed.is_some());
-                            revealed.extend(live.map(|secret| (key.id, secret.id)));
+                            };
+                            tokens.extend(rules::tokens_to_reveal(scene, caller, &key).await?);
                         }
-                        if revealed.is_empty() {
-                            return Ok(Done { value: revealed, tokens: Vec::new(), unchanged: true });
+                        let secrets: Vec<_> = tokens.iter().map(|t| t.secret).collect();
+                        let unchanged = secrets.is_empty();
+                        if !unchanged {
+                            scene
+                                .audit(
+                                    "REVEAL",
+                                    Resource::Workspace(workspace),
+                                    json!({ "secrets": secrets }),
+                                )
+                                .await?;
                         }
-                        let what = json!({ "secrets": revealed.iter().map(|(_, secret)| secret).collect::<Vec<_>>() });
-                        scene.audit("REVEAL", Resource::Workspace(workspace), what).await?;
-                        Ok(Done::new(revealed))
+                        Ok(Done {
+                            value: (),
+                            tokens,
+                            unchanged,
+                        })
                     }
                     .boxed()
                 }),
             )
             .await?;
-        let tokens = keys
-            .iter()
-            .flat_map(|key| key.secrets.iter().map(move |secret| (key, secret)))
-            .filter(|(key, secret)| {
-                secret.is_live(now) && answer.value.contains(&(key.id, secret.id))
-            })
-            .filter_map(|(key, secret)| {
-                let token =
-                    self.envelope
-                        .open_token(key.id, secret.id, secret.sealed.as_deref()?)?;
-                Some((key.id, secret.id, secret.slot, token))
-            })
-            .collect();
-        Ok((keys, next, tokens))
+        Ok((keys, next, answer.tokens))
     }
 
     /// Changes settings of a key.

@@ -9,7 +9,7 @@ use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Key, KeyState};
 use crate::domain::network;
 use crate::domain::scope::{ADMIN_ALL, Grant};
-use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use crate::domain::secret::{Origin, RevocationReason, Secret, SecretState, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::{STRONG_BITS, Tag, Token};
 use crate::domain::workspace::{Scope, Workspace};
@@ -91,6 +91,13 @@ pub(super) async fn check_settings(
             ));
         }
     }
+    // Before anything is said of what exists: others' subscriptions are none of a bound caller's business.
+    if !caller.may_bind(&settings.subscriptions) {
+        return Err(Error::denied(
+            "ESCALATION",
+            "the key of this call is bound to subscriptions; bind the key to some of those, and to no others",
+        ));
+    }
     for (i, id) in settings.subscriptions.iter().enumerate() {
         if scene.tx.subscription(&key.workspace, id).await?.is_none() {
             return Err(Error::invalid(
@@ -100,12 +107,6 @@ pub(super) async fn check_settings(
                 ),
             ));
         }
-    }
-    if !caller.may_bind(&settings.subscriptions) {
-        return Err(Error::denied(
-            "ESCALATION",
-            "the key of this call is bound to subscriptions; bind the key to some of those, and to no others",
-        ));
     }
     caller.require_all(
         &admin_rights(&settings.scopes, &catalogue),
@@ -162,13 +163,20 @@ pub(super) async fn keep_an_administrator(
     }
     Err(Error::precondition(
         "LAST_ADMINISTRATOR",
-        "this is the last usable key of `system` with `claviger:*`; make another one first",
+        "this is the last key of `system` with `claviger:*` that has no expiry and no `allowed_cidrs`; make another one first",
     ))
 }
 
+/// Only what will still be one tomorrow counts, and from wherever it is called: no expiry, no networks, a secret that is
+/// not retiring.
 fn is_administrator(key: &Key, now: Time) -> bool {
     key.state(now) == KeyState::Active
-        && key.has_live_secret(now)
+        && key.settings.expire_time.is_none()
+        && key.settings.allowed_cidrs.is_empty()
+        && key
+            .secrets
+            .iter()
+            .any(|s| s.state(now) == SecretState::Active)
         && key
             .settings
             .scopes
@@ -381,4 +389,33 @@ async fn refuse_known(
     } else {
         error
     })
+}
+
+/// The tokens of a key that its workspace keeps, of live secrets; none where the caller could not make such a key.
+pub(super) async fn tokens_to_reveal(
+    scene: &mut Scene,
+    caller: &Caller,
+    key: &Key,
+) -> Result<Vec<Issued>, Error> {
+    if !caller.may_see(key)
+        || require_rights_of(scene, caller, key, "the key has")
+            .await
+            .is_err()
+    {
+        return Ok(Vec::new());
+    }
+    let live = key.secrets.iter().filter(|s| s.is_live(scene.now));
+    let reveal = |secret: &Secret| {
+        let token = scene
+            .core
+            .envelope
+            .open_token(key.id, secret.id, secret.sealed.as_deref()?)?;
+        Some(Issued {
+            key: key.id,
+            secret: secret.id,
+            slot: secret.slot,
+            token,
+        })
+    };
+    Ok(live.filter_map(reveal).collect())
 }

@@ -13,10 +13,13 @@ use crate::app::ports::Resource;
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::key::{Key, MAX_RETIRING};
 use crate::domain::secret::{RevocationReason, Secret, SecretState, Slot};
-use crate::domain::token::Token;
+use crate::domain::time::Time;
 use crate::domain::workspace::Workspace;
 
 use super::{Source, rules};
+
+/// How many dead secrets of a key are remembered.
+const MAX_DEAD: usize = 64;
 
 /// A secret to replace.
 #[derive(Debug, Clone)]
@@ -85,6 +88,7 @@ impl Core {
                     .await?;
                     secret.regenerated = true;
                     key.secrets.push(secret);
+                    forget_oldest_dead(&mut key, scene.now);
                     rules::check_fence(&key, scene.now)?;
                     rules::keep_an_administrator(scene, &before, Some(&key)).await?;
                     scene.put_key("REGENERATE", Some(&before), &mut key).await?;
@@ -144,44 +148,34 @@ impl Core {
         call: Call,
         key: KeyId,
         secret: Option<SecretId>,
-    ) -> Result<(Answer<(SecretId, Slot)>, Token), Error> {
-        let (found, opened) = tokio::sync::oneshot::channel();
-        let answer = self
-            .mutate(
-                call,
-                Box::new(move |scene, caller| {
-                    async move {
-                        let key = rules::key_to_change(scene, caller, key, "").await?;
-                        rules::require_rights_of(scene, caller, &key, "the key has").await?;
-                        let wanted = match secret {
-                            Some(id) => key.secrets.iter().find(|s| s.id == id),
-                            None => key.active(Slot::Primary),
-                        };
-                        let secret = wanted.ok_or_else(|| Error::not_found("secret"))?;
-                        let token = secret
-                            .sealed
-                            .as_deref()
-                            .filter(|_| secret.is_live(scene.now))
-                            .and_then(|sealed| scene.core.envelope.open_token(key.id, secret.id, sealed))
-                            .ok_or_else(|| {
-                                Error::precondition(
-                                    "NOT_RECOVERABLE",
-                                    "the token is not kept: only workspaces with `secret_storage` RECOVERABLE keep it, for live secrets \
-                                     made since; regenerate the secret instead",
-                                )
-                            })?;
-                        let resource = Resource::Key(key.workspace.clone(), key.id);
-                        scene.audit("REVEAL", resource, json!({ "secrets": [secret.id] })).await?;
-                        // The receiver is gone only if the caller is, and then nobody is to have it.
-                        let _ = found.send(token);
-                        Ok(Done::new((secret.id, secret.slot)))
-                    }
-                    .boxed()
-                }),
-            )
-            .await?;
-        let token = opened.await.map_err(Error::internal)?;
-        Ok((answer, token))
+    ) -> Result<Answer<()>, Error> {
+        self.mutate(
+            call,
+            Box::new(move |scene, caller| {
+                async move {
+                    let key = rules::key_to_change(scene, caller, key, "").await?;
+                    rules::require_rights_of(scene, caller, &key, "the key has").await?;
+                    let wanted = match secret {
+                        Some(id) => key.secrets.iter().find(|s| s.id == id),
+                        None => key.active(Slot::Primary),
+                    };
+                    let wanted = wanted.ok_or_else(|| Error::not_found("secret"))?.id;
+                    let tokens = rules::tokens_to_reveal(scene, caller, &key).await?;
+                    let token = tokens.into_iter().find(|t| t.secret == wanted).ok_or_else(|| {
+                        Error::precondition(
+                            "NOT_RECOVERABLE",
+                            "the token is not kept: only workspaces with `secret_storage` RECOVERABLE keep it, for live secrets made \
+                             since; regenerate the secret instead",
+                        )
+                    })?;
+                    let resource = Resource::Key(key.workspace.clone(), key.id);
+                    scene.audit("REVEAL", resource, json!({ "secrets": [wanted] })).await?;
+                    Ok(Done { value: (), tokens: vec![token], unchanged: false })
+                }
+                .boxed()
+            }),
+        )
+        .await
     }
 
     /// Notes that a token was saved: from then on no repeated call returns it.
@@ -230,6 +224,18 @@ impl Core {
         )
         .await
     }
+}
+
+/// A key that is rotated every hour would carry thousands of dead secrets along, all rewritten with each change.
+fn forget_oldest_dead(key: &mut Key, now: Time) {
+    let dead = key.secrets.iter().filter(|s| !s.is_live(now)).count();
+    let mut surplus = dead.saturating_sub(MAX_DEAD);
+    // They stand oldest first.
+    key.secrets.retain(|s| {
+        let forget = surplus > 0 && !s.is_live(now);
+        surplus -= usize::from(forget);
+        !forget
+    });
 }
 
 fn find(key: &mut Key, id: SecretId) -> Result<&mut Secret, Error> {
@@ -300,7 +306,7 @@ fn retire(scene: &Scene, key: &mut Key, slot: Slot, grace: Duration) -> Result<(
     Ok(())
 }
 
-fn end(secret: &mut Secret, now: crate::domain::time::Time, reason: RevocationReason) {
+fn end(secret: &mut Secret, now: Time, reason: RevocationReason) {
     secret.revoke_time = Some(now);
     secret.revocation_reason = reason;
     // Nobody may read a dead token again.

@@ -219,6 +219,10 @@ pub(in crate::grpc) fn key_filter(filter: Option<v1::KeyFilter>) -> Result<KeyFi
                 .split_once('=')
                 .map_or((label, None), |(n, v)| (n, Some(v.to_owned())));
             check("filter.label", text::label_name(name))?;
+            check(
+                "filter.label",
+                text::label_value(value.as_deref().unwrap_or_default()),
+            )?;
             Some((name.to_owned(), value))
         }
     };
@@ -243,6 +247,12 @@ pub(in crate::grpc) fn key_filter(filter: Option<v1::KeyFilter>) -> Result<KeyFi
 fn states(list: &[i32]) -> Result<Option<StateSet>, Error> {
     if list.is_empty() {
         return Ok(None);
+    }
+    if list.len() > MAX_LIST {
+        return Err(Error::invalid(
+            "filter.states",
+            format!("has more than {MAX_LIST} entries; name each state once"),
+        ));
     }
     let mut states = StateSet::default();
     for (i, state) in list.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Update masks (AIP-134).
 
 use crate::app::error::{Code, Error};
+use crate::domain::text;
 
 /// Which fields of an update count.
 #[derive(Debug)]
@@ -22,6 +23,12 @@ impl Mask {
         let Some(mask) = mask else {
             return Ok(Self::Populated);
         };
+        if mask.paths.len() > 64 {
+            return Err(Error::invalid(
+                "update_mask",
+                "has more than 64 paths; name each field once",
+            ));
+        }
         if mask.paths.iter().any(|path| path == "*") {
             return if mask.paths.len() == 1 {
                 Ok(Self::All)
@@ -37,8 +44,8 @@ impl Mask {
                 return Err(Error::invalid(
                     "update_mask",
                     format!(
-                        "names `{:.128}`, which can't be changed here; there are {}",
-                        path.escape_debug(),
+                        "names `{}`, which can't be changed here; there are {}",
+                        text::brief(path).escape_debug(),
                         known.join(", ")
                     ),
                 ));

@@ -177,6 +177,12 @@ fn locations(list: Vec<v1::CredentialLocation>) -> Result<Vec<Location>, Error> 
 }
 
 fn presentations(field: &str, list: &[i32]) -> Result<PresentationSet, Error> {
+    if list.len() > MAX_LOCATIONS {
+        return Err(Error::invalid(
+            field,
+            format!("has more than {MAX_LOCATIONS} entries; name each way once"),
+        ));
+    }
     let mut set = Vec::new();
     for (i, number) in list.iter().enumerate() {
         let field = format!("{field}[{i}]");
