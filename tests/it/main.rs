@@ -1,1 +1,16 @@
-fn main() {}
+//! Integration tests: the real `claviger` binary, before it real clients and the real Envoy.
+//!
+//! Every process is started on port 0 or a Unix socket and in a folder of its own, so the tests run side by side.
+
+#[cfg(test)]
+mod envoy;
+#[cfg(test)]
+mod grpcurl;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod python;
+#[cfg(test)]
+mod readme;

@@ -1,0 +1,7 @@
+//! The process: how it starts, stops, and stands what happens to it.
+
+mod faults;
+mod hangup;
+mod killed;
+mod refused;
+mod stopped;
