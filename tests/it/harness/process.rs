@@ -120,7 +120,10 @@ impl Process {
 
 impl Drop for Process {
     /// Where a test fails, what the process said about it is worth reading.
-    #[expect(clippy::print_stdout, reason = "shown by the test runner with the failure")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "shown by the test runner with the failure"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("--- the process said:\n{}", self.log.so_far());

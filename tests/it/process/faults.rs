@@ -40,7 +40,7 @@ fn assert_read_only(admin: &Admin, keys: &Keys) {
         Ok(()) => panic!("a change was made"),
         Err(status) => status.code(),
     };
-    for _ in 0..3 {
+    for _ in 0..2 {
         let create = admin.create_key(v1::CreateKeyRequest {
             workspace: "default".to_owned(),
             key: Some(key("must not be", &[])),
