@@ -136,7 +136,7 @@ async fn connect(
         })
         .map_sqlx_sqlite_pool_opts(move |pool| {
             pool.after_release(|connection, _| Box::pin(is_clean(connection)))
-                .after_connect(move |connection, _| Box::pin(is_fit(connection, access)))
+                .before_acquire(move |connection, _| Box::pin(is_fit(connection, access)))
         });
     Database::connect(options).await
 }
@@ -150,20 +150,21 @@ async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
     Ok(!connection.is_in_transaction())
 }
 
-/// Refuses a writer's connection that can't write. Where the file can't be written to at that moment SQLite opens it for
-/// reading only and says nothing; the connection would stay so after the file has recovered.
-async fn is_fit(connection: &mut SqliteConnection, access: Access) -> Result<(), sqlx::Error> {
+/// Whether a connection that lay idle may be used. Where the file could not be written to when a writer's connection was
+/// opened, SQLite opened it for reading only, said nothing, and would leave it so after the file has recovered.
+async fn is_fit(connection: &mut SqliteConnection, access: Access) -> Result<bool, sqlx::Error> {
     if access == Access::Read {
-        return Ok(());
+        return Ok(true);
     }
-    match sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
+    // That somebody else is writing is no fault of the connection, and nothing to wait for here.
+    let probe = sqlx::raw_sql("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK")
+        .execute(&mut *connection)
+        .await;
+    let patience = format!("PRAGMA busy_timeout = {}", LOCK_PATIENCE.as_millis());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(patience))
         .execute(connection)
-        .await
-    {
-        Err(error) if error::sqlx_code(&error) == Some(code::READONLY) => Err(error),
-        // That somebody else is writing is no fault of the connection.
-        _ => Ok(()),
-    }
+        .await?;
+    Ok(!probe.is_err_and(|e| error::sqlx_code(&e) == Some(code::READONLY)))
 }
 
 /// Makes the file before SQLite does, for its owner alone; SQLite gives its `-wal` and `-shm` files the same mode.
