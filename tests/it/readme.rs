@@ -185,6 +185,18 @@ fn the_commands_of_the_readme_do_what_it_says() {
         }
     }
     fs::remove_file(out).unwrap();
+    remove_readers_files(&scratch);
+}
+
+/// Removes what the reader saved, which may hold tokens: not the data directory, nor what the servers said.
+fn remove_readers_files(scratch: &Path) {
+    for entry in fs::read_dir(scratch).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().unwrap().is_file() && !name.starts_with("server-") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
 }
 
 /// What a step printed.
