@@ -13,7 +13,7 @@ fn grpcurl(process: &Process, token: Option<&str>, before: &[&str], after: &[&st
     if let Some(token) = token {
         command.args(["-H", &format!("authorization: Bearer {token}")]);
     }
-    command.arg(process.grpc.to_string()).args(after);
+    command.arg(process.grpc().to_string()).args(after);
     command.output().unwrap()
 }
 

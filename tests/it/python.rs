@@ -10,7 +10,7 @@ fn the_python_example_makes_checks_and_disables_a_key() {
     let process = Process::start(&folder, &[]);
     let output = Command::new(tool("python"))
         .arg(repository().join("examples/python/check.py"))
-        .args(["--address", &process.grpc.to_string(), "--token-file"])
+        .args(["--address", &process.grpc().to_string(), "--token-file"])
         .arg(folder.data().join("bootstrap-token"))
         .output()
         .unwrap();

@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{BINARY, Child, Folder, is_root, not_checked, register, repository, tool};
+use crate::harness::{BINARY, Child, Folder, may_unshare, not_checked, register, repository, tool};
 
 /// A command of the README and the lines printed below it.
 #[derive(Debug, PartialEq, Eq)]
@@ -154,10 +154,11 @@ fn the_commands_of_the_readme_do_what_it_says() {
         session.display()
     );
     // A network and a process table of its own: the ports are free whatever runs here, and nothing is left running.
-    let mut command = if is_root() {
+    let apart = ["--net", "--pid", "--fork", "--kill-child"];
+    let mut command = if may_unshare(&[&apart[..], &["ip", "link", "set", "lo", "up"]].concat()) {
         let mut unshare = Command::new("unshare");
         let with_loopback = format!("ip link set lo up && {start}");
-        unshare.args(["--net", "--pid", "--fork", "--kill-child"]);
+        unshare.args(apart);
         unshare.args(["bash", "-c", &with_loopback]);
         unshare
     } else {

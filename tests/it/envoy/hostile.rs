@@ -170,3 +170,40 @@ fn no_spelling_of_a_path_reaches_what_another_path_demands() {
         }
     }
 }
+
+#[test]
+fn headers_that_claim_another_path_method_or_client_change_nothing() {
+    let (rig, one, _) = rig(true);
+    for (name, value) in [
+        ("x-envoy-original-path", "/orders"),
+        ("x-original-url", "/orders"),
+        ("x-rewrite-url", "/orders"),
+        ("x-forwarded-uri", "/orders"),
+        ("x-forwarded-method", "OPTIONS"),
+        ("x-http-method-override", "OPTIONS"),
+        ("x-envoy-auth-partial-body", "true"),
+        ("x-envoy-auth-failure-mode-allowed", "true"),
+        ("x-ext-authz-check-result", "allowed"),
+        ("claviger.scopes", ""),
+    ] {
+        let forged = header(name, value);
+        let keyless = rig.get("/orders", std::slice::from_ref(&forged));
+        assert_eq!(keyless.status, 401, "{name}");
+        let elsewhere = rig.get("/else", &[forged, header("x-api-key", &one.token)]);
+        assert_eq!(elsewhere.status, 403, "{name}");
+    }
+}
+
+#[test]
+fn control_bytes_in_a_request_open_nothing() {
+    let (rig, one, _) = rig(true);
+    let before = rig.upstream.count();
+    for bytes in [&b"\0"[..], b"\x01", b"\x7f", b"\x0b"] {
+        let token = [one.token.as_bytes(), bytes].concat();
+        let response = rig.envoy.get("/orders", &[header("x-api-key", &token)]);
+        assert!([400, 401].contains(&response.status), "{bytes:?}");
+        let path = [b"/orders?x=", bytes].concat();
+        assert_ne!(rig.envoy.get(&path, &[]).status, 200, "{bytes:?}");
+    }
+    assert_eq!(rig.upstream.count(), before);
+}

@@ -149,6 +149,11 @@ impl Log {
         self.text()
     }
 
+    /// What `pick` makes of a line that was waited for, or came before it.
+    pub(crate) fn seen<T>(&self, pick: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.seen.iter().find_map(|l| pick(l))
+    }
+
     /// All lines up to now.
     pub(crate) fn so_far(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());

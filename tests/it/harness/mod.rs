@@ -55,6 +55,12 @@ pub(crate) fn is_root() -> bool {
     })
 }
 
+/// May this user, on this machine, run a command in namespaces of its own? Root in a container often may not.
+pub(crate) fn may_unshare(args: &[&str]) -> bool {
+    let output = Command::new("unshare").args(args).output();
+    output.is_ok_and(|o| o.status.success())
+}
+
 /// Notes that this machine does not allow a check; `make test` prints it.
 pub(crate) fn not_checked(what: &str) {
     let dir = repository().join("target/it");

@@ -63,8 +63,6 @@ impl Drop for Folder {
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) log: Log,
-    /// Where decisions and administration are served.
-    pub(crate) grpc: SocketAddr,
     /// Where metrics and health are served.
     pub(crate) http: SocketAddr,
     folder: Arc<Folder>,
@@ -74,7 +72,7 @@ impl Process {
     /// Starts it in a folder and waits until it serves.
     pub(crate) fn start(folder: &Arc<Folder>, args: &[&str]) -> Self {
         let mut command = Command::new(BINARY);
-        command.args(serve_args(&folder.data())).args(args);
+        command.args(overriding(&folder.data(), args)).args(args);
         Self::start_as(folder, command)
     }
 
@@ -84,16 +82,25 @@ impl Process {
         command.env("RUST_BACKTRACE", "1");
         let (child, _out, mut log) =
             Child::start(&mut command, &folder.output("out"), &folder.output("err"));
-        let grpc = log.wait("the address of `grpc`", |l| listening(l, "grpc"));
         let http = log.wait("the address of `http`", |l| listening(l, "http"));
         log.wait("`serving`", |l| event(l, "serving"));
         Self {
             child,
             log,
-            grpc,
-            http,
+            http: http.parse().unwrap(),
             folder: Arc::clone(folder),
         }
+    }
+
+    /// Where a listener listens: `grpc`, `admin` or `http`.
+    pub(crate) fn address(&self, listener: &str) -> String {
+        let address = self.log.seen(|l| listening(l, listener));
+        address.unwrap_or_else(|| panic!("there is no listener `{listener}`"))
+    }
+
+    /// Where decisions are served, and administration where it has no listener of its own.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.address("grpc").parse().unwrap()
     }
 
     pub(crate) fn folder(&self) -> &Arc<Folder> {
@@ -102,7 +109,7 @@ impl Process {
 
     /// A client with the bootstrap key.
     pub(crate) fn admin(&self) -> Admin {
-        Admin::connect(self.grpc, Some(bootstrap_token(&self.folder.data())))
+        Admin::connect(self.grpc(), Some(bootstrap_token(&self.folder.data())))
     }
 
     /// Ends it at once, as a power cut would.
@@ -159,6 +166,17 @@ pub(crate) fn serve_args(data: &Path) -> Vec<String> {
     .to_vec()
 }
 
+/// The usual arguments without those that are given otherwise.
+fn overriding(data: &Path, args: &[&str]) -> Vec<String> {
+    let mut usual = serve_args(data);
+    for pair in args.chunks(2) {
+        if let Some(at) = usual.iter().position(|a| a == pair[0]) {
+            usual.drain(at..at + 2);
+        }
+    }
+    usual
+}
+
 /// Where this machine keeps its programs.
 fn search_path() -> std::ffi::OsString {
     #[expect(
@@ -176,16 +194,9 @@ pub(crate) struct Ended {
 
 /// Runs a process that is to end by itself. Later `args` override the usual ones.
 pub(crate) fn run(folder: &Folder, args: &[&str], env: &[(&str, &str)]) -> Ended {
-    let data = folder.data();
-    let mut all = serve_args(&data);
-    for pair in args.chunks(2) {
-        if let Some(at) = all.iter().position(|a| a == pair[0]) {
-            all.drain(at..at + 2);
-        }
-    }
     let mut command = Command::new(BINARY);
     command
-        .args(all)
+        .args(overriding(&folder.data(), args))
         .args(args)
         .env_clear()
         .envs(env.iter().copied());
@@ -200,9 +211,9 @@ pub(crate) fn run(folder: &Folder, args: &[&str], env: &[(&str, &str)]) -> Ended
 }
 
 /// The address in a `listening` event of this listener.
-fn listening(line: &str, listener: &str) -> Option<SocketAddr> {
+fn listening(line: &str, listener: &str) -> Option<String> {
     let fields = event(line, "listening")?;
-    (fields["listener"] == listener).then(|| fields["address"].as_str().unwrap().parse().unwrap())
+    (fields["listener"] == listener).then(|| fields["address"].as_str().unwrap().to_owned())
 }
 
 /// The fields of an event, if the line is that event.

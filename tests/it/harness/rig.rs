@@ -41,7 +41,7 @@ impl Rig {
         let admin = process.admin();
         admin.declare("default", &["orders:read", "orders:write"]);
         let upstream = Upstream::start();
-        let envoy = Envoy::start(&folder, process.grpc, &upstream, &options.envoy);
+        let envoy = Envoy::start(&folder, process.grpc(), &upstream, &options.envoy);
         Self {
             admin,
             envoy,

@@ -10,8 +10,8 @@ use claviger::grpc::proto::v1::{self, Decision};
 use tonic::Code;
 
 use crate::harness::{
-    Admin, BINARY, Child, Folder, Made, Process, bootstrap_token, is_root, key, not_checked, scan,
-    serve_args, tool,
+    Admin, BINARY, Child, Folder, Made, Process, bootstrap_token, is_root, key, may_unshare,
+    not_checked, scan, serve_args, tool,
 };
 
 /// The keys of a test: one that nobody touches, one that callers try to disable, and one they try to enable.
@@ -170,7 +170,7 @@ fn when_the_disk_is_full_decisions_go_on_and_mutations_say_unavailable() {
     let folder = Folder::new();
     let data = folder.data();
     std::fs::create_dir(&data).unwrap();
-    if !is_root() {
+    if !may_unshare(&["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]) {
         not_checked("a full disk: only root can mount a small one");
         return;
     }
@@ -186,7 +186,7 @@ fn when_the_disk_is_full_decisions_go_on_and_mutations_say_unavailable() {
     let process = Process::start_as(&folder, command);
     let relative = data.strip_prefix("/").unwrap();
     let inside = PathBuf::from(format!("/proc/{}/root", process.child.pid())).join(relative);
-    let admin = Admin::connect(process.grpc, Some(bootstrap_token(&inside)));
+    let admin = Admin::connect(process.grpc(), Some(bootstrap_token(&inside)));
     let keys = Keys::make(&admin);
 
     let filler = inside.join("filler");

@@ -3,5 +3,6 @@
 mod faults;
 mod hangup;
 mod killed;
+mod listeners;
 mod refused;
 mod stopped;

@@ -16,11 +16,11 @@ fn sigterm_ends_the_process_with_0_whatever_its_peers_do() {
 
     // One that never says a word, one that stops within the preface, one within a frame, and one within a request.
     let _silent: Vec<TcpStream> = (0..20)
-        .map(|_| TcpStream::connect(process.grpc).unwrap())
+        .map(|_| TcpStream::connect(process.grpc()).unwrap())
         .collect();
-    let mut half_preface = TcpStream::connect(process.grpc).unwrap();
+    let mut half_preface = TcpStream::connect(process.grpc()).unwrap();
     half_preface.write_all(b"PRI * HT").unwrap();
-    let mut half_frame = TcpStream::connect(process.grpc).unwrap();
+    let mut half_frame = TcpStream::connect(process.grpc()).unwrap();
     half_frame
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00")
         .unwrap();
