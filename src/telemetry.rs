@@ -9,11 +9,10 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
-use tonic::Code;
 
 use crate::app::authorize::{DecisionCounts, Surface};
+use crate::app::limit::Limit;
 use crate::domain::decision::Reason;
-use crate::grpc::limit::Limit;
 use crate::index::Index;
 
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
@@ -94,14 +93,11 @@ impl Metrics {
         }
     }
 
-    /// Counts a call. Only methods that exist are labels: a client can't make up new ones.
-    pub fn call(&self, path: &str, code: Code) {
-        if code == Code::Unimplemented {
-            return;
-        }
+    /// Counts a call that was answered with this status. Only for methods that exist: a client can't make up new labels.
+    pub fn call(&self, path: &str, code: &str) {
         let labels = CallLabels {
             method: path.trim_start_matches('/').to_owned(),
-            code: format!("{code:?}"),
+            code: code.to_owned(),
         };
         self.calls.get_or_create(&labels).inc();
     }

@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod error;
 pub mod keys;
 pub mod last_used;
+pub mod limit;
 pub mod mutate;
 pub mod page;
 pub mod ports;

@@ -207,11 +207,13 @@ pub trait Tx: Send {
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// The follower of the feed, as mutations need it.
+/// The follower of the feed, as mutations and waiting decisions need it.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
     /// Brings the index up to a revision at least; foreign changes in between are applied, too.
     async fn catch_up(&self, n: u64) -> Result<(), StoreError>;
+    /// Waits until a revision is applied, however long that takes: the caller sets the limit.
+    async fn wait_for(&self, n: u64);
     /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
     fn doubt(&self, doubt: Doubt);
 }

@@ -128,7 +128,7 @@ pub struct ServeArgs {
     )]
     pub drain_delay: String,
 
-    /// Connections at once; more wait to be accepted
+    /// Connections at once; more are closed at once
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONNECTIONS",

@@ -198,3 +198,13 @@ fn the_settings_table_lists_every_flag_and_secret() {
         "{table}"
     );
 }
+
+#[test]
+fn the_readme_has_the_settings_as_they_are() {
+    let readme = include_str!("../../README.md");
+    assert!(
+        readme.contains(settings_table().trim()),
+        "put this into README.md:\n{}",
+        settings_table()
+    );
+}

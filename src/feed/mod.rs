@@ -66,13 +66,6 @@ impl Follower {
         Ok(n)
     }
 
-    /// Waits until a revision is applied.
-    pub async fn wait_for(&self, n: u64) {
-        let mut applied = self.applied.subscribe();
-        // The sender is `self`: it can't be gone.
-        let _ = applied.wait_for(|applied| *applied >= n).await;
-    }
-
     /// Asks for news now and then, until told to stop.
     pub async fn poll(&self, stop: CancellationToken) {
         let mut failing = false;
@@ -175,6 +168,12 @@ impl Follower {
 impl Feed for Follower {
     async fn catch_up(&self, n: u64) -> Result<(), StoreError> {
         self.advance(n).await
+    }
+
+    async fn wait_for(&self, n: u64) {
+        let mut applied = self.applied.subscribe();
+        // The sender is `self`: it can't be gone.
+        let _ = applied.wait_for(|applied| *applied >= n).await;
     }
 
     fn doubt(&self, doubt: Doubt) {

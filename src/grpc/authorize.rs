@@ -16,7 +16,6 @@ use crate::domain::network;
 use crate::domain::revision::Revision;
 use crate::domain::scope;
 use crate::domain::workspace::Presentation;
-use crate::feed::Follower;
 
 use super::challenge;
 use super::convert;
@@ -35,18 +34,13 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct AuthorizeService {
     core: Arc<Core>,
-    follower: Arc<Follower>,
     counts: Arc<DecisionCounts>,
 }
 
 impl AuthorizeService {
     /// The service over these use cases.
-    pub fn new(core: Arc<Core>, follower: Arc<Follower>, counts: Arc<DecisionCounts>) -> Self {
-        Self {
-            core,
-            follower,
-            counts,
-        }
+    pub fn new(core: Arc<Core>, counts: Arc<DecisionCounts>) -> Self {
+        Self { core, counts }
     }
 
     fn decide(&self, request: &v1::CheckRequest) -> Result<v1::CheckResponse, Error> {
@@ -99,7 +93,7 @@ impl AuthorizeService {
             ));
         }
         if wanted.n > applied.n
-            && tokio::time::timeout(MAX_WAIT, self.follower.wait_for(wanted.n))
+            && tokio::time::timeout(MAX_WAIT, self.core.feed.wait_for(wanted.n))
                 .await
                 .is_err()
         {

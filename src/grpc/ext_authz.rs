@@ -26,12 +26,12 @@ use tower::Service;
 
 use crate::app::Core;
 use crate::app::authorize::{DecisionCounts, Surface};
+use crate::app::limit::Limit;
 use crate::decide::{Demand, Headers, Presented, Question};
 use crate::domain::network::{self, IpNet};
 
 use super::envoy::{self, CheckRequest, CheckResponse, HttpRequest};
 use super::envoy_answer::{allow, deny, fault, overloaded};
-use super::limit::Limit;
 use super::status::to_status;
 
 /// Largest message taken: Envoy's largest header block is far below, and it sends bodies only where it is told to.

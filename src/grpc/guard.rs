@@ -21,9 +21,9 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::authorize::not_loaded;
 use crate::app::error::{Code, Error};
+use crate::app::limit::Limit;
 
-use super::limit::Limit;
-use super::status::to_status;
+use super::status::{code_name, to_status};
 
 /// Longest an administration call may take, where its caller sets no deadline.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -48,8 +48,8 @@ impl PeerAddress {
     }
 }
 
-/// Told of every call that was answered.
-pub type Observer = Arc<dyn Fn(&str, GrpcCode) + Send + Sync>;
+/// Told of every call of a method that exists: its path, and the name of the status it was answered with.
+pub type Observer = Arc<dyn Fn(&str, &'static str) + Send + Sync>;
 
 /// The services of one listener, guarded.
 #[derive(Clone)]
@@ -200,7 +200,10 @@ impl Service<http::Request<Incoming>> for Guard {
                     Err(never) => match never {},
                 },
             };
-            observer(&path, code_of(&response));
+            let code = code_of(&response);
+            if code != GrpcCode::Unimplemented {
+                observer(&path, code_name(code));
+            }
             Ok(response)
         }
         .boxed()

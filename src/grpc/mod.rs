@@ -12,6 +12,5 @@ mod envoy_answer;
 pub mod ext_authz;
 pub mod guard;
 pub mod key_admin;
-pub mod limit;
 pub mod proto;
 pub mod status;

@@ -25,6 +25,7 @@ use crate::app::authorize::DecisionCounts;
 use crate::app::envelope::Envelope;
 use crate::app::error::Error;
 use crate::app::last_used::LastUsed;
+use crate::app::limit::Limit;
 use crate::app::ports::{Clock, Entropy, Meta, Store as _, StoreError};
 use crate::config::{Config, ListenAddress};
 use crate::domain::token::Token;
@@ -34,7 +35,6 @@ use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::{Guard, Observer};
 use crate::grpc::key_admin::KeyAdminService;
-use crate::grpc::limit::Limit;
 use crate::grpc::proto;
 use crate::http::Pages;
 use crate::index::{Index, SecretUsage};
@@ -236,7 +236,7 @@ pub async fn build(
     };
     let for_all = || with_reflection(Routes::new(health_service.clone()));
     let for_decisions = |routes: Routes| {
-        let authorize = AuthorizeService::new(core.clone(), follower.clone(), counts.clone());
+        let authorize = AuthorizeService::new(core.clone(), counts.clone());
         let ext_authz = ExtAuthzService::new(
             core.clone(),
             counts.clone(),
