@@ -71,7 +71,7 @@ fn script(steps: &[Step]) -> String {
     let mut script = String::from(PREAMBLE);
     for (n, step) in steps.iter().enumerate() {
         let command = step.command.as_str();
-        let _ = writeln!(script, "echo '== {n}'");
+        let _ = writeln!(script, "printf '\\n== {n}\\n'");
         if is_server(command) {
             let command = command.trim_end_matches('&').trim_end();
             let _ = writeln!(
@@ -82,7 +82,7 @@ fn script(steps: &[Step]) -> String {
             let _ = writeln!(script, "{command}");
         }
     }
-    script.push_str("echo '== end'\n");
+    script.push_str("printf '\\n== end\\n'\n");
     script
 }
 
