@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use crate::app::error::{Code, Error};
 use crate::app::last_used::LastUsed;
 use crate::app::ports::Tx;
-use crate::decide;
-use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use crate::decide::{self, Admitted};
+use crate::domain::decision::Reason;
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeyState};
+use crate::domain::network;
 use crate::domain::scope::{AdminScope, Grant};
 use crate::domain::time::Time;
 use crate::domain::workspace::Scope;
@@ -18,6 +20,10 @@ use crate::index::View;
 pub struct Caller {
     /// The key.
     pub key: KeyId,
+    /// The secret of it that was presented.
+    pub secret: SecretId,
+    /// The address the call came from; none: not known.
+    pub peer: Option<IpAddr>,
     /// The workspace it belongs to; `system` administers all.
     pub workspace: WorkspaceId,
     /// The subscriptions it is bound to; empty: none.
@@ -27,7 +33,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Recognises a caller by the credential of an administration call. What exactly is wrong with it is for the log.
+    /// Recognises a caller by the credential of an administration call. What exactly is wrong with it is for the log. A
+    /// key without any right over Claviger is no administrator, and has not been used by asking.
     pub fn authenticate(
         credential: &[u8],
         workspace: Option<&str>,
@@ -36,53 +43,89 @@ impl Caller {
         now: Time,
         used: &LastUsed,
     ) -> Result<Self, Error> {
-        let (key, secret, record) = decide::admit(credential, workspace, peer, view, now).map_err(|reason| {
-            let mut error = Error::new(
-                Code::Unauthenticated,
-                "UNAUTHENTICATED",
-                "this call needs a usable key of an administrator: metadata `authorization: Bearer TOKEN`; where one token is a key of \
-                 several workspaces, name one in metadata `x-claviger-workspace`",
-            );
-            error.source = Some(reason.as_str().into());
-            error
+        let admitted = decide::admit(credential, workspace, peer, view, now);
+        let admitted = admitted.map_err(|reason| {
+            unauthenticated(
+                "this call needs a usable key of an administrator: metadata `authorization: Bearer TOKEN`; where one token is a \
+                 key of several workspaces, name one in metadata `x-claviger-workspace`",
+                reason,
+            )
         })?;
-        used.note(&secret.usage, now);
-        let implied = record
+        let caller = Self::of(admitted, peer);
+        if caller.rights.is_empty() {
+            return Err(Error::denied(
+                "MISSING_SCOPE",
+                "the key of this call has no right over Claviger: none of its scopes is of the family `claviger:`",
+            ));
+        }
+        used.note(&admitted.1.usage, now);
+        Ok(caller)
+    }
+
+    /// The same caller as it stands now: between the head of a call and its message much can have changed.
+    pub fn refresh(&self, view: &View<'_>, now: Time) -> Result<Self, Error> {
+        let admitted = decide::readmit(self.key, self.secret, self.peer, view, now);
+        admitted
+            .map(|a| Self::of(a, self.peer))
+            .map_err(|reason| unauthenticated(NO_LONGER, reason))
+    }
+
+    fn of((key, secret, workspace): Admitted<'_>, peer: Option<IpAddr>) -> Self {
+        let implied = workspace
             .scopes
             .iter()
             .filter(|(name, _)| key.scopes.iter().any(|grant| grant.covers(name)))
             .flat_map(|(_, scope)| scope.implies.iter().cloned());
-        let rights = key
-            .scopes
-            .iter()
-            .filter(|g| g.is_admin())
-            .cloned()
-            .chain(implied)
-            .collect();
-        Ok(Self {
+        Self {
             key: key.id,
+            secret: secret.id,
+            peer,
             workspace: key.workspace.clone(),
             subscriptions: key.subscriptions.to_vec(),
-            rights,
-        })
+            rights: key
+                .scopes
+                .iter()
+                .filter(|g| g.is_admin())
+                .cloned()
+                .chain(implied)
+                .collect(),
+        }
     }
 
-    /// The same caller as it stands in a transaction: what changed since it was recognised counts.
+    /// The same caller as it stands in a transaction: what changed since it was recognised counts, even what this process
+    /// has not applied yet.
     pub async fn recheck(&self, tx: &mut dyn Tx, now: Time) -> Result<Self, Error> {
-        let gone = || {
-            Error::new(
-                Code::Unauthenticated,
-                "UNAUTHENTICATED",
-                "the key of this call is no longer usable",
-            )
-        };
-        let key = tx.key(self.key).await?.ok_or_else(gone)?;
-        if key.state(now) != KeyState::Active || !key.has_live_secret(now) {
-            return Err(gone());
+        let gone = |reason: Reason| unauthenticated(NO_LONGER, reason);
+        let key = tx
+            .key(self.key)
+            .await?
+            .ok_or_else(|| gone(Reason::UnknownKey))?;
+        if key.state(now) != KeyState::Active {
+            return Err(gone(Reason::KeyDisabled));
+        }
+        if !key
+            .secrets
+            .iter()
+            .any(|s| s.id == self.secret && s.is_live(now))
+        {
+            return Err(gone(Reason::SecretRevoked));
+        }
+        let cidrs = &key.settings.allowed_cidrs;
+        if !cidrs.is_empty() && !self.peer.is_some_and(|ip| network::any_contains(cidrs, ip)) {
+            return Err(gone(Reason::IpNotAllowed));
+        }
+        if !tx
+            .workspace(&key.workspace)
+            .await?
+            .is_some_and(|w| w.enabled)
+        {
+            return Err(gone(Reason::WorkspaceDisabled));
         }
         let rights = admin_rights(&key.settings.scopes, &tx.scopes(&key.workspace).await?);
         Ok(Self {
             key: key.id,
+            secret: self.secret,
+            peer: self.peer,
             workspace: key.workspace,
             subscriptions: key.settings.subscriptions,
             rights,
@@ -165,6 +208,14 @@ impl Caller {
     fn holds(&self, right: &str) -> bool {
         self.rights.iter().any(|grant| grant.covers(right))
     }
+}
+
+const NO_LONGER: &str = "the key of this call is no longer usable";
+
+fn unauthenticated(message: &str, reason: Reason) -> Error {
+    let mut error = Error::new(Code::Unauthenticated, "UNAUTHENTICATED", message);
+    error.source = Some(reason.as_str().into());
+    error
 }
 
 /// The rights over Claviger that these grants bring, by themselves and through the catalogue.

@@ -111,7 +111,12 @@ async fn make_workspace(scene: &mut Scene, id: WorkspaceId, name: &str) -> Resul
     };
     scene.tx.put_workspace(&workspace).await?;
     scene
-        .record("CREATE", Resource::Workspace(id), None, Some(&workspace))
+        .record(
+            "CREATE",
+            Resource::Workspace(id),
+            (None, Some(&workspace)),
+            false,
+        )
         .await
 }
 

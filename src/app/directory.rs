@@ -94,7 +94,7 @@ impl Core {
                     scene.tx.put_workspace(&workspace).await?;
                     let resource = Resource::Workspace(workspace.id.clone());
                     scene
-                        .record("CREATE", resource, None, Some(&workspace))
+                        .record("CREATE", resource, (None, Some(&workspace)), false)
                         .await?;
                     Ok(Done::new(workspace))
                 }
@@ -183,8 +183,9 @@ impl Core {
                         .record(
                             "UPDATE",
                             Resource::Workspace(id),
-                            Some(&before),
-                            Some(&workspace),
+                            (Some(&before), Some(&workspace)),
+                            before.enabled != workspace.enabled
+                                || before.settings != workspace.settings,
                         )
                         .await?;
                     Ok(Done::new(workspace))
@@ -216,7 +217,7 @@ impl Core {
                         return Err(Error::precondition("WORKSPACE_NOT_EMPTY", "the workspace has keys, or deleted ones that are not purged yet; purge them first"));
                     }
                     scene.tx.delete_workspace(&id).await?;
-                    scene.record("DELETE", Resource::Workspace(id), Some(&before), None).await?;
+                    scene.record("DELETE", Resource::Workspace(id), (Some(&before), None), true).await?;
                     Ok(Done::new(()))
                 }
                 .boxed()
@@ -255,7 +256,7 @@ impl Core {
                         subscription.id.clone(),
                     );
                     scene
-                        .record("CREATE", resource, None, Some(&subscription))
+                        .record("CREATE", resource, (None, Some(&subscription)), false)
                         .await?;
                     Ok(Done::new(subscription))
                 }
@@ -332,7 +333,12 @@ impl Core {
                     scene.tx.put_subscription(&subscription).await?;
                     let resource = Resource::Subscription(workspace, id);
                     scene
-                        .record("UPDATE", resource, Some(&before), Some(&subscription))
+                        .record(
+                            "UPDATE",
+                            resource,
+                            (Some(&before), Some(&subscription)),
+                            before.enabled != subscription.enabled,
+                        )
                         .await?;
                     Ok(Done::new(subscription))
                 }
@@ -369,8 +375,8 @@ impl Core {
                         .record(
                             "DELETE",
                             Resource::Subscription(workspace, id),
-                            Some(&before),
-                            None,
+                            (Some(&before), None),
+                            true,
                         )
                         .await?;
                     Ok(Done::new(()))
@@ -412,7 +418,9 @@ impl Core {
                     scope.revision = scene.tx.revision();
                     scene.tx.put_scope(&scope).await?;
                     let resource = Resource::Scope(scope.workspace.clone(), scope.name.clone());
-                    scene.record("CREATE", resource, None, Some(&scope)).await?;
+                    scene
+                        .record("CREATE", resource, (None, Some(&scope)), false)
+                        .await?;
                     Ok(Done::new(scope))
                 }
                 .boxed()
@@ -484,8 +492,9 @@ impl Core {
                         .record(
                             "UPDATE",
                             Resource::Scope(workspace, name),
-                            Some(&before),
-                            Some(&scope),
+                            (Some(&before), Some(&scope)),
+                            before.presentations != scope.presentations
+                                || before.implies != scope.implies,
                         )
                         .await?;
                     Ok(Done::new(scope))
@@ -521,8 +530,8 @@ impl Core {
                         .record(
                             "DELETE",
                             Resource::Scope(workspace, name),
-                            Some(&before),
-                            None,
+                            (Some(&before), None),
+                            true,
                         )
                         .await?;
                     Ok(Done::new(()))

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::app::Core;
-use crate::app::auth::Caller;
+use crate::app::auth::{Caller, admin_rights};
 use crate::app::error::{Code, Error};
 use crate::app::ports::{
     Actor, Change, Doubt, IdempotencyRecord, REPLAY_PERIOD, Resource, StoreError, Tx,
@@ -149,15 +149,16 @@ impl Scene {
         self.append("PURGE", resource, Some(json(key)), None).await
     }
 
-    /// Records what happened to something other than a key; a workspace is in doubt with everything of it.
+    /// Records what happened to something other than a key. Where it can take access away (`narrows`), its workspace is in
+    /// doubt if the outcome of the commit is not known.
     pub async fn record<T: Serialize>(
         &mut self,
         action: &'static str,
         resource: Resource,
-        before: Option<&T>,
-        after: Option<&T>,
+        (before, after): (Option<&T>, Option<&T>),
+        narrows: bool,
     ) -> Result<(), Error> {
-        if before.is_some() {
+        if narrows {
             self.doubt.workspaces.push(resource.workspace().clone());
         }
         self.append(action, resource, before.map(json), after.map(json))
@@ -256,7 +257,14 @@ impl Core {
         let mut scene = self.scene(Actor::Key(call.caller.key)).await?;
         let caller = call.caller.recheck(&mut *scene.tx, scene.now).await?;
         caller.require(call.right)?;
-        if let Some(answer) = self.replay(&call, &mut scene).await? {
+        if let Some(answer) = self.replay(&call, &caller, &mut scene).await? {
+            // The call that made the change may not have applied it yet, or may have failed to.
+            drop(scene);
+            let n = answer.revision.map_or(0, |r| r.n);
+            self.feed
+                .catch_up(n)
+                .await
+                .map_err(Error::outcome_unknown)?;
             return Ok(answer);
         }
         let done = work(&mut scene, &caller).await?;
@@ -321,6 +329,7 @@ impl Core {
     async fn replay<T: DeserializeOwned>(
         &self,
         call: &Call,
+        caller: &Caller,
         scene: &mut Scene,
     ) -> Result<Option<Answer<T>>, Error> {
         let Some(repeat) = &call.repeat else {
@@ -339,28 +348,29 @@ impl Core {
             return Err(error);
         }
         let stored: Stored<T> = serde_json::from_str(&record.answer).map_err(Error::internal)?;
-        let fresh = scene.now < record.create_time.plus(REPLAY_PERIOD);
-        let key = self
+        let replay = self
             .envelope
             .replay_key(call.caller.key, call.method, &repeat.request_id);
-        let tokens: Vec<Issued> = stored
-            .issued
-            .iter()
-            .filter_map(|issued| {
-                let (_, sealed) = record
-                    .sealed
-                    .iter()
-                    .find(|(secret, _)| *secret == issued.secret)?;
-                let token = key.open(issued.key, issued.secret, sealed)?;
-                Some(Issued {
-                    key: issued.key,
-                    secret: issued.secret,
-                    slot: issued.slot,
-                    token,
-                })
-            })
-            .filter(|_| fresh)
-            .collect();
+        let mut tokens = Vec::new();
+        for issued in &stored.issued {
+            let sealed = record
+                .sealed
+                .iter()
+                .find(|(secret, _)| *secret == issued.secret);
+            if scene.now >= record.create_time.plus(REPLAY_PERIOD)
+                || !may_have(scene, caller, issued).await?
+            {
+                continue;
+            }
+            let token =
+                sealed.and_then(|(_, sealed)| replay.open(issued.key, issued.secret, sealed));
+            tokens.extend(token.map(|token| Issued {
+                key: issued.key,
+                secret: issued.secret,
+                slot: issued.slot,
+                token,
+            }));
+        }
         Ok(Some(Answer {
             value: stored.value,
             revision: Some(Revision {
@@ -415,6 +425,28 @@ impl Core {
         };
         Ok(scene.tx.put_idempotency(&record).await?)
     }
+}
+
+/// Whether a caller may still be given a token that it was given once: it may have lost rights since, or the key gained
+/// some.
+async fn may_have(
+    scene: &mut Scene,
+    caller: &Caller,
+    issued: &StoredIssued,
+) -> Result<bool, Error> {
+    let Some(key) = scene.tx.key(issued.key).await? else {
+        return Ok(false);
+    };
+    let live = key.delete_time.is_none()
+        && key
+            .secrets
+            .iter()
+            .any(|s| s.id == issued.secret && s.is_live(scene.now));
+    let rights = admin_rights(
+        &key.settings.scopes,
+        &scene.tx.scopes(&key.workspace).await?,
+    );
+    Ok(live && caller.may_see(&key) && caller.require_all(&rights, "").is_ok())
 }
 
 /// An answer as its idempotency record keeps it.

@@ -8,7 +8,7 @@ mod extract;
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
-use crate::domain::id::WorkspaceId;
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::network;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
@@ -258,15 +258,25 @@ fn identify<'v>(
         None if !credential.iter().copied().all(token::is_token_byte) => {
             Err(Reason::MalformedCredential)
         }
-        None if view
-            .prefixes(workspace)
-            .any(|prefix| token::is_forged(credential, prefix)) =>
-        {
-            Err(Reason::MalformedCredential)
-        }
+        None if is_forged(credential, workspace, view) => Err(Reason::MalformedCredential),
         None if view.workspace(workspace).is_none() => Err(Reason::WorkspaceDisabled),
         None => Err(Reason::UnknownKey),
     }
+}
+
+/// Whether a credential claims a prefix that this workspace issued, and has a wrong checksum. A prefix has at most one
+/// underscore, and the longer reading comes first.
+fn is_forged(credential: &[u8], workspace: &str, view: &View<'_>) -> bool {
+    let Ok(text) = std::str::from_utf8(credential) else {
+        return false;
+    };
+    let issued = text
+        .match_indices('_')
+        .take(2)
+        .filter_map(|(at, _)| text.get(..at))
+        .filter(|prefix| view.has_issued(workspace, prefix))
+        .last();
+    issued.is_some_and(|prefix| token::is_forged(credential, prefix))
 }
 
 fn check_alive(
@@ -325,7 +335,8 @@ fn presentation_accepted(
                 .any(|name| consents(name) && holds(&key.scopes, name)))
 }
 
-/// The subscription a request is accounted to: the one asked for, else the key's only one.
+/// The subscription a request is accounted to: the one asked for, else the key's only one. A key that is bound to several
+/// and asks for none is accounted to none, and passes while one of them is enabled.
 fn acting_subscription<'v>(
     asked: &'v str,
     key: &'v KeyRecord,
@@ -334,7 +345,16 @@ fn acting_subscription<'v>(
 ) -> Result<&'v str, Reason> {
     let acting = match (asked, &*key.subscriptions) {
         ("", [only]) => only.as_str(),
-        ("", _) => return Ok(""),
+        ("", []) => return Ok(""),
+        ("", several) => {
+            let enabled =
+                |s: &SubscriptionId| view.subscription_enabled(workspace.id.as_str(), s.as_str());
+            return if several.iter().any(enabled) {
+                Ok("")
+            } else {
+                Err(Reason::SubscriptionNotAllowed)
+            };
+        }
         (asked, []) => asked,
         (asked, bound) if bound.iter().any(|s| s.as_str() == asked) => asked,
         _ => return Err(Reason::SubscriptionNotAllowed),
@@ -363,15 +383,20 @@ fn holds(scopes: &[Grant], demanded: &str) -> bool {
     !scope::is_admin(demanded) && scopes.iter().any(|grant| grant.covers(demanded))
 }
 
-/// An administrator who presents a credential: the key that it is, by the same checks as any request (3 to 5). A token is
-/// unique within a workspace, not across: `system` comes first, then the workspace named, then the only one there is.
+/// An administrator: a key, the secret of it that was presented, and its workspace.
+pub type Admitted<'v> = (&'v KeyRecord, &'v SecretRecord, &'v WorkspaceRecord);
+
+/// The administrator that a credential is, by the same checks as any request (3 to 5). A token is unique within a
+/// workspace, not across: `system` comes first, then the workspace named, then the only one there is. Holders that are
+/// dead, or that know no more than a digest, do not count against the one that is left: importing somebody's digest must
+/// not lock them out.
 pub fn admit<'v>(
     credential: &[u8],
     workspace: Option<&str>,
     source_ip: Option<IpAddr>,
     view: &'v View<'_>,
     now: Time,
-) -> Result<(&'v KeyRecord, &'v SecretRecord, &'v WorkspaceRecord), Reason> {
+) -> Result<Admitted<'v>, Reason> {
     if credential.is_empty() {
         return Err(Reason::NoCredential);
     }
@@ -383,18 +408,47 @@ pub fn admit<'v>(
         view.holders(&tag)
             .find(|(key, _)| key.workspace.as_str() == name)
     };
+    let sure = || {
+        view.holders(&tag)
+            .filter(|(key, secret)| secret.is_live(now) && !secret.by_digest && !key.deleted)
+    };
     let (key, secret) = match (of(WorkspaceId::SYSTEM), workspace) {
         (Some(found), _) => found,
         (None, Some(name)) => of(name).ok_or(Reason::UnknownKey)?,
-        (None, None) => {
-            let mut holders = view.holders(&tag);
-            let first = holders.next().ok_or(Reason::UnknownKey)?;
-            if holders.next().is_some() {
-                return Err(Reason::AmbiguousCredential);
-            }
-            first
-        }
+        (None, None) => match (sure().count(), view.holders(&tag).count()) {
+            (1, _) => sure().next().ok_or(Reason::UnknownKey)?,
+            (0, 0) => return Err(Reason::UnknownKey),
+            (0, 1) => view.holders(&tag).next().ok_or(Reason::UnknownKey)?,
+            _ => return Err(Reason::AmbiguousCredential),
+        },
     };
+    still_admitted(key, secret, source_ip, view, now)
+}
+
+/// The same for an administrator who was recognised before: whether the key and the secret are still good.
+pub fn readmit<'v>(
+    key: KeyId,
+    secret: SecretId,
+    source_ip: Option<IpAddr>,
+    view: &'v View<'_>,
+    now: Time,
+) -> Result<Admitted<'v>, Reason> {
+    let key = view.key(key).ok_or(Reason::UnknownKey)?;
+    let secret = key
+        .secrets
+        .iter()
+        .find(|s| s.id == secret)
+        .ok_or(Reason::UnknownKey)?;
+    still_admitted(key, secret, source_ip, view, now)
+}
+
+fn still_admitted<'v>(
+    key: &'v KeyRecord,
+    secret: &'v SecretRecord,
+    source_ip: Option<IpAddr>,
+    view: &'v View<'_>,
+    now: Time,
+) -> Result<Admitted<'v>, Reason> {
     let workspace = view
         .workspace(key.workspace.as_str())
         .ok_or(Reason::WorkspaceDisabled)?;

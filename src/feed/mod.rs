@@ -2,7 +2,7 @@
 //!
 //! Invariant: revisions are applied in order, and one is said to be applied only when everything up to it is in.
 
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
-use crate::index::Index;
+use crate::index::{Closed, Index};
 
 /// How many changes are read in one go.
 const BATCH: u32 = 1_000;
@@ -23,8 +23,6 @@ pub struct Follower {
     index: Arc<Index>,
     /// Held while a batch is applied: there is one writer at a time.
     writer: Mutex<()>,
-    /// What is refused until the feed has spoken.
-    doubt: StdMutex<Doubt>,
     applied: watch::Sender<u64>,
 }
 
@@ -43,7 +41,6 @@ impl Follower {
             store,
             index,
             writer: Mutex::new(()),
-            doubt: StdMutex::default(),
             applied: watch::Sender::new(0),
         }
     }
@@ -94,19 +91,13 @@ impl Follower {
         let _writer = self.writer.lock().await;
         loop {
             let applied = self.index.applied().n;
-            let doubt =
-                std::mem::take(&mut *self.doubt.lock().unwrap_or_else(PoisonError::into_inner));
-            let certain = doubt.keys.is_empty() && doubt.workspaces.is_empty();
+            let closed = self.index.closed();
+            let certain = closed.keys.is_empty() && closed.workspaces.is_empty();
             if applied >= n && n > 0 && certain {
                 return Ok(());
             }
-            let batch = match self.read(applied, &doubt).await {
-                Ok(batch) => batch,
-                Err(error) => {
-                    self.doubt(doubt);
-                    return Err(error);
-                }
-            };
+            let batch = self.read(applied, &closed).await?;
+            self.index.lift(&closed);
             self.apply(&batch);
             if batch.upto >= batch.head {
                 return Ok(());
@@ -116,17 +107,17 @@ impl Follower {
 
     /// Reads what is new. What is in doubt is read again, too: a change that was not made after all leaves no trace in the
     /// feed. It is read after the feed, so it is at least as new.
-    async fn read(&self, applied: u64, doubt: &Doubt) -> Result<FeedBatch, StoreError> {
+    async fn read(&self, applied: u64, closed: &Closed) -> Result<FeedBatch, StoreError> {
         let mut batch = self.store.feed(applied, BATCH).await?;
         if batch.epoch != self.index.epoch() || batch.head < applied {
             return Err(StoreError::Corrupt(
                 "another history than before: a backup was restored under the running process; restart it".to_owned(),
             ));
         }
-        for id in &doubt.keys {
+        for (id, _) in &closed.keys {
             batch.keys.push((*id, self.store.key(*id).await?));
         }
-        for id in &doubt.workspaces {
+        for (id, _) in &closed.workspaces {
             let workspace = match self.store.workspace(id).await? {
                 Some(workspace) => {
                     Some((workspace, self.store.list_scopes(id, None, u32::MAX).await?))
@@ -167,24 +158,21 @@ impl Follower {
 #[async_trait]
 impl Feed for Follower {
     async fn catch_up(&self, n: u64) -> Result<(), StoreError> {
-        self.advance(n).await
+        // Before the index is whole nobody decides, and the load brings everything.
+        if self.index.is_loaded() {
+            self.advance(n).await
+        } else {
+            Ok(())
+        }
+    }
+
+    fn doubt(&self, doubt: Doubt) {
+        self.index.close(&doubt.keys, &doubt.workspaces);
     }
 
     async fn wait_for(&self, n: u64) {
         let mut applied = self.applied.subscribe();
         // The sender is `self`: it can't be gone.
         let _ = applied.wait_for(|applied| *applied >= n).await;
-    }
-
-    fn doubt(&self, doubt: Doubt) {
-        for id in &doubt.keys {
-            self.index.close_key(*id);
-        }
-        for id in &doubt.workspaces {
-            self.index.close_workspace(id);
-        }
-        let mut pending = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.keys.extend(doubt.keys);
-        pending.workspaces.extend(doubt.workspaces);
     }
 }

@@ -7,11 +7,13 @@
 mod hash;
 mod intern;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use papaya::{HashMap, HashMapRef, LocalGuard};
 
@@ -27,6 +29,9 @@ use hash::BuildIdHasher;
 use intern::Interner;
 pub use record::{KeyRecord, ScopeRecord, SecretRecord, SecretUsage, Touch, WorkspaceRecord};
 
+/// How many prefixes of a workspace are remembered.
+const MAX_PREFIXES: usize = 1_024;
+
 /// The resident key set.
 #[derive(Debug)]
 pub struct Index {
@@ -39,8 +44,17 @@ pub struct Index {
     workspaces: HashMap<WorkspaceId, Arc<WorkspaceRecord>>,
     subscriptions: HashMap<SubscriptionKey, SubscriptionState>,
     prefixes: HashMap<WorkspaceId, Arc<BTreeSet<String>>>,
-    /// Touched by the writer alone; a lock because the writer is not always the same thread.
-    interner: Mutex<Interner>,
+    writer: Mutex<Writer>,
+}
+
+/// What only writers touch. Held while a record is built and put in: closing a key waits for that, and is then seen.
+#[derive(Debug, Default)]
+struct Writer {
+    interner: Interner,
+    /// What is refused until the feed has spoken, and the number of the doubt: a later doubt is not lifted with an earlier.
+    keys_in_doubt: std::collections::HashMap<KeyId, u64>,
+    workspaces_in_doubt: std::collections::HashMap<WorkspaceId, u64>,
+    doubts: u64,
 }
 
 /// Who holds a tag: one key almost always; several where workspaces hold the same external token.
@@ -57,6 +71,15 @@ impl Holders {
             Self::Many(records) => records,
         }
     }
+}
+
+/// What is refused until the feed has spoken.
+#[derive(Debug, Clone, Default)]
+pub struct Closed {
+    /// Keys, each with the number of its doubt.
+    pub keys: Vec<(KeyId, u64)>,
+    /// Workspaces, likewise.
+    pub workspaces: Vec<(WorkspaceId, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +101,7 @@ impl Index {
             workspaces: HashMap::new(),
             subscriptions: HashMap::new(),
             prefixes: HashMap::new(),
-            interner: Mutex::default(),
+            writer: Mutex::default(),
         }
     }
 
@@ -122,6 +145,7 @@ impl Index {
             revision: self.applied(),
             lookup: &self.lookup,
             tags: self.tags.pin(),
+            keys: self.keys.pin(),
             workspaces: self.workspaces.pin(),
             subscriptions: self.subscriptions.pin(),
             prefixes: self.prefixes.pin(),
@@ -156,25 +180,27 @@ impl Index {
 
     /// Puts a key in, in place of an older state of it.
     pub fn put_key(&self, key: &Key) {
+        let mut writer = self.writer();
         let keys = self.keys.pin();
         let old = keys.get(&key.id).cloned();
         if old.as_ref().is_some_and(|old| old.revision > key.revision) {
             return;
         }
-        let record = {
-            let mut interner = self.interner.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::new(KeyRecord::new(key, old.as_deref(), &mut interner))
-        };
+        let closed = writer.keys_in_doubt.contains_key(&key.id);
+        let record = KeyRecord::new(key, old.as_deref(), closed, &mut writer.interner);
+        let record = Arc::new(record);
         for secret in &*record.secrets {
             self.replace_holder(&secret.tag, key.id, Some(&record));
         }
         if let Some(old) = old {
+            // By tag, not by id: a token may have been imported again since.
             let gone = old
                 .secrets
                 .iter()
-                .filter(|s| !record.secrets.iter().any(|n| n.id == s.id));
-            for secret in gone {
-                self.replace_holder(&secret.tag, key.id, None);
+                .map(|s| s.tag)
+                .filter(|tag| !record.secrets.iter().any(|n| n.tag == *tag));
+            for tag in gone {
+                self.replace_holder(&tag, key.id, None);
             }
         }
         for secret in key.secrets.iter().filter(|s| s.origin == Origin::Generated) {
@@ -185,6 +211,7 @@ impl Index {
 
     /// Takes a key out.
     pub fn remove_key(&self, id: KeyId) {
+        let _writer = self.writer();
         let keys = self.keys.pin();
         if let Some(record) = keys.remove(&id) {
             for secret in &*record.secrets {
@@ -193,16 +220,63 @@ impl Index {
         }
     }
 
-    /// Refuses a key until it is put in again: the outcome of a change that takes access away is not known.
-    pub fn close_key(&self, id: KeyId) {
-        if let Some(record) = self.keys.pin().get(&id) {
-            record.closed.store(true, Ordering::Release);
+    /// Refuses keys and workspaces until [`Self::lift`]: whether access was taken from them is not known. Whatever is put
+    /// in meanwhile is refused as well.
+    pub fn close(&self, keys: &[KeyId], workspaces: &[WorkspaceId]) {
+        let mut writer = self.writer();
+        writer.doubts += 1;
+        let number = writer.doubts;
+        for id in keys {
+            writer.keys_in_doubt.insert(*id, number);
+            if let Some(record) = self.keys.pin().get(id) {
+                record.closed.store(true, Ordering::Release);
+            }
+        }
+        for id in workspaces {
+            writer.workspaces_in_doubt.insert(id.clone(), number);
+            if let Some(record) = self.workspaces.pin().get(id) {
+                record.closed.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// What is refused, each with the number of its doubt.
+    pub fn closed(&self) -> Closed {
+        let writer = self.writer();
+        Closed {
+            keys: writer
+                .keys_in_doubt
+                .iter()
+                .map(|(id, n)| (*id, *n))
+                .collect(),
+            workspaces: writer
+                .workspaces_in_doubt
+                .iter()
+                .map(|(id, n)| (id.clone(), *n))
+                .collect(),
+        }
+    }
+
+    /// Ends these doubts, unless there are newer ones: what was read since they arose is to be put in next.
+    pub fn lift(&self, closed: &Closed) {
+        let mut writer = self.writer();
+        for (id, number) in &closed.keys {
+            if writer.keys_in_doubt.get(id) == Some(number) {
+                writer.keys_in_doubt.remove(id);
+            }
+        }
+        for (id, number) in &closed.workspaces {
+            if writer.workspaces_in_doubt.get(id) == Some(number) {
+                writer.workspaces_in_doubt.remove(id);
+            }
         }
     }
 
     /// Puts a workspace in with its whole catalogue, as they were at revision `at`, in place of an older state of them.
     pub fn put_workspace(&self, workspace: &Workspace, scopes: &[Scope], at: u64) {
-        let record = Arc::new(WorkspaceRecord::new(workspace, scopes, at));
+        let writer = self.writer();
+        let closed = writer.workspaces_in_doubt.contains_key(&workspace.id);
+        let record = Arc::new(WorkspaceRecord::new(workspace, scopes, at, closed));
         let workspaces = self.workspaces.pin();
         let old = workspaces.get(&workspace.id);
         if old.is_none_or(|old| old.revision <= record.revision) {
@@ -210,17 +284,14 @@ impl Index {
         }
     }
 
-    /// Takes a workspace out.
+    /// Takes a workspace out, and all that is left of it.
     pub fn remove_workspace(&self, id: &WorkspaceId) {
+        let _writer = self.writer();
         self.workspaces.pin().remove(id);
         self.prefixes.pin().remove(id);
-    }
-
-    /// Refuses a workspace until it is put in again.
-    pub fn close_workspace(&self, id: &WorkspaceId) {
-        if let Some(record) = self.workspaces.pin().get(id) {
-            record.closed.store(true, Ordering::Release);
-        }
+        self.subscriptions
+            .pin()
+            .retain(|SubscriptionKey(workspace, _), _| workspace != id);
     }
 
     /// Puts a subscription in, in place of an older state of it.
@@ -244,6 +315,10 @@ impl Index {
         self.subscriptions
             .pin()
             .remove(&SubscriptionKey(workspace.clone(), id.clone()));
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace_holder(&self, tag: &Tag, key: KeyId, with: Option<&Arc<KeyRecord>>) {
@@ -282,7 +357,8 @@ impl Index {
         }
         let prefixes = self.prefixes.pin();
         let known = prefixes.get(workspace);
-        if known.is_none_or(|known| !known.contains(prefix)) {
+        // Beyond that only the name of a reason is less exact; a set without bound would be a way to fill the memory.
+        if known.is_none_or(|known| !known.contains(prefix) && known.len() < MAX_PREFIXES) {
             let mut set = known
                 .map(|known| BTreeSet::clone(known))
                 .unwrap_or_default();
@@ -301,6 +377,7 @@ pub struct View<'i> {
     pub revision: Revision,
     lookup: &'i LookupKey,
     tags: Pinned<'i, u128, Holders, BuildIdHasher>,
+    keys: Pinned<'i, KeyId, Arc<KeyRecord>, BuildIdHasher>,
     workspaces: Pinned<'i, WorkspaceId, Arc<WorkspaceRecord>, std::hash::RandomState>,
     subscriptions: Pinned<'i, SubscriptionKey, SubscriptionState, std::hash::RandomState>,
     prefixes: Pinned<'i, WorkspaceId, Arc<BTreeSet<String>>, std::hash::RandomState>,
@@ -310,6 +387,11 @@ impl View<'_> {
     /// The key that tags are made with.
     pub fn lookup_key(&self) -> &LookupKey {
         self.lookup
+    }
+
+    /// A key, by id.
+    pub fn key(&self, id: KeyId) -> Option<&Arc<KeyRecord>> {
+        self.keys.get(&id)
     }
 
     /// A workspace.
@@ -341,12 +423,11 @@ impl View<'_> {
             .is_some_and(|state| state.enabled)
     }
 
-    /// The prefixes that a workspace has issued tokens with.
-    pub fn prefixes(&self, workspace: &str) -> impl Iterator<Item = &str> {
+    /// Whether a workspace has issued tokens with this prefix.
+    pub fn has_issued(&self, workspace: &str, prefix: &str) -> bool {
         self.prefixes
             .get(workspace)
-            .into_iter()
-            .flat_map(|set| set.iter().map(String::as_str))
+            .is_some_and(|set| set.contains(prefix))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key};
 use crate::domain::network::IpNet;
 use crate::domain::scope::Grant;
-use crate::domain::secret::Secret;
+use crate::domain::secret::{Origin, Secret};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Location, PresentationSet, Scope, UndemandedScopes, Workspace};
@@ -53,7 +53,12 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    pub(super) fn new(key: &Key, old: Option<&Self>, interner: &mut Interner) -> Self {
+    pub(super) fn new(
+        key: &Key,
+        old: Option<&Self>,
+        closed: bool,
+        interner: &mut Interner,
+    ) -> Self {
         let settings = &key.settings;
         let usage_of = |secret: &Secret| {
             old.and_then(|old| old.secrets.iter().find(|s| s.id == secret.id))
@@ -70,6 +75,7 @@ impl KeyRecord {
                     id: secret.id,
                     tag: secret.tag,
                     weak: secret.weak,
+                    by_digest: secret.origin == Origin::ExternalDigest,
                     revoked: secret.revoke_time.is_some(),
                     retire_time: secret.retire_time,
                     usage: usage_of(secret),
@@ -86,7 +92,7 @@ impl KeyRecord {
             postback_url: settings.postback_url.as_str().into(),
             labels: (!settings.labels.is_empty()).then(|| Box::new(settings.labels.clone())),
             admin_only: !settings.scopes.is_empty() && settings.scopes.iter().all(Grant::is_admin),
-            closed: AtomicBool::new(false),
+            closed: AtomicBool::new(closed),
         }
     }
 
@@ -110,6 +116,8 @@ pub struct SecretRecord {
     pub tag: Tag,
     /// Under 112 bits of entropy, or not known to have them.
     pub weak: bool,
+    /// Only its digest was handed in: who did so need not know the token.
+    pub by_digest: bool,
     /// Refused for ever.
     pub revoked: bool,
     /// Supplanted, and accepted until then.
@@ -217,7 +225,7 @@ pub struct ScopeRecord {
 }
 
 impl WorkspaceRecord {
-    pub(super) fn new(workspace: &Workspace, scopes: &[Scope], at: u64) -> Self {
+    pub(super) fn new(workspace: &Workspace, scopes: &[Scope], at: u64, closed: bool) -> Self {
         let settings = &workspace.settings;
         Self {
             id: workspace.id.clone(),
@@ -244,7 +252,7 @@ impl WorkspaceRecord {
                     (scope.name.clone(), record)
                 })
                 .collect(),
-            closed: AtomicBool::new(false),
+            closed: AtomicBool::new(closed),
         }
     }
 
