@@ -3,7 +3,6 @@
 //! `cargo bench --bench decide`; `CLAVIGER_BENCH_KEYS` sets another number of keys. Tokens are taken in an order that no
 //! cache can foresee.
 
-#![expect(missing_docs, reason = "criterion generates an undocumented `main`")]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

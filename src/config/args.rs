@@ -138,7 +138,7 @@ pub struct ServeArgs {
     )]
     pub max_connections: String,
 
-    /// Decisions at once; more are refused as overload
+    /// Decisions at once; more are refused as overload, with 0 all of them
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONCURRENT_DECISIONS",

@@ -499,10 +499,11 @@ impl App {
             () = &mut shutdown => Ok(false),
         };
         if let Ok(true) = loaded {
-            let (keys, secrets) = self.core.index.len();
-            tracing::info!(index.keys = keys, index.secrets = secrets, revision = %self.core.index.applied(), "serving");
             self.serving.send_replace(true);
             set_health(&self.health, ServingStatus::Serving).await;
+            // Said only now that it is so: deployments wait for this line.
+            let (keys, secrets) = self.core.index.len();
+            tracing::info!(index.keys = keys, index.secrets = secrets, revision = %self.core.index.applied(), "serving");
             let follower = self.follower.clone();
             let stop = stop_tasks.clone();
             background.spawn(async move { follower.poll(stop).await });

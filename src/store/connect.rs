@@ -69,7 +69,7 @@ impl SqlStore {
     /// that exists.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         create_private(path).await?;
-        let writer = connect(path, 1, |options| {
+        let writer = connect(path, Access::Write, 1, |options| {
             options
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
@@ -80,9 +80,11 @@ impl SqlStore {
         .await
         .map_err(|e| open_failed(path, e))?;
         migrate(path, &writer).await?;
-        let reader = connect(path, READERS, |options| options.pragma("query_only", "ON"))
-            .await
-            .map_err(|e| open_failed(path, e))?;
+        let reader = connect(path, Access::Read, READERS, |options| {
+            options.pragma("query_only", "ON")
+        })
+        .await
+        .map_err(|e| open_failed(path, e))?;
         Ok(Self { writer, reader })
     }
 
@@ -99,8 +101,16 @@ impl SqlStore {
     }
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
 async fn connect(
     path: &Path,
+    access: Access,
     connections: u32,
     settings: fn(SqliteConnectOptions) -> SqliteConnectOptions,
 ) -> Result<DatabaseConnection, DbErr> {
@@ -124,8 +134,9 @@ async fn connect(
                 .busy_timeout(LOCK_PATIENCE);
             settings(options)
         })
-        .map_sqlx_sqlite_pool_opts(|pool| {
+        .map_sqlx_sqlite_pool_opts(move |pool| {
             pool.after_release(|connection, _| Box::pin(is_clean(connection)))
+                .before_acquire(move |connection, _| Box::pin(is_fit(connection, access)))
         });
     Database::connect(options).await
 }
@@ -137,6 +148,23 @@ async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
     // The answer to a ping comes after the rollback that a dropped transaction left in the queue.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())
+}
+
+/// Whether a connection that lay idle may be used. Where the file could not be written to when a writer's connection was
+/// opened, SQLite opened it for reading only, said nothing, and would leave it so after the file has recovered.
+async fn is_fit(connection: &mut SqliteConnection, access: Access) -> Result<bool, sqlx::Error> {
+    if access == Access::Read {
+        return Ok(true);
+    }
+    // That somebody else is writing is no fault of the connection, and nothing to wait for here.
+    let probe = sqlx::raw_sql("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK")
+        .execute(&mut *connection)
+        .await;
+    let patience = format!("PRAGMA busy_timeout = {}", LOCK_PATIENCE.as_millis());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(patience))
+        .execute(connection)
+        .await?;
+    Ok(!probe.is_err_and(|e| error::sqlx_code(&e) == Some(code::READONLY)))
 }
 
 /// Makes the file before SQLite does, for its owner alone; SQLite gives its `-wal` and `-shm` files the same mode.

@@ -132,8 +132,13 @@ fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
 
 /// SQLite's primary result code, where it was SQLite that failed.
 pub(super) fn sqlite_code(error: &DbErr) -> Option<i32> {
-    match sqlx_error(error) {
-        Some(sqlx::Error::Database(e)) => e.code()?.parse::<i32>().ok().map(|code| code & 0xff),
+    sqlx_error(error).and_then(sqlx_code)
+}
+
+/// The same, one layer below.
+pub(super) fn sqlx_code(error: &sqlx::Error) -> Option<i32> {
+    match error {
+        sqlx::Error::Database(e) => e.code()?.parse::<i32>().ok().map(|code| code & 0xff),
         _ => None,
     }
 }

@@ -1,4 +1,19 @@
-//! The integration tests, in one binary.
+//! The integration tests, in one binary: the rules of the code, and the real `claviger` binary, before it real clients and
+//! the real Envoy.
+//!
+//! Every process is started on port 0 or a Unix socket and in a folder of its own, so the tests run side by side.
 
 #[cfg(test)]
+mod envoy;
+#[cfg(test)]
+mod grpcurl;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod python;
+#[cfg(test)]
+mod readme;

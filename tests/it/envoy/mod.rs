@@ -1,0 +1,10 @@
+//! Claviger behind the real Envoy, with the sample configuration of `deploy/envoy.yaml`.
+
+mod addresses;
+mod allowed;
+mod denied;
+mod failure_mode;
+mod grpc_callers;
+mod hostile;
+mod isolation;
+mod observed;

@@ -1,0 +1,74 @@
+//! What the integration tests are made of: processes, clients, Envoy, an upstream, and a watch over tokens.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+mod admin;
+mod child;
+mod envoy;
+mod http;
+mod process;
+mod rig;
+mod secrets;
+mod upstream;
+
+pub(crate) use admin::{Admin, Made, key};
+pub(crate) use child::{Child, Log};
+pub(crate) use envoy::{Envoy, EnvoyOptions, Route, sample_path};
+pub(crate) use http::{Response, header};
+pub(crate) use process::{BINARY, Ended, Folder, Process, bootstrap_token, run, serve_args};
+pub(crate) use rig::{Rig, RigOptions, demands};
+pub(crate) use secrets::{register, scan};
+pub(crate) use upstream::Upstream;
+
+/// How long a test waits for an event that must come. Never a measure of speed: it only ends a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A tool that `make tools` sets up.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let path = match name {
+        "python" => repository().join("target/tools/python/bin/python"),
+        _ => repository().join("target/tools/bin").join(name),
+    };
+    assert!(
+        path.exists(),
+        "`{name}` is not set up: run `make tools` once (expected {})",
+        path.display()
+    );
+    path
+}
+
+/// Is this root? Some faults (a full disk, a database nobody can write to) can only be staged by root.
+pub(crate) fn is_root() -> bool {
+    static ROOT: OnceLock<bool> = OnceLock::new();
+    *ROOT.get_or_init(|| {
+        let id = Command::new("id").arg("-u").output().unwrap();
+        id.stdout.trim_ascii() == b"0"
+    })
+}
+
+/// May this user, on this machine, run a command in namespaces of its own? Root in a container often may not.
+pub(crate) fn may_unshare(args: &[&str]) -> bool {
+    let output = Command::new("unshare").args(args).output();
+    output.is_ok_and(|o| o.status.success())
+}
+
+/// Notes that this machine does not allow a check; `make test` prints it.
+pub(crate) fn not_checked(what: &str) {
+    let dir = repository().join("target/it");
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.join("not-checked"))
+        .unwrap();
+    writeln!(file, "{what}").unwrap();
+}

@@ -1,0 +1,226 @@
+//! The real `claviger` binary, running.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Admin, Child, Log, register, scan};
+
+/// The program under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_claviger");
+
+/// A folder with the data and the logs of one test. When the last user is gone it is searched for tokens, and removed.
+pub(crate) struct Folder {
+    dir: TempDir,
+    outputs: AtomicUsize,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Arc<Self> {
+        let dir = TempDir::with_prefix_in("it-", env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Arc::new(Self {
+            dir,
+            outputs: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The database in it.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data().join("claviger.db")
+    }
+
+    /// A new file for the output of a process.
+    pub(crate) fn output(&self, name: &str) -> PathBuf {
+        let n = self.outputs.fetch_add(1, Ordering::SeqCst);
+        self.dir.path().join(format!("{n:03}-{name}.log"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let found = scan(self.path());
+            assert!(found.is_empty(), "tokens were left behind: {found:#?}");
+        }
+    }
+}
+
+/// A serving process. Killed when dropped.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) log: Log,
+    /// Where metrics and health are served.
+    pub(crate) http: SocketAddr,
+    folder: Arc<Folder>,
+}
+
+impl Process {
+    /// Starts it in a folder and waits until it serves.
+    pub(crate) fn start(folder: &Arc<Folder>, args: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(overriding(&folder.data(), args)).args(args);
+        Self::start_as(folder, command)
+    }
+
+    /// The same with a command that ends up running the binary.
+    pub(crate) fn start_as(folder: &Arc<Folder>, mut command: Command) -> Self {
+        command.env_clear().env("PATH", search_path());
+        command.env("RUST_BACKTRACE", "1");
+        let (child, _out, mut log) =
+            Child::start(&mut command, &folder.output("out"), &folder.output("err"));
+        let http = log.wait("the address of `http`", |l| listening(l, "http"));
+        log.wait("`serving`", |l| event(l, "serving"));
+        Self {
+            child,
+            log,
+            http: http.parse().unwrap(),
+            folder: Arc::clone(folder),
+        }
+    }
+
+    /// Where a listener listens: `grpc`, `admin` or `http`.
+    pub(crate) fn address(&self, listener: &str) -> String {
+        let address = self.log.seen(|l| listening(l, listener));
+        address.unwrap_or_else(|| panic!("there is no listener `{listener}`"))
+    }
+
+    /// Where decisions are served, and administration where it has no listener of its own.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.address("grpc").parse().unwrap()
+    }
+
+    pub(crate) fn folder(&self) -> &Arc<Folder> {
+        &self.folder
+    }
+
+    /// A client with the bootstrap key.
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::connect(self.grpc(), Some(bootstrap_token(&self.folder.data())))
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.signal("KILL");
+        self.child.wait();
+    }
+
+    /// Asks it to stop and waits for that.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.child.signal("TERM");
+        self.child.wait()
+    }
+}
+
+impl Drop for Process {
+    /// Where a test fails, what the process said about it is worth reading.
+    #[expect(
+        clippy::print_stdout,
+        reason = "shown by the test runner with the failure"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- the process said:\n{}", self.log.so_far());
+        }
+    }
+}
+
+/// The bootstrap key of a data directory; registered.
+pub(crate) fn bootstrap_token(data: &Path) -> String {
+    let token = std::fs::read_to_string(data.join("bootstrap-token")).unwrap();
+    let token = token.trim().to_owned();
+    register(&token);
+    token
+}
+
+/// Arguments for a process that can't meet another one.
+pub(crate) fn serve_args(data: &Path) -> Vec<String> {
+    let data = data.to_str().unwrap();
+    [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        data,
+        "--log-format",
+        "json",
+        "--drain-delay",
+        "0s",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// The usual arguments without those that are given otherwise.
+fn overriding(data: &Path, args: &[&str]) -> Vec<String> {
+    let mut usual = serve_args(data);
+    for pair in args.chunks(2) {
+        if let Some(at) = usual.iter().position(|a| a == pair[0]) {
+            usual.drain(at..at + 2);
+        }
+    }
+    usual
+}
+
+/// Where this machine keeps its programs.
+fn search_path() -> std::ffi::OsString {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the children of the tests get an environment of their own, but for this"
+    )]
+    std::env::var_os("PATH").unwrap()
+}
+
+/// How a process ended that was not meant to serve.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
+}
+
+/// Runs a process that is to end by itself. Later `args` override the usual ones.
+pub(crate) fn run(folder: &Folder, args: &[&str], env: &[(&str, &str)]) -> Ended {
+    let mut command = Command::new(BINARY);
+    command
+        .args(overriding(&folder.data(), args))
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied());
+    let (mut child, mut out, mut err) =
+        Child::start(&mut command, &folder.output("out"), &folder.output("err"));
+    let status = child.wait();
+    out.rest();
+    Ended {
+        status,
+        stderr: err.rest(),
+    }
+}
+
+/// The address in a `listening` event of this listener.
+fn listening(line: &str, listener: &str) -> Option<String> {
+    let fields = event(line, "listening")?;
+    (fields["listener"] == listener).then(|| fields["address"].as_str().unwrap().to_owned())
+}
+
+/// The fields of an event, if the line is that event.
+fn event(line: &str, message: &str) -> Option<Value> {
+    let mut value: Value = serde_json::from_str(line).ok()?;
+    if value["fields"].is_object() {
+        value = value["fields"].take();
+    }
+    (value["message"] == message).then_some(value)
+}

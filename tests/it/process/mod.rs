@@ -1,0 +1,8 @@
+//! The process: how it starts, stops, and stands what happens to it.
+
+mod faults;
+mod hangup;
+mod killed;
+mod listeners;
+mod refused;
+mod stopped;

@@ -1,0 +1,142 @@
+//! Starts that can't go well: one clear line, and an exit code that says so.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Ended, Folder, Process, is_root, not_checked, run, tool};
+
+/// The one line that says why, in lower case; all else on standard error must be ordinary events.
+fn complaint(ended: &Ended) -> String {
+    assert!(!ended.status.success(), "it ended well:\n{}", ended.stderr);
+    assert!(ended.status.code().is_some(), "{:?}", ended.status);
+    let complaints: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter(|line| match serde_json::from_str::<Value>(line) {
+            Ok(event) => event["level"] == "ERROR",
+            Err(_) => !line.trim().is_empty(),
+        })
+        .collect();
+    assert_eq!(complaints.len(), 1, "not one line:\n{}", ended.stderr);
+    let line = complaints[0].to_lowercase();
+    assert!(!line.contains("panicked"), "{line}");
+    line
+}
+
+/// A folder with a database in it.
+fn used_folder() -> std::sync::Arc<Folder> {
+    let folder = Folder::new();
+    let mut process = Process::start(&folder, &[]);
+    process.admin().declare("default", &["orders:read"]);
+    assert!(process.stop().success());
+    folder
+}
+
+#[test]
+fn a_wrong_root_key_is_refused_in_one_line() {
+    let (ours, other) = (used_folder(), used_folder());
+    let name = std::fs::read_dir(ours.data())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .find(|name| name.to_string_lossy().contains("root"))
+        .unwrap();
+    std::fs::copy(other.data().join(&name), ours.data().join(&name)).unwrap();
+    let line = complaint(&run(&ours, &[], &[]));
+    assert!(line.contains("root key"), "{line}");
+}
+
+#[test]
+fn a_data_directory_that_can_not_be_written_is_refused_in_one_line() {
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let below_a_file = folder.path().join("file/data");
+    let below_a_file = below_a_file.to_str().unwrap();
+    let line = complaint(&run(&folder, &["--data-dir", below_a_file], &[]));
+    assert!(line.contains("file/data"), "{line}");
+
+    let data = folder.data();
+    std::fs::create_dir(&data).unwrap();
+    let (close, open) = if is_root() {
+        ("chattr +i", "chattr -i")
+    } else {
+        ("chmod 555", "chmod 755")
+    };
+    let set = |how: &str| {
+        let command = format!("{how} {}", data.display());
+        let status = Command::new("bash").args(["-c", &command]).status();
+        status.unwrap().success()
+    };
+    if !set(close) {
+        not_checked("start with a directory nobody can write to: no `chattr` on this file system");
+        return;
+    }
+    let ended = run(&folder, &[], &[]);
+    set(open);
+    let line = complaint(&ended);
+    assert!(line.contains("data"), "{line}");
+}
+
+#[test]
+fn a_port_in_use_is_refused_in_one_line_that_names_it() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--http-listen"] {
+        let line = complaint(&run(&folder, &[flag, &address], &[]));
+        assert!(line.contains(&address), "{line}");
+    }
+}
+
+#[test]
+fn a_schema_from_the_future_is_refused_in_one_line_and_left_as_it_is() {
+    let folder = used_folder();
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1])\n\
+                  db.execute(\"INSERT INTO seaql_migrations VALUES ('m29990101_000000_from_the_future', 1)\")\n\
+                  db.commit()";
+    let status = Command::new(tool("python"))
+        .args(["-c", script])
+        .arg(folder.database())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let line = complaint(&run(&folder, &[], &[]));
+    assert!(line.contains("newer"), "{line}");
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused_in_one_line_and_its_user_goes_on() {
+    let folder = Folder::new();
+    let first = Process::start(&folder, &[]);
+    let line = complaint(&run(&folder, &[], &[]));
+    assert!(line.contains("in use"), "{line}");
+    first.admin().declare("default", &["orders:read"]);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_in_one_line_and_left_as_it_is() {
+    let folder = used_folder();
+    let garbage = "this is no database, ".repeat(1000);
+    std::fs::write(folder.database(), &garbage).unwrap();
+    complaint(&run(&folder, &[], &[]));
+    let after = std::fs::read_to_string(folder.database()).unwrap();
+    assert_eq!(after, garbage);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_before_anything_is_opened() {
+    for (flag, value) in [
+        ("--listen", "nonsense"),
+        ("--http-listen", "127.0.0.1:99999"),
+        ("--trusted-proxies", "10.0.0.0/99"),
+        ("--drain-delay", "soon"),
+    ] {
+        let folder = Folder::new();
+        let ended = run(&folder, &[flag, value], &[]);
+        assert!(!ended.status.success(), "{flag} {value}");
+        assert!(ended.stderr.contains(value), "{}", ended.stderr);
+        assert!(!folder.data().exists(), "{flag} {value}");
+    }
+}

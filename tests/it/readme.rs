@@ -1,0 +1,262 @@
+//! The README's commands, run exactly as they are printed.
+//!
+//! Every block fenced as `console` counts, and no other: its lines that begin with `$ ` are commands (one that ends in `\`
+//! goes on in the next line), run in order in one shell, in a folder with a copy of `deploy/`, `examples/` and `proto/`. The
+//! lines after a command are what it prints: each must come, in this order; `…` stands for what varies.
+//!
+//! What is real: `grpcurl`, `curl`, Envoy, Python, the ports (in a network of their own where the machine allows it), and
+//! the program. What stands in: `cargo` is a script that runs the program which cargo has built for this test, so that
+//! `cargo run --release -- ARGUMENTS` becomes `claviger ARGUMENTS`; and `git clone …` and `cd claviger` are left out, for
+//! there is nothing to clone from. A server, which a reader leaves running in a terminal of its own (`cargo run --release`
+//! without arguments, `envoy …`, `python3 -m http.server …`, or anything that ends with `&`), runs in the background from
+//! the moment it says that it is ready.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{BINARY, Child, Folder, may_unshare, not_checked, register, repository, tool};
+
+/// A command of the README and the lines printed below it.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    command: String,
+    printed: Vec<String>,
+}
+
+/// The steps of all `console` blocks.
+fn steps(markdown: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    let mut continued = false;
+    for line in markdown.lines() {
+        let fence = line.trim_start().strip_prefix("```");
+        if let Some(info) = fence {
+            inside = !inside && info.trim() == "console";
+            continued = false;
+        } else if !inside {
+        } else if continued {
+            let step = steps.last_mut().unwrap();
+            step.command.push('\n');
+            step.command
+                .push_str(line.strip_prefix("> ").unwrap_or(line));
+            continued = line.ends_with('\\');
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            continued = command.ends_with('\\');
+            steps.push(Step {
+                command: command.to_owned(),
+                printed: Vec::new(),
+            });
+        } else if !line.trim().is_empty() {
+            let step = steps.last_mut().expect("a command before what it prints");
+            step.printed.push(line.trim().to_owned());
+        }
+    }
+    steps.retain(|s| !s.command.starts_with("git clone ") && s.command != "cd claviger");
+    steps
+}
+
+/// Is this a server that a reader leaves running?
+fn is_server(command: &str) -> bool {
+    command.ends_with('&')
+        || command == "cargo run --release"
+        || command.starts_with("envoy ")
+        || command.starts_with("python3 -m http.server")
+}
+
+/// A script that runs the steps, and says on standard output where each begins.
+fn script(steps: &[Step]) -> String {
+    let mut script = String::from(PREAMBLE);
+    for (n, step) in steps.iter().enumerate() {
+        let command = step.command.as_str();
+        let _ = writeln!(script, "printf '\\n== {n}\\n'");
+        if is_server(command) {
+            let command = command.trim_end_matches('&').trim_end();
+            let _ = writeln!(
+                script,
+                "{command} >server-{n}.log 2>&1 &\nuntil_ready server-{n}.log $!"
+            );
+        } else {
+            let _ = writeln!(script, "{command}");
+        }
+    }
+    script.push_str("printf '\\n== end\\n'\n");
+    script
+}
+
+/// `until_ready` looks for what Claviger, Envoy and Python's server say when they are ready.
+const PREAMBLE: &str = r#"set -eo pipefail
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+until_ready() {
+  until grep -qE 'serving|starting workers|Serving HTTP' "$1"; do
+    kill -0 "$2" 2>/dev/null || { cat "$1"; echo "it has ended"; exit 1; }
+    sleep 0.05
+  done
+  cat "$1"
+}
+"#;
+
+const CARGO: &str = r#"#!/bin/sh
+# Stands for cargo in the test of the README: runs the program that is built already.
+[ "$1" = run ] || { echo "only cargo run is known here" >&2; exit 1; }
+while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
+[ $# -gt 0 ] && shift
+exec "$CLAVIGER_BINARY" "$@"
+"#;
+
+/// A scratch copy of what the README's commands use.
+fn scratch(folder: &Folder) -> std::path::PathBuf {
+    let scratch = folder.path().join("claviger");
+    fs::create_dir(&scratch).unwrap();
+    for part in ["deploy", "examples", "proto"] {
+        copy(&repository().join(part), &scratch.join(part));
+    }
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("cargo"), CARGO).unwrap();
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    scratch
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_do_what_it_says() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let steps = steps(&readme);
+    assert!(steps.len() > 3, "{steps:?}");
+
+    let folder = Folder::new();
+    let scratch = scratch(&folder);
+    fs::write(folder.path().join("session.sh"), script(&steps)).unwrap();
+    let session = folder.path().join("session.sh");
+    let path = format!(
+        "{}:{}:{}:$PATH",
+        folder.path().join("bin").display(),
+        tool("envoy").parent().unwrap().display(),
+        tool("python").parent().unwrap().display(),
+    );
+    let start = format!(
+        "export PATH=\"{path}\" CLAVIGER_BINARY='{BINARY}'; exec bash '{}'",
+        session.display()
+    );
+    // A network and a process table of its own: the ports are free whatever runs here, and nothing is left running.
+    let apart = ["--net", "--pid", "--fork", "--kill-child"];
+    let mut command = if may_unshare(&[&apart[..], &["ip", "link", "set", "lo", "up"]].concat()) {
+        let mut unshare = Command::new("unshare");
+        let with_loopback = format!("ip link set lo up && {start}");
+        unshare.args(apart);
+        unshare.args(["bash", "-c", &with_loopback]);
+        unshare
+    } else {
+        not_checked(
+            "the README on a network of its own: needs root; it ran on this machine's ports",
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &start]);
+        bash
+    };
+    command.current_dir(&scratch);
+    let out = folder.output("readme-out");
+    let (mut child, mut said, mut complained) =
+        Child::start(&mut command, &out, &folder.output("readme-err"));
+    let status = child.wait();
+    let (said, complained) = (said.rest(), complained.rest());
+    assert!(status.success(), "{said}\n--- stderr:\n{complained}");
+    for (n, step) in steps.iter().enumerate() {
+        assert_printed(step, section(&said, n), &complained);
+    }
+    // The session got to see tokens on its own output, which is the reader's terminal. They may be nowhere else.
+    for word in said.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-') {
+        if word.starts_with("clv_") && word.len() > 50 {
+            register(word);
+        }
+    }
+    fs::remove_file(out).unwrap();
+    remove_readers_files(&scratch);
+}
+
+/// Removes what the reader saved, which may hold tokens: not the data directory, nor what the servers said.
+fn remove_readers_files(scratch: &Path) {
+    for entry in fs::read_dir(scratch).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().unwrap().is_file() && !name.starts_with("server-") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+/// What a step printed.
+fn section(said: &str, n: usize) -> &str {
+    let start = format!("== {n}\n");
+    let (_, after) = said.split_once(&start).expect("the step was run");
+    after.split("\n== ").next().unwrap()
+}
+
+/// All lines that the README shows came, in their order.
+fn assert_printed(step: &Step, said: &str, complained: &str) {
+    let mut lines = said.lines();
+    for expected in &step.printed {
+        assert!(
+            lines.any(|line| fits(line.trim(), expected)),
+            "`{}` did not print `{expected}` but:\n{said}\n--- stderr:\n{complained}",
+            step.command
+        );
+    }
+}
+
+/// Does a line fit a pattern in which `…` stands for anything?
+fn fits(line: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else {
+        return false;
+    };
+    let mut exact = true;
+    for part in parts {
+        exact = part.is_empty();
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+        if !exact && pattern.ends_with(part) && line.ends_with(part) {
+            rest = "";
+        }
+    }
+    (exact && pattern.ends_with('…')) || rest.is_empty()
+}
+
+#[test]
+fn only_console_blocks_are_commands_and_what_follows_them_is_their_output() {
+    let markdown =
+        "a\n```console\n$ one \\\n    --two\nprinted …\n\n$ three\n```\n```sh\n$ not this\n```\n";
+    let found = steps(markdown);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].command, "one \\\n    --two");
+    assert_eq!(found[0].printed, ["printed …"]);
+    assert_eq!(found[1].command, "three");
+}
+
+#[test]
+fn an_ellipsis_stands_for_what_varies() {
+    assert!(fits("same", "same"));
+    assert!(!fits("same!", "same"));
+    assert!(fits("\"id\": \"key_123\",", "\"id\": \"key_…\","));
+    assert!(!fits("\"id\": \"sec_123\",", "\"id\": \"key_…\","));
+    assert!(fits("anything", "…"));
+    assert!(fits("a b c", "a…c"));
+    assert!(fits("HTTP/1.1 401 Unauthorized", "HTTP/1.1 401…"));
+}
