@@ -1,0 +1,119 @@
+//! Where a credential may be in a request, read naively.
+
+use base64::Engine as _;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use claviger::domain::decision::Reason;
+use claviger::domain::workspace::{Location, Presentation, WorkspaceSettings};
+
+/// Check 2: what each location holds, and whether that is one credential.
+pub(crate) fn extract(
+    settings: &WorkspaceSettings,
+    headers: &[(Vec<u8>, Vec<u8>)],
+    path: &[u8],
+) -> Result<(Vec<u8>, Presentation), Reason> {
+    let defaults = Location::defaults();
+    let locations = if settings.locations.is_empty() {
+        &defaults
+    } else {
+        &settings.locations
+    };
+    let mut found: Vec<(Vec<u8>, Presentation)> = Vec::new();
+    let mut ambiguous = false;
+    for location in locations {
+        let (values, presentation) = match location {
+            Location::Bearer => (scheme(headers, b"bearer", Some), Presentation::Bearer),
+            Location::Basic => (scheme(headers, b"basic", basic_token), Presentation::Basic),
+            Location::Header(name) => (named(headers, name.as_bytes()), Presentation::Header),
+            Location::Query(name) => {
+                let (values, disguised) = query(path, name);
+                ambiguous |= disguised;
+                (values, Presentation::Query)
+            }
+        };
+        ambiguous |= values.len() > 1;
+        ambiguous |= values.iter().any(|v| v.contains(&b','));
+        let bearer_jwt = |v: &Vec<u8>| {
+            presentation == Presentation::Bearer && v.iter().filter(|b| **b == b'.').count() == 2
+        };
+        found.extend(
+            values
+                .into_iter()
+                .filter(|v| !v.is_empty() && !bearer_jwt(v))
+                .map(|v| (v, presentation)),
+        );
+    }
+    ambiguous |= found.iter().any(|(token, _)| *token != found[0].0);
+    if ambiguous {
+        return Err(Reason::AmbiguousCredential);
+    }
+    found.into_iter().next().ok_or(Reason::NoCredential)
+}
+
+fn named(headers: &[(Vec<u8>, Vec<u8>)], name: &[u8]) -> Vec<Vec<u8>> {
+    let same = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+    same.map(|(_, value)| value.trim_ascii().to_vec()).collect()
+}
+
+/// What follows a scheme in `Authorization`, read by `read`.
+fn scheme(
+    headers: &[(Vec<u8>, Vec<u8>)],
+    scheme: &[u8],
+    read: fn(Vec<u8>) -> Option<Vec<u8>>,
+) -> Vec<Vec<u8>> {
+    let values = named(headers, b"authorization");
+    let of_scheme = values.iter().filter_map(|value| {
+        let (first, rest) = value.split_at(value.iter().position(|b| *b == b' ')?);
+        first
+            .eq_ignore_ascii_case(scheme)
+            .then(|| rest.trim_ascii().to_vec())
+    });
+    of_scheme.filter_map(read).collect()
+}
+
+/// The password, or the user name where the password is empty.
+fn basic_token(encoded: Vec<u8>) -> Option<Vec<u8>> {
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
+    let pair = engine.decode(encoded).ok()?;
+    let colon = pair.iter().position(|b| *b == b':')?;
+    let (user, password) = (&pair[..colon], &pair[colon + 1..]);
+    Some(if password.is_empty() { user } else { password }.to_vec())
+}
+
+/// The values of a parameter, and whether another name turns into this one by decoding or in another case.
+fn query(path: &[u8], name: &str) -> (Vec<Vec<u8>>, bool) {
+    let Some(at) = path.iter().position(|b| *b == b'?') else {
+        return (Vec::new(), false);
+    };
+    let (mut values, mut disguised) = (Vec::new(), false);
+    for pair in path[at + 1..].split(|b| *b == b'&') {
+        let equals = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+        let (raw, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or(&[]));
+        if raw == name.as_bytes() {
+            values.push(percent_decoded(value));
+        } else if percent_decoded(raw).eq_ignore_ascii_case(name.as_bytes()) {
+            disguised = true;
+        }
+    }
+    (values, disguised)
+}
+
+fn percent_decoded(raw: &[u8]) -> Vec<u8> {
+    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let (mut out, mut at) = (Vec::new(), 0);
+    while at < raw.len() {
+        match (raw[at], digit(raw.get(at + 1)), digit(raw.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (b, _, _) => {
+                out.push(b);
+                at += 1;
+            }
+        }
+    }
+    out
+}
