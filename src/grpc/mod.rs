@@ -1,0 +1,3 @@
+//! The gRPC boundary: generated messages and services, and what reads and writes them.
+
+pub mod proto;

@@ -1,0 +1,167 @@
+//! The generated messages and services of `claviger.v1`, and the `Debug` of those messages that carry a token: it never
+//! shows it.
+
+/// `claviger.v1`, documented in `proto/claviger/v1/*.proto`.
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_markdown,
+    reason = "generated code: its attributes are tonic's, its comments are written for every language"
+)]
+pub mod v1 {
+    tonic::include_proto!("claviger.v1");
+}
+
+use std::fmt;
+
+/// Stands for a value that nobody may see; an empty one is shown as such, which helps to find a missing one.
+struct Hidden(bool);
+
+impl Hidden {
+    fn of(text: &str) -> Self {
+        Self(text.is_empty())
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 { "(empty)" } else { "(redacted)" })
+    }
+}
+
+impl fmt::Debug for v1::ExternalToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalToken")
+            .field("token", &Hidden::of(&self.token))
+            .field("allow_weak", &self.allow_weak)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::ExternalDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalDigest")
+            .field("sha256_hex", &Hidden::of(&self.sha256_hex))
+            .field("asserted_entropy_bits", &self.asserted_entropy_bits)
+            .field("allow_weak", &self.allow_weak)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken")
+            .field("secret_id", &self.secret_id)
+            .field("slot", &self.slot)
+            .field("token", &Hidden::of(&self.token))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::LookupKeyRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LookupKeyRequest")
+            .field("workspace", &self.workspace)
+            .field("token", &Hidden::of(&self.token))
+            .field("sha256_hex", &Hidden::of(&self.sha256_hex))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("token", &Hidden::of(&self.token))
+            .field("presentation", &self.presentation)
+            .finish()
+    }
+}
+
+// The query may hold a key, and nobody knows under which name: only the path before it is shown.
+impl fmt::Debug for v1::HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        f.debug_struct("HttpRequest")
+            .field("headers", &self.headers)
+            .field("path", &path)
+            .field("query", &Hidden(path.len() == self.path.len()))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::HttpHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpHeader")
+            .field("name", &self.name)
+            .field("value", &Hidden::of(&self.value))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::v1;
+
+    #[test]
+    fn no_message_prints_its_token() {
+        const SECRET: &str = "token-nobody-may-see";
+        let text = || SECRET.to_owned();
+        let header = v1::HttpHeader {
+            name: "x-api-key".to_owned(),
+            value: text(),
+        };
+        let external = v1::ExternalToken {
+            token: text(),
+            allow_weak: true,
+        };
+        let source = v1::SecretSource {
+            source: Some(v1::secret_source::Source::ExternalToken(external)),
+        };
+        let printed = [
+            format!("{source:?}"),
+            format!(
+                "{:?}",
+                v1::ExternalDigest {
+                    sha256_hex: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::RevealSecretResponse {
+                    token: Some(v1::IssuedToken {
+                        token: text(),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::LookupKeyRequest {
+                    token: text(),
+                    sha256_hex: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::CheckRequest {
+                    credential: Some(v1::Credential {
+                        token: text(),
+                        presentation: 1
+                    }),
+                    http: Some(v1::HttpRequest {
+                        headers: vec![header],
+                        path: format!("/orders?apikey={SECRET}"),
+                    }),
+                    ..Default::default()
+                }
+            ),
+        ];
+        for text in printed {
+            assert!(!text.contains("nobody"), "{text}");
+            assert!(text.contains("redacted"), "{text}");
+        }
+    }
+}
