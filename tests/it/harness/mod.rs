@@ -1,0 +1,3 @@
+//! What the integration tests are made of.
+
+pub(crate) mod server;

@@ -1,0 +1,161 @@
+//! The service in process, on a clock that tests move.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use claviger::app::ports::{Clock, Entropy, EntropyError};
+use claviger::domain::time::Time;
+use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
+use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use rand::TryRng as _;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// The first administrator's token, handed in by the deployment.
+pub(crate) const BOOTSTRAP_TOKEN: &str = "boot_Zk3vXw8yRt5LmNc1Hd7AqP0sUe9GjB2fT6iYoKxV";
+
+/// A clock that stands until it is moved.
+#[derive(Debug)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Time {
+        Time::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        rand::rngs::SysRng.try_fill_bytes(buffer).map_err(|_| EntropyError)
+    }
+}
+
+/// A running service with a database of its own; stops in order when dropped.
+pub(crate) struct TestServer {
+    pub(crate) clock: Arc<TestClock>,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = oneshot::channel();
+        let thread = {
+            let clock = clock.clone();
+            std::thread::spawn(move || serve(clock, ready, stopped))
+        };
+        let address = started.await.expect("the service starts");
+        Self {
+            clock,
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// As the first administrator, with all rights over all workspaces.
+    pub(crate) fn admin(&self) -> Client {
+        self.client_with(BOOTSTRAP_TOKEN)
+    }
+
+    /// As whoever holds this token.
+    pub(crate) fn client_with(&self, token: &str) -> Client {
+        self.client(Some(format!("Bearer {token}")))
+    }
+
+    /// With this `authorization`, or none.
+    pub(crate) fn client(&self, authorization: Option<String>) -> Client {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        let bearer = authorization.map(|text| MetadataValue::try_from(text).unwrap());
+        Client {
+            channel: endpoint.connect_lazy(),
+            caller: Caller(bearer),
+        }
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(Err(fault)) = self.thread.take().map(JoinHandle::join)
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(fault);
+        }
+    }
+}
+
+/// A runtime of its own: the service runs on, and stops in order, whatever a test's runtime does.
+fn serve(clock: Arc<TestClock>, ready: oneshot::Sender<SocketAddr>, stopped: oneshot::Receiver<()>) {
+    let dir = TempDir::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(run(&dir, clock, ready, stopped));
+}
+
+async fn run(dir: &TempDir, clock: Arc<TestClock>, ready: oneshot::Sender<SocketAddr>, stopped: oneshot::Receiver<()>) {
+    let _ = (dir, clock, ready, stopped, SystemEntropy);
+}
+
+/// Puts the caller's key on each call.
+#[derive(Clone)]
+pub(crate) struct Caller(Option<MetadataValue<tonic::metadata::Ascii>>);
+
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
+}
+
+pub(crate) type Line = InterceptedService<Channel, Caller>;
+
+/// One caller's clients; a connection of its own.
+#[derive(Clone)]
+pub(crate) struct Client {
+    channel: Channel,
+    caller: Caller,
+}
+
+impl Client {
+    pub(crate) fn line(&self) -> Line {
+        InterceptedService::new(self.channel.clone(), self.caller.clone())
+    }
+
+    pub(crate) fn keys(&self) -> KeyAdminClient<Line> {
+        KeyAdminClient::new(self.line()).max_decoding_message_size(64 << 20)
+    }
+
+    pub(crate) fn directory(&self) -> DirectoryClient<Line> {
+        DirectoryClient::new(self.line())
+    }
+
+    pub(crate) fn authorize(&self) -> AuthorizeClient<Line> {
+        AuthorizeClient::new(self.line()).max_decoding_message_size(64 << 20)
+    }
+}
