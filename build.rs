@@ -15,6 +15,10 @@ const SECRET_MESSAGES: &[&str] = &[
     "claviger.v1.HttpHeader",
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a build script is told its output folder by the environment alone"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     // `compile_fds` prints none of these itself.
     println!("cargo:rerun-if-changed=proto");

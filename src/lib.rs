@@ -3,5 +3,15 @@
 //! `ARCHITECTURE.md` has the map; the README how to use it.
 
 pub mod app;
+pub mod cli;
+pub mod config;
+pub mod decide;
 pub mod domain;
+pub mod feed;
 pub mod grpc;
+pub mod index;
+pub mod record;
+pub mod store;
+pub mod http;
+pub mod server;
+pub mod telemetry;

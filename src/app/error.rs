@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::app::envelope::EnvelopeError;
+use crate::app::ports::{EntropyError, StoreError};
 use crate::domain::invalid::Invalid;
 
 /// The kinds of failure: a small, fixed set that maps one to one to gRPC status codes.
@@ -149,5 +151,27 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|e| e as _)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::unavailable(error),
+            StoreError::OutcomeUnknown(_) => Self::outcome_unknown(error),
+            StoreError::Corrupt(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<EntropyError> for Error {
+    fn from(error: EntropyError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<EnvelopeError> for Error {
+    fn from(error: EnvelopeError) -> Self {
+        Self::internal(error)
     }
 }

@@ -2,5 +2,56 @@
 //!
 //! Invariant: nothing here knows SQL, gRPC or HTTP. What it needs from outside it asks of the traits in [`ports`].
 
+pub mod auth;
+pub mod authorize;
+pub mod bootstrap;
+pub mod directory;
+pub mod envelope;
 pub mod error;
+pub mod keys;
+pub mod last_used;
+pub mod mutate;
+pub mod page;
 pub mod ports;
+pub mod purge;
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::domain::id::WorkspaceId;
+use crate::index::Index;
+
+use self::envelope::Envelope;
+use self::last_used::LastUsed;
+use self::ports::{Clock, Entropy, Feed, Store};
+
+/// What every use case works with.
+pub struct Core {
+    /// The state of all keys.
+    pub store: Arc<dyn Store>,
+    /// The resident key set.
+    pub index: Arc<Index>,
+    /// Who keeps the index in step.
+    pub feed: Arc<dyn Feed>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The keys that tokens are tagged and sealed with.
+    pub envelope: Envelope,
+    /// Which secrets were used.
+    pub last_used: LastUsed,
+    /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
+    pub tasks: TaskTracker,
+    /// The workspace of requests that name none.
+    pub default_workspace: WorkspaceId,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("index", &self.index.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -207,6 +207,24 @@ pub trait Tx: Send {
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
+/// The follower of the feed, as mutations need it.
+#[async_trait]
+pub trait Feed: Send + Sync + 'static {
+    /// Brings the index up to a revision at least; foreign changes in between are applied, too.
+    async fn catch_up(&self, n: u64) -> Result<(), StoreError>;
+    /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
+    fn doubt(&self, doubt: Doubt);
+}
+
+/// What a change may have taken access from.
+#[derive(Debug, Clone, Default)]
+pub struct Doubt {
+    /// Keys.
+    pub keys: Vec<KeyId>,
+    /// Workspaces, whole.
+    pub workspaces: Vec<WorkspaceId>,
+}
+
 /// What a database says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -297,6 +315,9 @@ pub enum Loaded {
     Key(Box<Key>),
 }
 
+/// A workspace with its whole catalogue.
+pub type WorkspaceRow = (Workspace, Vec<Scope>);
+
 /// A part of the feed, with the rows it touched as they are in the same snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct FeedBatch {
@@ -307,7 +328,7 @@ pub struct FeedBatch {
     /// Which history the database holds: another than before means that a backup was restored under us.
     pub epoch: u32,
     /// Workspaces touched, or whose catalogue was; none: it is gone.
-    pub workspaces: Vec<(WorkspaceId, Option<(Workspace, Vec<Scope>)>)>,
+    pub workspaces: Vec<(WorkspaceId, Option<WorkspaceRow>)>,
     /// Subscriptions touched; none: it is gone.
     pub subscriptions: Vec<((WorkspaceId, SubscriptionId), Option<Subscription>)>,
     /// Keys touched; none: it is gone.

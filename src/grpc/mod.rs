@@ -1,3 +1,17 @@
 //! The gRPC boundary: generated messages and services, and what reads and writes them.
+//!
+//! Invariant: nothing here knows how state is stored. What a client sent is checked here, field by field, before any use
+//! case sees it.
 
+pub mod authorize;
+mod challenge;
+mod convert;
+pub mod directory;
+mod envoy;
+mod envoy_answer;
+pub mod ext_authz;
+pub mod guard;
+pub mod key_admin;
+pub mod limit;
 pub mod proto;
+pub mod status;

@@ -12,6 +12,9 @@ pub mod v1 {
     tonic::include_proto!("claviger.v1");
 }
 
+/// All protos as a descriptor set, Envoy's and their comments included: what reflection serves.
+pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
 use std::fmt;
 
 /// Stands for a value that nobody may see; an empty one is shown as such, which helps to find a missing one.

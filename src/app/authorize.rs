@@ -1,0 +1,101 @@
+//! Decisions, and what is noted of them: counts and times of last use. All of it in memory.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::app::Core;
+use crate::app::error::{Code, Error};
+use crate::decide::{self, Question, Verdict};
+use crate::domain::decision::Reason;
+use crate::domain::revision::Revision;
+
+/// Through which door a question came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// `Authorize`.
+    Authorize,
+    /// Envoy.
+    Envoy,
+}
+
+impl Surface {
+    /// Every door.
+    pub const ALL: [Self; 2] = [Self::Authorize, Self::Envoy];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Envoy => "envoy",
+        }
+    }
+}
+
+/// How many decisions came out how.
+#[derive(Debug, Default)]
+pub struct DecisionCounts {
+    by_reason: [[AtomicU64; Reason::ALL.len()]; Surface::ALL.len()],
+    shadowed: [AtomicU64; Reason::ALL.len()],
+}
+
+impl DecisionCounts {
+    fn note(&self, surface: Surface, verdict: &Verdict<'_>) {
+        if let Some(count) = self
+            .by_reason
+            .get(surface as usize)
+            .and_then(|row| row.get(verdict.reason.index()))
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        for reason in verdict.shadowed.iter() {
+            if let Some(count) = self.shadowed.get(reason.index()) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// How many decisions came out for this reason.
+    pub fn of(&self, surface: Surface, reason: Reason) -> u64 {
+        let row = self.by_reason.get(surface as usize);
+        row.and_then(|row| row.get(reason.index()))
+            .map_or(0, |n| n.load(Ordering::Relaxed))
+    }
+
+    /// How often this reason would have denied, were it not in shadow.
+    pub fn shadowed(&self, reason: Reason) -> u64 {
+        self.shadowed
+            .get(reason.index())
+            .map_or(0, |n| n.load(Ordering::Relaxed))
+    }
+}
+
+impl Core {
+    /// Decides, and hands the verdict to `answer` while the view that it rests on is held.
+    pub fn decide<R>(
+        &self,
+        surface: Surface,
+        question: &Question<'_>,
+        counts: &DecisionCounts,
+        answer: impl FnOnce(&Verdict<'_>, Revision) -> R,
+    ) -> Result<R, Error> {
+        if !self.index.is_loaded() {
+            return Err(not_loaded());
+        }
+        let now = self.clock.now();
+        let view = self.index.view();
+        let verdict = decide::decide(question, &view, now);
+        counts.note(surface, &verdict);
+        if let (true, Some((_, secret))) = (verdict.is_allow(), verdict.key) {
+            self.last_used.note(&secret.usage, now);
+        }
+        Ok(answer(&verdict, view.revision))
+    }
+}
+
+/// The index is not whole yet.
+pub fn not_loaded() -> Error {
+    Error::new(
+        Code::Unavailable,
+        "NOT_LOADED",
+        "the key set is still being loaded; try again soon",
+    )
+}

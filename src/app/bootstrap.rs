@@ -1,0 +1,189 @@
+//! The first administrator of a database, and a new one where all were lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+
+use crate::app::Core;
+use crate::app::error::Error;
+use crate::app::mutate::Scene;
+use crate::app::ports::{Actor, Resource};
+use crate::domain::id::{KeyId, SecretId, WorkspaceId};
+use crate::domain::key::{Enforcement, Key, KeySettings};
+use crate::domain::scope::{ADMIN_ALL, Grant};
+use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use crate::domain::token::Token;
+use crate::domain::workspace::{Workspace, WorkspaceSettings};
+
+impl Core {
+    /// Makes the workspaces `system` and the default one, and the first administrator with this token: all in one change,
+    /// once in a database's life.
+    pub async fn bootstrap(
+        self: &Arc<Self>,
+        token: Token,
+        generated_prefix: Option<String>,
+    ) -> Result<KeyId, Error> {
+        self.mutate_as(
+            Actor::Bootstrap,
+            Box::new(move |scene| {
+                async move {
+                    let default = scene.core.default_workspace.clone();
+                    for (id, name) in [(WorkspaceId::system(), "System"), (default, "Default")] {
+                        make_workspace(scene, id, name).await?;
+                    }
+                    let id = make_administrator(
+                        scene,
+                        token,
+                        generated_prefix,
+                        "Bootstrap administrator",
+                    )
+                    .await?;
+                    scene.tx.set_bootstrapped().await?;
+                    Ok(id)
+                }
+                .boxed()
+            }),
+        )
+        .await
+    }
+
+    /// Makes the default workspace where there is none: a process may be started with another default than before.
+    pub async fn ensure_default_workspace(self: &Arc<Self>) -> Result<(), Error> {
+        if self
+            .store
+            .workspace(&self.default_workspace)
+            .await?
+            .is_some()
+        {
+            return Ok(());
+        }
+        let id = self.default_workspace.clone();
+        self.mutate_as(
+            Actor::Service,
+            Box::new(move |scene| {
+                async move { make_workspace(scene, id, "Default").await }.boxed()
+            }),
+        )
+        .await
+    }
+
+    /// Makes a new administrator of everything, for whoever holds database and root key.
+    pub async fn recover(
+        self: &Arc<Self>,
+        token: Token,
+        generated_prefix: Option<String>,
+    ) -> Result<KeyId, Error> {
+        self.mutate_as(
+            Actor::Recovery,
+            Box::new(move |scene| {
+                async move {
+                    make_administrator(scene, token, generated_prefix, "Recovered administrator")
+                        .await
+                }
+                .boxed()
+            }),
+        )
+        .await
+    }
+
+    /// A token for an administrator.
+    pub fn administrator_token(&self) -> Result<(Token, String), Error> {
+        let mut random = zeroize::Zeroizing::new([0; 32]);
+        self.entropy.fill(random.as_mut_slice())?;
+        let prefix = WorkspaceSettings::DEFAULT_TOKEN_PREFIX.to_owned();
+        Ok((Token::generate(&prefix, &random), prefix))
+    }
+}
+
+async fn make_workspace(scene: &mut Scene, id: WorkspaceId, name: &str) -> Result<(), Error> {
+    if scene.tx.workspace(&id).await?.is_some() {
+        return Ok(());
+    }
+    let workspace = Workspace {
+        id: id.clone(),
+        display_name: name.to_owned(),
+        enabled: true,
+        settings: WorkspaceSettings::default(),
+        create_time: scene.now,
+        update_time: scene.now,
+        revision: scene.tx.revision(),
+    };
+    scene.tx.put_workspace(&workspace).await?;
+    scene
+        .record("CREATE", Resource::Workspace(id), None, Some(&workspace))
+        .await
+}
+
+async fn make_administrator(
+    scene: &mut Scene,
+    token: Token,
+    prefix: Option<String>,
+    name: &str,
+) -> Result<KeyId, Error> {
+    let mut random = [[0; 10]; 2];
+    for id in &mut random {
+        scene.core.entropy.fill(id)?;
+    }
+    let [of_key, of_secret] = random;
+    let id = KeyId::new(scene.now, of_key);
+    let tag = scene.core.envelope.lookup().tag(&token.digest());
+    if scene
+        .tx
+        .secret_holder(&WorkspaceId::system(), &tag)
+        .await?
+        .is_some()
+    {
+        return Err(Error::precondition(
+            "TOKEN_IN_USE",
+            "this token is, or was, a key of `system` already; use another one",
+        ));
+    }
+    let secret = Secret {
+        id: SecretId::new(scene.now, of_secret),
+        slot: Slot::Primary,
+        tag,
+        origin: if prefix.is_some() {
+            Origin::Generated
+        } else {
+            Origin::ExternalToken
+        },
+        weak: false,
+        hint: token.hint(prefix.as_deref().unwrap_or_default()),
+        prefix: prefix.unwrap_or_default(),
+        sealed: None,
+        create_time: scene.now,
+        regenerated: false,
+        retire_time: None,
+        revoke_time: None,
+        revocation_reason: RevocationReason::Unspecified,
+        acknowledge_time: None,
+        last_used_time: None,
+    };
+    let all = Grant::parse(ADMIN_ALL).map_err(Error::internal)?;
+    let mut key = Key {
+        id,
+        workspace: WorkspaceId::system(),
+        settings: KeySettings {
+            display_name: name.to_owned(),
+            description: String::new(),
+            scopes: vec![all],
+            subscriptions: Vec::new(),
+            allowed_cidrs: Vec::new(),
+            postback_url: String::new(),
+            off_the_record: false,
+            enabled: true,
+            expire_time: None,
+            labels: BTreeMap::new(),
+            enforcement: Enforcement::default(),
+        },
+        secrets: vec![secret],
+        create_time: scene.now,
+        update_time: scene.now,
+        delete_time: None,
+        purge_time: None,
+        revision: 0,
+    };
+    scene.put_key("CREATE", None, &mut key).await?;
+    Ok(id)
+}

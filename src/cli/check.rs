@@ -1,0 +1,95 @@
+//! `claviger check`: one decision.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::connect::{EndpointOptions, OutputOptions, WorkspaceOption};
+use super::failure::{Exit, Failure};
+use super::io::Io;
+use super::names::PresentationName;
+use super::{MAX_ANSWER, input, json, show, table};
+use crate::grpc::proto::v1;
+
+/// Ask for a decision about a credential, as a gateway would.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  claviger check --credential-file token --scope orders:read
+  claviger check --credential-file - --scope orders:read --source-ip 192.0.2.7 < token
+  claviger check --credential-file token --scope orders:read -o json
+
+Exits with 0 on ALLOW and with 1 on DENY.")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    endpoint: EndpointOptions,
+    #[command(flatten)]
+    workspace: WorkspaceOption,
+    #[command(flatten)]
+    output: OutputOptions,
+    /// File with the credential; `-`: standard input [none: a request without one]
+    #[arg(long, value_name = "FILE")]
+    credential_file: Option<PathBuf>,
+    /// How the credential travels
+    #[arg(long, value_enum, default_value_t = PresentationName::Header)]
+    presentation: PresentationName,
+    /// A scope that the key must hold; can be repeated, or separated by commas
+    #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// Scopes of which the key must hold one; can be repeated, or separated by commas
+    #[arg(long = "any-scope", value_delimiter = ',', value_name = "SCOPE")]
+    any_scopes: Vec<String>,
+    /// The subscription that the request acts for
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    subscription: String,
+    /// The client's address
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "IP")]
+    source_ip: String,
+    /// Decide only with this revision or a later one applied
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "REVISION"
+    )]
+    at_least_revision: String,
+}
+
+pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let credential = match &args.credential_file {
+        Some(path) => Some(v1::Credential {
+            token: input::token(path, io)?.to_string(),
+            presentation: args.presentation.number(),
+        }),
+        None => None,
+    };
+    let request = v1::CheckRequest {
+        workspace: args.workspace.workspace,
+        credential,
+        source_ip: args.source_ip,
+        required_scopes: args.scopes,
+        any_of_scopes: args.any_scopes,
+        subscription: args.subscription,
+        at_least_revision: args.at_least_revision,
+        ..Default::default()
+    };
+    let channel = args.endpoint.connect().await?;
+    let mut client =
+        v1::authorize_client::AuthorizeClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+    let answer = client
+        .check(args.endpoint.request(request))
+        .await?
+        .into_inner();
+    show(
+        io,
+        args.output.output,
+        || json::check(&answer),
+        |_| table::check(&answer),
+    )?;
+    // Anything but a clear ALLOW is none.
+    Ok(if answer.decision == i32::from(v1::Decision::Allow) {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
+}

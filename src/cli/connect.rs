@@ -1,0 +1,354 @@
+//! How the command reaches the server and says who it is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hyper_util::rt::TokioIo;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use zeroize::Zeroizing;
+
+use super::failure::{Exit, Failure, root_cause};
+use super::io::Io;
+use crate::config::{ListenAddress, read_secret_file};
+
+pub(super) const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+
+/// Which server.
+#[derive(Debug, Clone, Args)]
+pub(super) struct EndpointOptions {
+    /// The server: http://ADDRESS:PORT or unix:PATH [default: `http://127.0.0.1:50051`]
+    #[arg(
+        long,
+        global = true,
+        env = "CLAVIGER_ENDPOINT",
+        hide_env_values = true,
+        value_name = "ENDPOINT",
+        help_heading = "Connection"
+    )]
+    pub(super) endpoint: Option<String>,
+
+    /// How long a call may take
+    #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration, value_name = "DURATION", help_heading = "Connection")]
+    pub(super) timeout: Duration,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TokenOptions {
+    /// File with the caller's token [default: the variable `CLAVIGER_TOKEN`, else `bootstrap-token` in `CLAVIGER_DATA_DIR`]
+    #[arg(
+        long,
+        global = true,
+        env = "CLAVIGER_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OutputOptions {
+    /// Tables for people, or the JSON of the API's answer (its field names, RFC 3339 times, enums without prefix)
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT", help_heading = "Output")]
+    pub(super) output: Output,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    Table,
+    /// For scripts
+    Json,
+}
+
+/// Which workspace.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WorkspaceOption {
+    /// The workspace [default: the caller's own, or the server's default one]
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "WORKSPACE",
+        help_heading = "Connection"
+    )]
+    pub(super) workspace: String,
+}
+
+/// Puts the caller's token into every request, and how long an answer is of use.
+#[derive(Clone)]
+pub(super) struct Caller {
+    token: MetadataValue<Ascii>,
+    timeout: Duration,
+}
+
+impl tonic::service::Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.token.clone());
+        request.set_timeout(self.timeout);
+        Ok(request)
+    }
+}
+
+impl EndpointOptions {
+    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
+        let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
+        open(endpoint, self.timeout).await
+    }
+
+    /// A request that says how long an answer is of use.
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// Whether the server is surely on this machine.
+    fn is_local(&self) -> bool {
+        let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
+        let authority = endpoint.strip_prefix("http://").unwrap_or(endpoint);
+        let authority = authority.trim_end_matches('/');
+        endpoint.starts_with("unix:")
+            || authority
+                .parse::<SocketAddr>()
+                .is_ok_and(|address| address.ip().is_loopback())
+            || authority
+                .strip_prefix("localhost:")
+                .is_some_and(|port| port.parse::<u16>().is_ok())
+    }
+}
+
+/// Opens a connection now, so that a server that is not there is told apart from one that fails.
+pub(super) async fn open(endpoint: &str, timeout: Duration) -> Result<Channel, Failure> {
+    let unreachable = |error: tonic::transport::Error| {
+        Failure::new(
+            Exit::Unreachable,
+            format!("`{endpoint}` can't be reached: {}", root_cause(&error)),
+        )
+        .hint("is the server running (`claviger serve`)? `--endpoint` or `CLAVIGER_ENDPOINT` names another one")
+    };
+    let configure = |e: Endpoint| e.connect_timeout(timeout).timeout(timeout);
+    if let Some(path) = endpoint.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        let connector = tower::service_fn(move |_| {
+            let path = path.clone();
+            async move {
+                let stream = tokio::net::UnixStream::connect(path).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
+            }
+        });
+        // The address is for the `:authority` header alone; the connector goes to the socket.
+        return configure(Endpoint::from_static("http://localhost"))
+            .connect_with_connector(connector)
+            .await
+            .map_err(unreachable);
+    }
+    configure(parse(endpoint)?)
+        .connect()
+        .await
+        .map_err(unreachable)
+}
+
+fn parse(endpoint: &str) -> Result<Endpoint, Failure> {
+    let wrong = || {
+        Failure::usage(format!("`{endpoint}` is no endpoint"))
+            .hint("give `http://ADDRESS:PORT` or `unix:PATH`")
+    };
+    if endpoint.starts_with("https://") {
+        return Err(
+            Failure::usage(format!("`{endpoint}`: the command speaks no TLS")).hint(
+                "go through a local proxy that does, or use `http://ADDRESS:PORT` or `unix:PATH`",
+            ),
+        );
+    }
+    let text = if endpoint.contains("://") {
+        endpoint.to_owned()
+    } else {
+        format!("http://{endpoint}")
+    };
+    if !text.starts_with("http://") {
+        return Err(wrong());
+    }
+    Endpoint::from_shared(text).map_err(|_| wrong())
+}
+
+/// Where to reach a server on this machine that listens at this address.
+pub(super) fn endpoint_of(listen: &ListenAddress) -> String {
+    match listen {
+        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+        ListenAddress::Tcp(address) => {
+            let mut address = *address;
+            if address.ip().is_unspecified() {
+                address.set_ip(match address {
+                    SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+                });
+            }
+            format!("http://{address}")
+        }
+    }
+}
+
+impl TokenOptions {
+    /// Finds the caller's token: the file that is named, the variable, the file of the first start.
+    pub(super) fn caller(
+        &self,
+        endpoint: &EndpointOptions,
+        io: &Io<'_>,
+    ) -> Result<Caller, Failure> {
+        let token = match (&self.token_file, (io.environment)("CLAVIGER_TOKEN")) {
+            (Some(path), _) => secret_file("`--token-file` (`CLAVIGER_TOKEN_FILE`)", path)?,
+            (None, Some(value)) if !value.is_empty() => value
+                .into_string()
+                .map(Zeroizing::new)
+                .map_err(|_| Failure::usage("`CLAVIGER_TOKEN` is not UTF-8 text"))?,
+            (None, _) => bootstrap(endpoint, io)?,
+        };
+        let header = Zeroizing::new(format!("Bearer {}", token.trim()));
+        let mut value: MetadataValue<Ascii> = header.parse().map_err(|_| {
+            Failure::usage("the caller's token is not visible ASCII text; check `--token-file` or `CLAVIGER_TOKEN`")
+        })?;
+        value.set_sensitive(true);
+        Ok(Caller {
+            token: value,
+            timeout: endpoint.timeout,
+        })
+    }
+}
+
+fn bootstrap(endpoint: &EndpointOptions, io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
+    let none = Failure::new(Exit::Denied, "there is no token to call the server with")
+        .hint("name a file with `--token-file`, or set `CLAVIGER_TOKEN`");
+    let dir = (io.environment)("CLAVIGER_DATA_DIR").filter(|dir| !dir.is_empty());
+    // An administrator's token that happens to lie in the current directory must not go to somebody else's server.
+    if dir.is_none() && !endpoint.is_local() {
+        return Err(none.hint(
+            "the token of the first start is only for a server on this machine, or with `CLAVIGER_DATA_DIR` set",
+        ));
+    }
+    let path = PathBuf::from(dir.unwrap_or_else(|| "claviger-data".into())).join("bootstrap-token");
+    if path.exists() {
+        return secret_file("the token of the first start", &path);
+    }
+    Err(none.hint(format!("`{}` does not exist either", path.display())))
+}
+
+fn secret_file(what: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    read_secret_file(path).map_err(|fault| Failure::invalid(what, &fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::io::testing::Captured;
+    use super::*;
+
+    fn at(endpoint: Option<&str>) -> EndpointOptions {
+        EndpointOptions {
+            endpoint: endpoint.map(str::to_owned),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn header(options: &TokenOptions, captured: &mut Captured) -> String {
+        let caller = options
+            .caller(&at(Some("http://example.com:1")), &captured.io())
+            .map_err(|f| f.exit)
+            .unwrap();
+        caller.token.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_token_comes_from_the_file_the_variable_or_the_first_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine");
+        std::fs::write(&file, "from-file\n").unwrap();
+        std::fs::write(dir.path().join("bootstrap-token"), "from-start\n").unwrap();
+        let mut captured = Captured::default();
+        let data_dir = dir.path().to_str().unwrap().to_owned();
+        captured.environment.push(("CLAVIGER_DATA_DIR", data_dir));
+        let none = TokenOptions { token_file: None };
+        assert_eq!(header(&none, &mut captured), "Bearer from-start");
+        captured
+            .environment
+            .push(("CLAVIGER_TOKEN", "from-variable".to_owned()));
+        assert_eq!(header(&none, &mut captured), "Bearer from-variable");
+        let named = TokenOptions {
+            token_file: Some(file),
+        };
+        assert_eq!(header(&named, &mut captured), "Bearer from-file");
+    }
+
+    #[test]
+    fn without_a_token_the_user_is_told_where_one_is_sought() {
+        let mut captured = Captured::default();
+        captured
+            .environment
+            .push(("CLAVIGER_DATA_DIR", "/nowhere".to_owned()));
+        let failure = TokenOptions { token_file: None }.caller(&at(None), &captured.io());
+        let exit = failure.err().unwrap().report(&mut captured.io());
+        assert_eq!(exit, Exit::Denied);
+        assert!(
+            captured
+                .err()
+                .contains("`/nowhere/bootstrap-token` does not exist")
+        );
+    }
+
+    #[test]
+    fn a_token_that_lies_about_goes_to_no_other_machine() {
+        for (endpoint, local) in [
+            ("unix:/run/c", true),
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1/", true),
+            ("localhost:50051", true),
+            ("http://localhost:50051", true),
+            ("http://localhost:1@example.com:2", false),
+            ("http://10.0.0.1:1", false),
+            ("http://example.com:1", false),
+        ] {
+            assert_eq!(at(Some(endpoint)).is_local(), local, "{endpoint}");
+        }
+        assert!(at(None).is_local());
+        let mut captured = Captured::default();
+        let none = TokenOptions { token_file: None };
+        let failure = none.caller(&at(Some("http://example.com:1")), &captured.io());
+        assert_eq!(
+            failure.err().unwrap().report(&mut captured.io()),
+            Exit::Denied
+        );
+        assert!(captured.err().contains("only for a server on this machine"));
+    }
+
+    #[test]
+    fn endpoints_are_plain_http() {
+        for good in ["http://127.0.0.1:1", "127.0.0.1:50051", "http://[::1]:2"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in ["https://x", "ftp://x", "http://", "a b"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_on_all_addresses_is_asked_on_the_loopback() {
+        for (listen, endpoint) in [
+            ("0.0.0.0:1", "http://127.0.0.1:1"),
+            ("[::]:1", "http://[::1]:1"),
+            ("10.0.0.1:1", "http://10.0.0.1:1"),
+            ("unix:/run/c", "unix:/run/c"),
+        ] {
+            assert_eq!(endpoint_of(&listen.parse().unwrap()), endpoint);
+        }
+    }
+}

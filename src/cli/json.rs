@@ -1,0 +1,234 @@
+//! Results for scripts: the fields of the API under their own names, all of them always; times in RFC 3339, durations in
+//! seconds (`90s`), enums without their prefix, what is not set as `null`.
+
+use prost_types::{Duration, Timestamp};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::names;
+use crate::grpc::proto::v1;
+
+/// A moment of the API; none where it is outside of what can be written.
+pub(super) fn moment(at: &Timestamp) -> Option<OffsetDateTime> {
+    let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()
+}
+
+/// A moment in RFC 3339.
+pub(super) fn rfc3339(at: &Timestamp) -> String {
+    moment(at)
+        .and_then(|m| m.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{}s since 1970", at.seconds))
+}
+
+fn time(at: Option<&Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| Value::String(rfc3339(at)))
+}
+
+fn duration(length: &Duration) -> String {
+    if length.nanos == 0 {
+        format!("{}s", length.seconds)
+    } else {
+        format!("{}.{:09}s", length.seconds, length.nanos)
+    }
+}
+
+pub(super) fn key(key: &v1::Key) -> Value {
+    json!({
+        "id": key.id,
+        "workspace": key.workspace,
+        "display_name": key.display_name,
+        "description": key.description,
+        "scopes": key.scopes,
+        "subscriptions": key.subscriptions,
+        "allowed_cidrs": key.allowed_cidrs,
+        "postback_url": key.postback_url,
+        "off_the_record": key.off_the_record,
+        "enabled": key.enabled,
+        "expire_time": time(key.expire_time.as_ref()),
+        "labels": key.labels,
+        "enforcement": key.enforcement.as_ref().map(enforcement),
+        "state": names::key_state(key.state),
+        "secrets": key.secrets.iter().map(secret).collect::<Vec<_>>(),
+        "create_time": time(key.create_time.as_ref()),
+        "update_time": time(key.update_time.as_ref()),
+        "delete_time": time(key.delete_time.as_ref()),
+        "purge_time": time(key.purge_time.as_ref()),
+        "last_used_time": time(key.last_used_time.as_ref()),
+        "etag": key.etag,
+        "warnings": key.warnings.iter()
+            .map(|w| json!({"code": w.code, "message": w.message}))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn enforcement(enforcement: &v1::Enforcement) -> Value {
+    json!({
+        "network": names::mode(enforcement.network),
+        "presentation": names::mode(enforcement.presentation),
+        "subscription": names::mode(enforcement.subscription),
+        "scopes": names::mode(enforcement.scopes),
+    })
+}
+
+fn secret(secret: &v1::Secret) -> Value {
+    json!({
+        "id": secret.id,
+        "slot": names::slot(secret.slot),
+        "state": names::secret_state(secret.state),
+        "origin": names::origin(secret.origin),
+        "weak": secret.weak,
+        "hint": secret.hint,
+        "recoverable": secret.recoverable,
+        "create_time": time(secret.create_time.as_ref()),
+        "expire_time": time(secret.expire_time.as_ref()),
+        "last_used_time": time(secret.last_used_time.as_ref()),
+        "acknowledge_time": time(secret.acknowledge_time.as_ref()),
+        "revocation_reason": names::revocation(secret.revocation_reason),
+    })
+}
+
+pub(super) fn issued(token: &v1::IssuedToken) -> Value {
+    json!({
+        "secret_id": token.secret_id,
+        "slot": names::slot(token.slot),
+        "token": token.token,
+    })
+}
+
+pub(super) fn check(answer: &v1::CheckResponse) -> Value {
+    json!({
+        "decision": names::decision(answer.decision),
+        "reason": names::reason(answer.reason),
+        "http_status": answer.http_status,
+        "challenge": answer.challenge,
+        "workspace": answer.workspace,
+        "key_id": answer.key_id,
+        "secret_id": answer.secret_id,
+        "subscription": answer.subscription,
+        "scopes": answer.scopes,
+        "labels": answer.labels,
+        "postback_url": answer.postback_url,
+        "off_the_record": answer.off_the_record,
+        "shadowed": answer.shadowed.iter().map(|r| names::reason(*r)).collect::<Vec<_>>(),
+        "revision": answer.revision,
+    })
+}
+
+pub(super) fn workspace(workspace: &v1::Workspace) -> Value {
+    json!({
+        "id": workspace.id,
+        "display_name": workspace.display_name,
+        "enabled": workspace.enabled,
+        "settings": workspace.settings.as_ref().map(settings),
+        "create_time": time(workspace.create_time.as_ref()),
+        "update_time": time(workspace.update_time.as_ref()),
+        "etag": workspace.etag,
+    })
+}
+
+fn settings(settings: &v1::WorkspaceSettings) -> Value {
+    json!({
+        "locations": settings.locations.iter().map(location).collect::<Vec<_>>(),
+        "presentations": presentations(&settings.presentations),
+        "undemanded_scopes": names::undemanded(settings.undemanded_scopes),
+        "secret_storage": names::storage(settings.secret_storage),
+        "slots": names::slots(settings.slots),
+        "rotation_guard": settings.rotation_guard.as_ref().map(duration),
+        "token_prefix": settings.token_prefix,
+    })
+}
+
+fn location(location: &v1::CredentialLocation) -> Value {
+    use v1::credential_location::Location;
+    match &location.location {
+        Some(Location::Header(name)) => json!({ "header": name }),
+        Some(Location::Query(name)) => json!({ "query": name }),
+        Some(Location::Bearer(on)) => json!({ "bearer": on }),
+        Some(Location::Basic(on)) => json!({ "basic": on }),
+        None => Value::Null,
+    }
+}
+
+fn presentations(list: &[i32]) -> Vec<String> {
+    list.iter().map(|p| names::presentation(*p)).collect()
+}
+
+pub(super) fn subscription(subscription: &v1::Subscription) -> Value {
+    json!({
+        "workspace": subscription.workspace,
+        "id": subscription.id,
+        "display_name": subscription.display_name,
+        "enabled": subscription.enabled,
+        "create_time": time(subscription.create_time.as_ref()),
+        "update_time": time(subscription.update_time.as_ref()),
+        "etag": subscription.etag,
+    })
+}
+
+pub(super) fn scope(scope: &v1::Scope) -> Value {
+    json!({
+        "workspace": scope.workspace,
+        "name": scope.name,
+        "display_name": scope.display_name,
+        "description": scope.description,
+        "presentations": presentations(&scope.presentations),
+        "implies": scope.implies,
+        "create_time": time(scope.create_time.as_ref()),
+        "update_time": time(scope.update_time.as_ref()),
+        "etag": scope.etag,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_there_under_its_own_name() {
+        let value = key(&v1::Key {
+            id: "key_1".to_owned(),
+            state: 1,
+            enabled: Some(true),
+            expire_time: Some(Timestamp {
+                seconds: 1_767_225_600,
+                nanos: 0,
+            }),
+            enforcement: Some(v1::Enforcement {
+                network: 2,
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        assert_eq!(value["state"], "ACTIVE");
+        assert_eq!(value["expire_time"], "2026-01-01T00:00:00Z");
+        assert_eq!(value["last_used_time"], Value::Null);
+        assert_eq!(value["enforcement"]["network"], "SHADOW");
+        assert_eq!(value.as_object().unwrap().len(), 22);
+    }
+
+    #[test]
+    fn settings_are_written_as_the_api_names_them() {
+        use v1::credential_location::Location;
+        let value = workspace(&v1::Workspace {
+            settings: Some(v1::WorkspaceSettings {
+                locations: vec![v1::CredentialLocation {
+                    location: Some(Location::Header("x-key".to_owned())),
+                }],
+                rotation_guard: Some(Duration {
+                    seconds: 90,
+                    nanos: 0,
+                }),
+                presentations: vec![2],
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        let settings = &value["settings"];
+        assert_eq!(settings["locations"], json!([{"header": "x-key"}]));
+        assert_eq!(settings["rotation_guard"], "90s");
+        assert_eq!(settings["presentations"], json!(["BEARER"]));
+        assert_eq!(settings["token_prefix"], Value::Null);
+    }
+}

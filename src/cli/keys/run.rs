@@ -1,0 +1,397 @@
+//! `claviger keys`: what is done.
+
+use prost_types::FieldMask;
+use serde_json::json;
+use time::OffsetDateTime;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+
+use super::{
+    Clear, Guards, KeysArgs, KeysCommand, ListArgs, LookupArgs, SettingArgs, UpdateArgs, issue,
+};
+use crate::cli::connect::{Caller, Output};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::io::Io;
+use crate::cli::page::hint_at_more;
+use crate::cli::table::Look;
+use crate::cli::{MAX_ANSWER, input, json as to_json, show, table};
+use crate::grpc::proto::v1;
+
+pub(super) type Client = v1::key_admin_client::KeyAdminClient<InterceptedService<Channel, Caller>>;
+
+/// Runs a `keys` command.
+pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let KeysArgs {
+        common,
+        workspace,
+        command,
+    } = args;
+    let workspace = workspace.workspace;
+    let output = common.output.output;
+    let caller = common.token.caller(&common.endpoint, io)?;
+    let channel = common.endpoint.connect().await?;
+    let mut client =
+        Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER);
+    match command {
+        KeysCommand::Create(args) => {
+            issue::create(&mut client, workspace, *args, output, io).await?
+        }
+        KeysCommand::Get(args) => {
+            let answer = client.get_key(v1::GetKeyRequest { id: args.id }).await?;
+            let key = answer.into_inner().key.unwrap_or_default();
+            show(
+                io,
+                output,
+                || json!({"key": to_json::key(&key)}),
+                |look| table::key(&key, look),
+            )?;
+        }
+        KeysCommand::List(args) => list(&mut client, workspace, *args, output, io).await?,
+        KeysCommand::Update(args) => update(&mut client, *args, output, io).await?,
+        KeysCommand::Enable(args) => {
+            switch(&mut client, args.id, true, args.guards, output, io).await?
+        }
+        KeysCommand::Disable(args) => {
+            switch(&mut client, args.id, false, args.guards, output, io).await?
+        }
+        KeysCommand::Regenerate(args) => issue::regenerate(&mut client, *args, output, io).await?,
+        KeysCommand::Revoke(args) => {
+            let request = v1::RevokeSecretRequest {
+                key_id: args.id,
+                secret_id: args.secret_id,
+                reason: args.reason.map_or(0, super::RevocationName::number),
+                etag: args.guards.etag,
+                request_id: args.guards.request_id,
+            };
+            let answer = client.revoke_secret(request).await?.into_inner();
+            changed(
+                "revoked a secret of",
+                answer.key,
+                &answer.revision,
+                output,
+                io,
+            )?;
+        }
+        KeysCommand::Reveal(args) => {
+            let request = v1::RevealSecretRequest {
+                key_id: args.id,
+                secret_id: args.secret_id,
+            };
+            let answer = client.reveal_secret(request).await?.into_inner();
+            let token = answer.token.unwrap_or_default();
+            show(
+                io,
+                output,
+                || json!({"token": to_json::issued(&token), "revision": answer.revision}),
+                |_| token.token.clone(),
+            )?;
+        }
+        KeysCommand::Acknowledge(args) => {
+            let request = v1::AcknowledgeSecretRequest {
+                key_id: args.id,
+                secret_id: args.secret_id,
+            };
+            let answer = client.acknowledge_secret(request).await?.into_inner();
+            changed("acknowledged", answer.key, &answer.revision, output, io)?;
+        }
+        KeysCommand::Delete(args) => {
+            let request = v1::DeleteKeyRequest {
+                id: args.id,
+                etag: args.guards.etag,
+                purge: args.purge,
+                request_id: args.guards.request_id,
+            };
+            let answer = client.delete_key(request).await?.into_inner();
+            let done = if args.purge { "purged" } else { "deleted" };
+            changed(done, answer.key, &answer.revision, output, io)?;
+        }
+        KeysCommand::Undelete(args) => {
+            let request = v1::UndeleteKeyRequest {
+                id: args.id,
+                etag: args.guards.etag,
+                request_id: args.guards.request_id,
+            };
+            let answer = client.undelete_key(request).await?.into_inner();
+            changed("brought back", answer.key, &answer.revision, output, io)?;
+        }
+        KeysCommand::Lookup(args) => lookup(&mut client, workspace, args, output, io).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn list(
+    client: &mut Client,
+    workspace: String,
+    args: ListArgs,
+    output: Output,
+    io: &mut Io<'_>,
+) -> Result<(), Failure> {
+    let expire_before = args.expires_before.map(|w| w.ahead(io.now)).transpose()?;
+    let unused_since = args.unused_since.map(|w| w.back(io.now)).transpose()?;
+    let filter = v1::KeyFilter {
+        name_contains: args.name,
+        states: args
+            .states
+            .into_iter()
+            .map(super::StateName::number)
+            .collect(),
+        scope: args.scope,
+        subscription: args.subscription,
+        label: args.label,
+        expire_before: expire_before.flatten(),
+        unused_since: unused_since.flatten(),
+    };
+    let view = if args.with_tokens {
+        v1::KeyView::WithTokens
+    } else {
+        v1::KeyView::Unspecified
+    };
+    let mut tokens = Vec::new();
+    let fetched = args.page.fetch(async |page_size, page_token| {
+        let request = v1::ListKeysRequest {
+            workspace: workspace.clone(),
+            filter: Some(filter.clone()),
+            order_by: args.order_by.clone(),
+            page_size,
+            page_token,
+            view: view.into(),
+        };
+        let answer = client.list_keys(request).await?.into_inner();
+        tokens.extend(answer.tokens);
+        Ok((answer.keys, answer.next_page_token))
+    });
+    let (keys, next) = fetched.await?;
+    let value = || {
+        json!({
+            "keys": keys.iter().map(to_json::key).collect::<Vec<_>>(),
+            "next_page_token": next,
+            "tokens": tokens.iter().map(to_json::issued).collect::<Vec<_>>(),
+        })
+    };
+    let text = |look: Look| {
+        let mut text = table::keys(&keys, look);
+        if !tokens.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&table::tokens(&keys, &tokens, look));
+        }
+        text
+    };
+    if keys.is_empty() && output == Output::Table {
+        io.note("no keys");
+        return Ok(());
+    }
+    show(io, output, value, text)?;
+    if output == Output::Table {
+        hint_at_more(io, &next);
+    }
+    Ok(())
+}
+
+async fn update(
+    client: &mut Client,
+    args: UpdateArgs,
+    output: Output,
+    io: &mut Io<'_>,
+) -> Result<(), Failure> {
+    let mut key = v1::Key {
+        id: args.id,
+        etag: args.guards.etag,
+        ..Default::default()
+    };
+    let mut paths = apply(args.settings, &mut key, io.now)?;
+    if let Some(name) = args.display_name {
+        key.display_name = name;
+        paths.push("display_name");
+    }
+    for cleared in args.clear {
+        let path = match cleared {
+            Clear::Description => "description",
+            Clear::Scopes => "scopes",
+            Clear::Subscriptions => "subscriptions",
+            Clear::Cidrs => "allowed_cidrs",
+            Clear::Labels => "labels",
+            Clear::PostbackUrl => "postback_url",
+        };
+        if paths.contains(&path) {
+            return Err(Failure::usage(format!(
+                "`--clear` empties `{path}`, and another option sets it; choose one"
+            )));
+        }
+        paths.push(path);
+    }
+    if paths.is_empty() {
+        return Err(Failure::usage("there is nothing to change")
+            .hint("`claviger keys update --help` lists the settings"));
+    }
+    let request = v1::UpdateKeyRequest {
+        key: Some(key),
+        update_mask: Some(mask(&paths)),
+        request_id: args.guards.request_id,
+        validate_only: args.validate_only,
+    };
+    let answer = client.update_key(request).await?.into_inner();
+    let done = if args.validate_only {
+        "valid; nothing was changed in"
+    } else {
+        "updated"
+    };
+    changed(done, answer.key, &answer.revision, output, io)
+}
+
+async fn switch(
+    client: &mut Client,
+    id: String,
+    enabled: bool,
+    guards: Guards,
+    output: Output,
+    io: &mut Io<'_>,
+) -> Result<(), Failure> {
+    let request = v1::UpdateKeyRequest {
+        key: Some(v1::Key {
+            id,
+            enabled: Some(enabled),
+            etag: guards.etag,
+            ..Default::default()
+        }),
+        update_mask: Some(mask(&["enabled"])),
+        request_id: guards.request_id,
+        validate_only: false,
+    };
+    let answer = client.update_key(request).await?.into_inner();
+    let done = if enabled { "enabled" } else { "disabled" };
+    changed(done, answer.key, &answer.revision, output, io)
+}
+
+async fn lookup(
+    client: &mut Client,
+    workspace: String,
+    args: LookupArgs,
+    output: Output,
+    io: &mut Io<'_>,
+) -> Result<(), Failure> {
+    let token = match &args.credential_file {
+        Some(path) => input::token(path, io)?.to_string(),
+        None => String::new(),
+    };
+    let request = v1::LookupKeyRequest {
+        workspace,
+        token,
+        sha256_hex: args.sha256.unwrap_or_default(),
+    };
+    let answer = client.lookup_key(request).await?.into_inner();
+    let key = answer.key.unwrap_or_default();
+    show(
+        io,
+        output,
+        || json!({"key": to_json::key(&key), "secret_id": answer.secret_id}),
+        |look| {
+            format!(
+                "it is `{}` of this key\n\n{}",
+                answer.secret_id,
+                table::key(&key, look)
+            )
+        },
+    )
+}
+
+/// Shows a changed key.
+fn changed(
+    done: &str,
+    key: Option<v1::Key>,
+    revision: &str,
+    output: Output,
+    io: &mut Io<'_>,
+) -> Result<(), Failure> {
+    let key = key.unwrap_or_default();
+    if output == Output::Table {
+        io.note(format_args!(
+            "{done} `{}` ({})",
+            key.id,
+            table::clean(&key.display_name)
+        ));
+    }
+    show(
+        io,
+        output,
+        || json!({"key": to_json::key(&key), "revision": revision}),
+        |look| table::key(&key, look),
+    )
+}
+
+/// Puts the settings that were given into the key, and returns their paths.
+pub(super) fn apply(
+    args: SettingArgs,
+    key: &mut v1::Key,
+    now: OffsetDateTime,
+) -> Result<Vec<&'static str>, Failure> {
+    let mut paths = Vec::new();
+    if let Some(description) = args.description {
+        key.description = description;
+        paths.push("description");
+    }
+    for (values, field, path) in [
+        (args.scopes, &mut key.scopes, "scopes"),
+        (args.subscriptions, &mut key.subscriptions, "subscriptions"),
+        (args.cidrs, &mut key.allowed_cidrs, "allowed_cidrs"),
+    ] {
+        if !values.is_empty() {
+            *field = values;
+            paths.push(path);
+        }
+    }
+    if let Some(when) = args.expires {
+        key.expire_time = when.ahead(now)?;
+        paths.push("expire_time");
+    }
+    if !args.labels.is_empty() {
+        key.labels = args.labels.into_iter().collect();
+        paths.push("labels");
+    }
+    if let Some(url) = args.postback_url {
+        key.postback_url = url;
+        paths.push("postback_url");
+    }
+    if let Some(off) = args.off_the_record {
+        key.off_the_record = off;
+        paths.push("off_the_record");
+    }
+    let mut enforcement = v1::Enforcement::default();
+    let before = paths.len();
+    for (mode, field, path) in [
+        (
+            args.network_mode,
+            &mut enforcement.network,
+            "enforcement.network",
+        ),
+        (
+            args.presentation_mode,
+            &mut enforcement.presentation,
+            "enforcement.presentation",
+        ),
+        (
+            args.subscription_mode,
+            &mut enforcement.subscription,
+            "enforcement.subscription",
+        ),
+        (
+            args.scope_mode,
+            &mut enforcement.scopes,
+            "enforcement.scopes",
+        ),
+    ] {
+        if let Some(mode) = mode {
+            *field = mode.number();
+            paths.push(path);
+        }
+    }
+    if paths.len() > before {
+        key.enforcement = Some(enforcement);
+    }
+    Ok(paths)
+}
+
+fn mask(paths: &[&str]) -> FieldMask {
+    FieldMask {
+        paths: paths.iter().map(|p| (*p).to_owned()).collect(),
+    }
+}

@@ -1,0 +1,184 @@
+//! The `claviger` command: what can be typed, and everything of it that is a client of the API.
+//!
+//! Invariant: results go to standard output, everything else to standard error, both through [`Io`]; a token is never an
+//! argument.
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::{SECRETS, ServeArgs};
+
+mod check;
+mod connect;
+mod directory;
+mod failure;
+mod health;
+mod input;
+mod io;
+mod json;
+mod keys;
+mod names;
+mod page;
+mod table;
+
+pub use check::CheckArgs;
+pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use failure::Exit;
+pub use health::{HealthArgs, healthcheck};
+pub use io::{Environment, Io};
+pub use keys::KeysArgs;
+
+use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
+use failure::{EXIT_CODES, Failure};
+use table::Look;
+
+/// The largest answer that is read: a page of 1,000 keys with every setting at its limit.
+const MAX_ANSWER: usize = 128 * 1_024 * 1_024;
+
+/// Claviger decides about API keys: keys in, allow or deny out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "claviger",
+    version,
+    about = "Claviger decides about API keys: keys in, allow or deny out",
+    long_about = "Claviger decides about API keys: keys in, allow or deny out.\n\nWithout a command it serves, with the \
+                  settings below. The other commands are clients of a server that runs.",
+    args_conflicts_with_subcommands = true,
+    after_help = secrets_help()
+)]
+pub struct Cli {
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve decisions and administration (what happens without a command)
+    #[command(after_help = secrets_help())]
+    Serve(ServeArgs),
+    /// Say whether the settings are valid, and if not, everything that is wrong
+    #[command(after_help = secrets_help())]
+    CheckConfig(ServeArgs),
+    /// Make a new administrator key, with the database and the root key at hand; the server must be stopped
+    #[command(after_help = secrets_help())]
+    Recover(ServeArgs),
+    /// Ask a server whether it serves; for containers and scripts
+    Healthcheck(HealthArgs),
+    /// A client of the API.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// What is asked of a server.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Make and manage keys
+    Keys(Box<KeysArgs>),
+    /// Ask for a decision about a credential; exits with 1 on DENY
+    Check(Box<CheckArgs>),
+    /// Make and manage workspaces
+    Workspaces(Box<WorkspacesArgs>),
+    /// Make and manage subscriptions
+    Subscriptions(Box<SubscriptionsArgs>),
+    /// Make and manage the catalogue of scopes
+    Scopes(Box<ScopesArgs>),
+}
+
+/// What every command that administers takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    endpoint: EndpointOptions,
+    #[command(flatten)]
+    token: TokenOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+impl Cli {
+    /// The command; to serve where none was given.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+/// Reads the arguments of the process. Wrong usage ends it with 2, `--help` and `--version` with 0.
+pub fn parse() -> Cli {
+    let matches = definition().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command as it is typed and explained: every help ends with the exit codes.
+pub fn definition() -> clap::Command {
+    with_exit_codes(Cli::command())
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    let foot = match command.get_after_help() {
+        Some(own) => format!("{own}\n\n{EXIT_CODES}"),
+        None => EXIT_CODES.to_owned(),
+    };
+    command.after_help(foot).mut_subcommands(with_exit_codes)
+}
+
+/// Runs a command that is a client of the API.
+pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
+    let done = match command {
+        ClientCommand::Keys(args) => keys::run::run(*args, io).await,
+        ClientCommand::Check(args) => check::run(*args, io).await,
+        ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
+        ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
+        ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+    };
+    done.unwrap_or_else(|failure| failure.report(io))
+}
+
+/// Runs `check-config`.
+pub fn check_config(args: ServeArgs, io: &mut Io<'_>) -> Exit {
+    match args.validate_with(|name| (io.environment)(name)) {
+        Ok(_) => match io.print("configuration is valid") {
+            Ok(()) => Exit::Ok,
+            Err(error) => Failure::from(error).report(io),
+        },
+        Err(error) => {
+            for problem in error.problems {
+                io.note(format_args!("error: {problem}"));
+            }
+            Exit::Usage
+        }
+    }
+}
+
+/// Shows a result in the form that was asked for.
+fn show(
+    io: &mut Io<'_>,
+    output: Output,
+    value: impl FnOnce() -> Value,
+    text: impl FnOnce(Look) -> String,
+) -> Result<(), Failure> {
+    match output {
+        Output::Json => io.print(format_args!("{:#}", value()))?,
+        Output::Table => {
+            let text = text(Look::of(io));
+            io.print(text)?;
+        }
+    }
+    io.out.flush()?;
+    Ok(())
+}
+
+/// The foot of the help of the commands that read the settings: the secrets, which have no flag.
+fn secrets_help() -> String {
+    let mut text =
+        String::from("Secrets (environment only; VARIABLE_FILE names a file instead):\n");
+    for secret in SECRETS {
+        text.push_str(&format!("  {:<27} {}\n", secret.variable, secret.help));
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Names of enum values: shown without their prefix, typed in lower case.
+
+use clap::ValueEnum;
+
+use crate::grpc::proto::v1;
+
+/// Defines the function that shows a value; one that this program does not know shows as its number.
+macro_rules! shown {
+    ($(#[$doc:meta] $name:ident: $enum:ty, $prefix:literal;)*) => {$(
+        #[$doc]
+        pub(super) fn $name(value: i32) -> String {
+            match <$enum>::try_from(value) {
+                Ok(known) => {
+                    let name = known.as_str_name();
+                    name.strip_prefix($prefix).unwrap_or(name).to_owned()
+                }
+                Err(_) => value.to_string(),
+            }
+        }
+    )*};
+}
+
+shown! {
+    /// A key's state.
+    key_state: v1::key::State, "STATE_";
+    /// A secret's state.
+    secret_state: v1::secret::State, "STATE_";
+    /// Who made a token.
+    origin: v1::secret::Origin, "ORIGIN_";
+    /// A slot.
+    slot: v1::Slot, "SLOT_";
+    /// Why a secret was revoked.
+    revocation: v1::RevocationReason, "REVOCATION_REASON_";
+    /// Enforced or in shadow.
+    mode: v1::EnforcementMode, "ENFORCEMENT_MODE_";
+    /// How a token travels.
+    presentation: v1::Presentation, "PRESENTATION_";
+    /// Allow or deny.
+    decision: v1::Decision, "DECISION_";
+    /// Why.
+    reason: v1::Reason, "REASON_";
+    /// What becomes of a check that demands nothing.
+    undemanded: v1::UndemandedScopes, "UNDEMANDED_SCOPES_";
+    /// Whether tokens can be read again.
+    storage: v1::SecretStorage, "SECRET_STORAGE_";
+    /// How many secrets a key must have.
+    slots: v1::SlotPolicy, "SLOT_POLICY_";
+}
+
+/// Defines what people type for an enum of the API.
+macro_rules! typed {
+    ($(#[$doc:meta] $name:ident => $enum:ty { $(#[$vdoc:meta] $variant:ident => $value:ident,)* })*) => {$(
+        #[$doc]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub(super) enum $name {
+            $(#[$vdoc] $variant,)*
+        }
+
+        impl $name {
+            pub(super) fn number(self) -> i32 {
+                match self {
+                    $(Self::$variant => <$enum>::$value.into(),)*
+                }
+            }
+        }
+    )*};
+}
+
+typed! {
+    /// A key's state, to filter by.
+    StateName => v1::key::State {
+        /// Opens what its settings say
+        Active => Active,
+        /// Switched off
+        Disabled => Disabled,
+        /// Past its expiry
+        Expired => Expired,
+        /// Deleted, not yet purged
+        Deleted => Deleted,
+    }
+    /// A slot.
+    SlotName => v1::Slot {
+        /// The first
+        Primary => Primary,
+        /// The second
+        Secondary => Secondary,
+    }
+    /// Why a secret is revoked.
+    RevocationName => v1::RevocationReason {
+        /// Somebody may know it who should not
+        KeyCompromise => KeyCompromise,
+        /// The holder or their role changed
+        AffiliationChanged => AffiliationChanged,
+        /// Another secret takes its place
+        Superseded => Superseded,
+        /// No longer needed
+        CessationOfOperation => CessationOfOperation,
+        /// The right to it was withdrawn
+        PrivilegeWithdrawn => PrivilegeWithdrawn,
+    }
+    /// How a token travels.
+    PresentationName => v1::Presentation {
+        /// In a header of its own
+        Header => Header,
+        /// `Authorization: Bearer`
+        Bearer => Bearer,
+        /// `Authorization: Basic`
+        Basic => Basic,
+        /// A query parameter
+        Query => Query,
+    }
+    /// What becomes of a check that demands no scope.
+    UndemandedName => v1::UndemandedScopes {
+        /// Denied through Envoy, allowed through `Authorize`
+        Default => Unspecified,
+        /// Any live key passes
+        Allow => Allow,
+        /// Denied
+        Deny => Deny,
+    }
+    /// Whether tokens can be read again.
+    StorageName => v1::SecretStorage {
+        /// No: only a keyed tag is kept
+        Hashed => Hashed,
+        /// Yes: kept sealed
+        Recoverable => Recoverable,
+    }
+    /// How many live secrets a key must have.
+    SlotsName => v1::SlotPolicy {
+        /// One, or two
+        One => One,
+        /// Always two
+        Two => Two,
+    }
+    /// Deny, or only say so.
+    ModeName => v1::EnforcementMode {
+        /// A failed check denies
+        Enforce => Enforce,
+        /// A failed check is only reported
+        Shadow => Shadow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_prefix_and_unknown_values_show_as_numbers() {
+        assert_eq!(key_state(1), "ACTIVE");
+        assert_eq!(reason(16), "INSUFFICIENT_SCOPE");
+        assert_eq!(revocation(0), "UNSPECIFIED");
+        assert_eq!(slot(77), "77");
+        assert_eq!(RevocationName::KeyCompromise.number(), 1);
+        assert_eq!(UndemandedName::Default.number(), 0);
+    }
+}

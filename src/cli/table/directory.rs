@@ -1,0 +1,155 @@
+//! Workspaces, subscriptions and scopes for people.
+
+use comfy_table::Cell;
+
+use super::{Look, NONE, clean, details, lines, list, or_none};
+use crate::cli::names;
+use crate::grpc::proto::v1;
+
+fn switched(enabled: Option<bool>) -> String {
+    match enabled {
+        Some(false) => "DISABLED".to_owned(),
+        _ => "ENABLED".to_owned(),
+    }
+}
+
+pub(in crate::cli) fn workspaces(list: &[v1::Workspace], look: Look) -> String {
+    let mut table = look.table(["STATE", "ID", "NAME", "TOKENS", "CREATED"], &[0, 1]);
+    for workspace in list {
+        let storage = workspace.settings.as_ref().map_or(0, |s| s.secret_storage);
+        table.add_row([
+            look.state(switched(workspace.enabled)),
+            Cell::new(clean(&workspace.id)),
+            Cell::new(or_none(&workspace.display_name)),
+            Cell::new(if storage == i32::from(v1::SecretStorage::Recoverable) {
+                "recoverable"
+            } else {
+                "hashed"
+            }),
+            Cell::new(look.time(workspace.create_time.as_ref(), NONE)),
+        ]);
+    }
+    lines(&table)
+}
+
+/// One workspace in full.
+pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look) -> String {
+    use v1::credential_location::Location;
+    let settings = workspace.settings.clone().unwrap_or_default();
+    let places: Vec<_> = settings
+        .locations
+        .iter()
+        .filter_map(|l| l.location.as_ref())
+        .map(|place| match place {
+            Location::Header(name) => format!("header:{name}"),
+            Location::Query(name) => format!("query:{name}"),
+            Location::Bearer(_) => "bearer".to_owned(),
+            Location::Basic(_) => "basic".to_owned(),
+        })
+        .collect();
+    let default = |items: Vec<String>| {
+        if items.is_empty() {
+            "default".to_owned()
+        } else {
+            list(&items)
+        }
+    };
+    let guard = settings
+        .rotation_guard
+        .and_then(|d| std::time::Duration::try_from(d).ok());
+    details(&[
+        ("id", clean(&workspace.id)),
+        ("name", or_none(&workspace.display_name)),
+        ("state", switched(workspace.enabled)),
+        ("credentials in", default(places)),
+        (
+            "presentations",
+            default(
+                settings
+                    .presentations
+                    .iter()
+                    .map(|p| names::presentation(*p))
+                    .collect(),
+            ),
+        ),
+        (
+            "no scope asked",
+            match settings.undemanded_scopes {
+                0 => "default".to_owned(),
+                set => names::undemanded(set),
+            },
+        ),
+        (
+            "tokens",
+            match settings.secret_storage {
+                0 => "HASHED".to_owned(),
+                set => names::storage(set),
+            },
+        ),
+        (
+            "slots",
+            match settings.slots {
+                0 => "ONE".to_owned(),
+                set => names::slots(set),
+            },
+        ),
+        (
+            "rotation guard",
+            guard.map_or_else(
+                || "default (1day)".to_owned(),
+                |d| humantime::format_duration(d).to_string(),
+            ),
+        ),
+        (
+            "token prefix",
+            settings
+                .token_prefix
+                .map_or_else(|| "default (clv)".to_owned(), |p| or_none(&p)),
+        ),
+        ("created", look.both(workspace.create_time.as_ref(), NONE)),
+        ("changed", look.both(workspace.update_time.as_ref(), NONE)),
+        ("etag", or_none(&workspace.etag)),
+    ])
+}
+
+pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look) -> String {
+    let mut table = look.table(["STATE", "ID", "NAME", "WORKSPACE", "CREATED"], &[0, 1]);
+    for subscription in list {
+        table.add_row([
+            look.state(switched(subscription.enabled)),
+            Cell::new(clean(&subscription.id)),
+            Cell::new(or_none(&subscription.display_name)),
+            Cell::new(clean(&subscription.workspace)),
+            Cell::new(look.time(subscription.create_time.as_ref(), NONE)),
+        ]);
+    }
+    lines(&table)
+}
+
+pub(in crate::cli) fn scopes(scopes: &[v1::Scope], look: Look) -> String {
+    let header = [
+        "SCOPE",
+        "NAME",
+        "WORKSPACE",
+        "ALSO ACCEPTS",
+        "IMPLIES",
+        "CREATED",
+    ];
+    let mut table = look.table(header, &[0]);
+    for scope in scopes {
+        let accepts: Vec<_> = scope
+            .presentations
+            .iter()
+            .map(|p| names::presentation(*p))
+            .collect();
+        table.add_row([
+            Cell::new(clean(&scope.name)),
+            Cell::new(or_none(&scope.display_name)),
+            Cell::new(clean(&scope.workspace)),
+            Cell::new(list(&accepts)),
+            Cell::new(list(&scope.implies)),
+            Cell::new(look.time(scope.create_time.as_ref(), NONE)),
+        ]);
+    }
+    lines(&table)
+}

@@ -1,0 +1,413 @@
+//! Taking the credential out of a request: exactly one, or none, or a refusal to choose.
+//!
+//! Proxies and servers differ on which of two values counts, and how far a name is decoded (CVE-2021-32777,
+//! CVE-2026-26308). So nothing is ever chosen: what parties could read differently is ambiguous.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::domain::workspace::{Location, Presentation};
+
+/// The headers of a request: names in any case, repeated ones repeated.
+pub trait Headers {
+    /// Calls `each` with every header's name and value.
+    fn for_each<'h>(&'h self, each: &mut dyn FnMut(&'h [u8], &'h [u8]));
+}
+
+/// What carried a credential, so that it can be taken off the request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// `Authorization` did.
+    pub authorization: bool,
+    /// These query parameters did: bit i is set for the i-th of the workspace's locations.
+    pub queries: u32,
+}
+
+/// What was found.
+pub(super) enum Extracted<'r> {
+    None,
+    Ambiguous,
+    Malformed,
+    One(Credential<'r>),
+}
+
+/// A credential as it came.
+pub(super) struct Credential<'r> {
+    value: Value<'r>,
+    pub(super) presentation: Presentation,
+}
+
+impl<'r> Credential<'r> {
+    pub(super) fn plain(bytes: &'r [u8], presentation: Presentation) -> Self {
+        Self {
+            value: Value::Borrowed(bytes),
+            presentation,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.value.bytes().unwrap_or_default()
+    }
+}
+
+enum Value<'r> {
+    /// As it stands in the request.
+    Borrowed(&'r [u8]),
+    /// Decoded; wiped when dropped.
+    Decoded(Zeroizing<Vec<u8>>),
+    /// It can't be decoded.
+    Undecodable,
+}
+
+impl Value<'_> {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Borrowed(bytes) => Some(bytes),
+            Self::Decoded(bytes) => Some(bytes),
+            Self::Undecodable => None,
+        }
+    }
+}
+
+/// Takes the credential out of a request, wherever the locations allow one.
+pub(super) fn extract<'r>(
+    headers: &'r dyn Headers,
+    path: &'r [u8],
+    locations: &[Location],
+    carried: &mut Carried,
+) -> Extracted<'r> {
+    let mut search = Search {
+        locations,
+        seen: 0,
+        authorizations: 0,
+        found: None,
+        ambiguous: false,
+        carried,
+    };
+    headers.for_each(&mut |name, value| search.header(name, value));
+    if let Some(at) = path.iter().position(|b| *b == b'?') {
+        let query = path.get(at + 1..).unwrap_or_default();
+        for parameter in query.split(|b| *b == b'&') {
+            search.parameter(parameter);
+        }
+    }
+    match search.found {
+        _ if search.ambiguous => Extracted::Ambiguous,
+        None => Extracted::None,
+        Some((_, credential)) if credential.value.bytes().is_none() => Extracted::Malformed,
+        Some((_, credential)) => Extracted::One(credential),
+    }
+}
+
+struct Search<'l, 'r, 'c> {
+    locations: &'l [Location],
+    /// Bit i: the i-th location was there, with a value or without.
+    seen: u32,
+    authorizations: u32,
+    /// The credential, and the place of its location in the list.
+    found: Option<(usize, Credential<'r>)>,
+    ambiguous: bool,
+    carried: &'c mut Carried,
+}
+
+impl<'r> Search<'_, 'r, '_> {
+    fn header(&mut self, name: &'r [u8], value: &'r [u8]) {
+        let value = value.trim_ascii();
+        if name.eq_ignore_ascii_case(b"authorization") {
+            self.authorization(value);
+            return;
+        }
+        let is_it = |l: &Location| matches!(l, Location::Header(own) if name.eq_ignore_ascii_case(own.as_bytes()));
+        if let Some(at) = self.locations.iter().position(is_it) {
+            self.see(at);
+            self.candidate(at, Value::Borrowed(value), Presentation::Header);
+        }
+    }
+
+    fn authorization(&mut self, value: &'r [u8]) {
+        let bearer = self.locations.iter().position(|l| *l == Location::Bearer);
+        let basic = self.locations.iter().position(|l| *l == Location::Basic);
+        if bearer.is_none() && basic.is_none() {
+            return;
+        }
+        self.authorizations += 1;
+        self.ambiguous |= self.authorizations > 1;
+        let end = value
+            .iter()
+            .position(|b| matches!(b, b' ' | b'\t'))
+            .unwrap_or(value.len());
+        let (scheme, rest) = value.split_at_checked(end).unwrap_or((value, &[]));
+        let rest = rest.trim_ascii();
+        if rest.is_empty() {
+            return;
+        }
+        if let Some(at) = bearer
+            && scheme.eq_ignore_ascii_case(b"bearer")
+        {
+            // A JWT (two dots) is somebody else's credential: a request may carry OAuth there and the key in its own header.
+            let jwt = rest.iter().filter(|b| **b == b'.').count() == 2 && !rest.contains(&b',');
+            if !jwt {
+                self.carried.authorization = true;
+                self.candidate(at, Value::Borrowed(rest), Presentation::Bearer);
+            }
+        } else if let Some(at) = basic
+            && scheme.eq_ignore_ascii_case(b"basic")
+        {
+            self.carried.authorization = true;
+            if rest.contains(&b',') {
+                self.ambiguous = true;
+            } else {
+                self.candidate(at, decode_basic(rest), Presentation::Basic);
+            }
+        }
+    }
+
+    fn parameter(&mut self, parameter: &'r [u8]) {
+        let end = parameter
+            .iter()
+            .position(|b| *b == b'=')
+            .unwrap_or(parameter.len());
+        let (name, value) = parameter.split_at_checked(end).unwrap_or((parameter, &[]));
+        let value = value.strip_prefix(b"=").unwrap_or(value);
+        for (at, location) in self.locations.iter().enumerate() {
+            let Location::Query(own) = location else {
+                continue;
+            };
+            if name == own.as_bytes() {
+                self.see(at);
+                self.carried.queries |= bit(at);
+                self.candidate(at, decode_percent(value), Presentation::Query);
+            } else if decodes_to(name, own.as_bytes()) {
+                self.ambiguous = true;
+            }
+        }
+    }
+
+    fn see(&mut self, at: usize) {
+        self.ambiguous |= self.seen & bit(at) != 0;
+        self.seen |= bit(at);
+    }
+
+    fn candidate(&mut self, at: usize, value: Value<'r>, presentation: Presentation) {
+        match value.bytes() {
+            Some([]) => return,
+            // What joins repeated headers; no token has one.
+            Some(bytes) if bytes.contains(&b',') && presentation != Presentation::Basic => {
+                self.ambiguous = true
+            }
+            _ => {}
+        }
+        let candidate = Credential {
+            value,
+            presentation,
+        };
+        match &self.found {
+            None => self.found = Some((at, candidate)),
+            Some((_, other)) if other.value.bytes() != candidate.value.bytes() => {
+                self.ambiguous = true
+            }
+            Some((first, _)) if *first <= at => {}
+            Some(_) => self.found = Some((at, candidate)),
+        }
+    }
+}
+
+const fn bit(at: usize) -> u32 {
+    // A workspace has at most 16 locations.
+    1 << (at & 31)
+}
+
+/// The password of `Basic` credentials (RFC 7617), or the user name where it is empty.
+fn decode_basic<'r>(text: &[u8]) -> Value<'r> {
+    let Ok(decoded) = STANDARD.decode(text).map(Zeroizing::new) else {
+        return Value::Undecodable;
+    };
+    let Some(colon) = decoded.iter().position(|b| *b == b':') else {
+        return Value::Undecodable;
+    };
+    let (user, password) = decoded.split_at_checked(colon).unwrap_or_default();
+    let password = password.strip_prefix(b":").unwrap_or(password);
+    let credential = if password.is_empty() { user } else { password };
+    Value::Decoded(Zeroizing::new(credential.to_vec()))
+}
+
+/// The value of a query parameter: percent-decoded, `+` stays `+`.
+fn decode_percent(value: &[u8]) -> Value<'_> {
+    if !value.contains(&b'%') {
+        return Value::Borrowed(value);
+    }
+    let mut decoded = Zeroizing::new(Vec::with_capacity(value.len()));
+    for byte in PercentDecoded(value) {
+        match byte {
+            Some(byte) => decoded.push(byte),
+            None => return Value::Undecodable,
+        }
+    }
+    Value::Decoded(decoded)
+}
+
+/// Whether a raw parameter name, not equal to `own`, equals it once decoded or in another case.
+fn decodes_to(name: &[u8], own: &[u8]) -> bool {
+    let mut decoded = PercentDecoded(name);
+    own.iter()
+        .all(|own| matches!(decoded.next(), Some(Some(b)) if b.eq_ignore_ascii_case(own)))
+        && decoded.next().is_none()
+}
+
+/// The bytes of percent-encoded text; `None` within: a broken escape.
+struct PercentDecoded<'a>(&'a [u8]);
+
+impl Iterator for PercentDecoded<'_> {
+    type Item = Option<u8>;
+
+    fn next(&mut self) -> Option<Option<u8>> {
+        match self.0 {
+            [] => None,
+            [b'%', rest @ ..] => {
+                let digit = |b: &u8| {
+                    char::from(*b)
+                        .to_digit(16)
+                        .and_then(|d| u8::try_from(d).ok())
+                };
+                let [high, low, rest @ ..] = rest else {
+                    self.0 = &[];
+                    return Some(None);
+                };
+                self.0 = rest;
+                Some(
+                    digit(high)
+                        .zip(digit(low))
+                        .map(|(high, low)| high << 4 | low),
+                )
+            }
+            [byte, rest @ ..] => {
+                self.0 = rest;
+                Some(Some(*byte))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct List<'a>(&'a [(&'a str, &'a str)]);
+
+    impl Headers for List<'_> {
+        fn for_each<'h>(&'h self, each: &mut dyn FnMut(&'h [u8], &'h [u8])) {
+            for (name, value) in self.0 {
+                each(name.as_bytes(), value.as_bytes());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], path: &str, expected: &str) {
+        let list = List(headers);
+        let mut carried = Carried::default();
+        let found = match extract(&list, path.as_bytes(), &Location::defaults(), &mut carried) {
+            Extracted::None => "none".to_owned(),
+            Extracted::Ambiguous => "ambiguous".to_owned(),
+            Extracted::Malformed => "malformed".to_owned(),
+            Extracted::One(c) => format!(
+                "{:?} {}",
+                c.presentation,
+                String::from_utf8_lossy(c.bytes())
+            ),
+        };
+        assert_eq!(found, expected, "{headers:?} {path}");
+    }
+
+    #[test]
+    fn every_location_yields_its_credential() {
+        check(&[], "/", "none");
+        check(&[("X-Api-Key", "k1")], "/", "Header k1");
+        check(&[("apikey", " k1 ")], "/", "Header k1");
+        check(&[("authorization", "Bearer k1")], "/", "Bearer k1");
+        check(&[("authorization", "bEARER  k1")], "/", "Bearer k1");
+        check(&[("authorization", "Basic dTprMQ==")], "/", "Basic k1");
+        check(&[("authorization", "Basic azE6")], "/", "Basic k1");
+        check(&[], "/p?a=b&apikey=k1&c", "Query k1");
+        check(&[], "/p?apikey=k%311%2b+", "Query k11++");
+    }
+
+    #[test]
+    fn a_jwt_or_another_scheme_is_no_credential() {
+        check(
+            &[("authorization", "Bearer a.b.c"), ("x-api-key", "k1")],
+            "/",
+            "Header k1",
+        );
+        check(
+            &[("authorization", "Digest a=b, c=d"), ("x-api-key", "k1")],
+            "/",
+            "Header k1",
+        );
+        check(&[("authorization", "Bearer a.b.c")], "/", "none");
+        check(&[("x-api-key", ""), ("api-key", "k1")], "/", "Header k1");
+    }
+
+    #[test]
+    fn one_value_in_two_places_is_one_credential() {
+        check(
+            &[("apikey", "k1"), ("authorization", "Bearer k1")],
+            "/?apikey=k1",
+            "Bearer k1",
+        );
+    }
+
+    #[test]
+    fn what_parties_could_read_differently_is_ambiguous() {
+        for headers in [
+            &[("x-api-key", "k1"), ("api-key", "k2")][..],
+            &[("x-api-key", "k1"), ("x-api-key", "k1")],
+            &[("x-api-key", "k1"), ("X-API-Key", "")],
+            &[("x-api-key", "k1,k1")],
+            &[("authorization", "Bearer k1,Bearer k1")],
+            &[("authorization", "Bearer a.b.c,Bearer k1")],
+            &[
+                ("authorization", "Bearer k1"),
+                ("authorization", "Bearer k1"),
+            ],
+            &[
+                ("authorization", "Digest x"),
+                ("authorization", "Bearer k1"),
+            ],
+            &[("authorization", "Basic dTprMQ==,Basic dTprMQ==")],
+            &[("authorization", "Basic ???"), ("x-api-key", "k1")],
+        ] {
+            check(headers, "/", "ambiguous");
+        }
+        for path in [
+            "/?apikey=a&apikey=a",
+            "/?%61pikey=a",
+            "/?APIKEY=a",
+            "/?apikey=a&Apikey",
+            "/?apike%79",
+            "/?apikey=a,b",
+            "/?apikey=a%2Cb",
+            "/?apikey&apikey=a",
+        ] {
+            check(&[], path, "ambiguous");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_malformed() {
+        check(&[("authorization", "Basic ???")], "/", "malformed");
+        check(&[("authorization", "Basic azE=")], "/", "malformed");
+        check(&[], "/?apikey=a%", "malformed");
+        check(&[], "/?apikey=a%zz", "malformed");
+    }
+
+    #[test]
+    fn names_that_only_resemble_a_location_do_not_count() {
+        check(
+            &[("x_api_key", "k1"), ("x-api-keys", "k2")],
+            "/apikey=k?api+key=k&apikeys=k&%61pi=k",
+            "none",
+        );
+    }
+}

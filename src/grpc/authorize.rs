@@ -1,0 +1,296 @@
+//! `claviger.v1.Authorize`: decisions for internal services.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Request, Response, Status};
+
+use crate::app::Core;
+use crate::app::authorize::{DecisionCounts, Surface, not_loaded};
+use crate::app::error::{Code, Error};
+use crate::decide::{Demand, Headers, Presented, Question, Verdict};
+use crate::domain::decision::Reason;
+use crate::domain::id::SubscriptionId;
+use crate::domain::network;
+use crate::domain::revision::Revision;
+use crate::domain::scope;
+use crate::domain::workspace::Presentation;
+use crate::feed::Follower;
+
+use super::challenge;
+use super::convert;
+use super::proto::v1;
+use super::proto::v1::authorize_server::Authorize;
+use super::status::{grpc_code, to_status};
+
+/// Most checks of one batch.
+const MAX_BATCH: usize = 1_000;
+const MAX_SCOPES: usize = 64;
+const MAX_HEADERS: usize = 256;
+/// How long a check waits for a revision at most.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct AuthorizeService {
+    core: Arc<Core>,
+    follower: Arc<Follower>,
+    counts: Arc<DecisionCounts>,
+}
+
+impl AuthorizeService {
+    /// The service over these use cases.
+    pub fn new(core: Arc<Core>, follower: Arc<Follower>, counts: Arc<DecisionCounts>) -> Self {
+        Self {
+            core,
+            follower,
+            counts,
+        }
+    }
+
+    fn decide(&self, request: &v1::CheckRequest) -> Result<v1::CheckResponse, Error> {
+        let subscription = request.subscription.as_str();
+        convert::parse_optional::<SubscriptionId>("subscription", subscription)?;
+        check_demand("required_scopes", &request.required_scopes)?;
+        check_demand("any_of_scopes", &request.any_of_scopes)?;
+        let workspace = match &*request.workspace {
+            "" => self.core.default_workspace.as_str(),
+            named => {
+                convert::parse::<crate::domain::id::WorkspaceId>("workspace", named)?;
+                named
+            }
+        };
+        let source_ip = match &*request.source_ip {
+            "" => None,
+            ip => Some(network::parse_address(ip).map_err(|e| Error::invalid_at("source_ip", e))?),
+        };
+        let question = Question {
+            workspace,
+            presented: presented(request)?,
+            source_ip,
+            all_of: Demand::List(&request.required_scopes),
+            any_of: Demand::List(&request.any_of_scopes),
+            subscription,
+            must_demand: false,
+        };
+        self.core.decide(
+            Surface::Authorize,
+            &question,
+            &self.counts,
+            |verdict, revision| respond(verdict, revision, &question),
+        )
+    }
+
+    /// Waits for `at_least_revision`. A revision of another history never comes.
+    async fn reach(&self, at_least: &str) -> Result<(), Error> {
+        if at_least.is_empty() {
+            return Ok(());
+        }
+        let wanted: Revision = convert::parse("at_least_revision", at_least)?;
+        if !self.core.index.is_loaded() {
+            return Err(not_loaded());
+        }
+        let applied = self.core.index.applied();
+        if wanted.epoch != applied.epoch {
+            return Err(Error::precondition(
+                "OTHER_EPOCH",
+                "`at_least_revision` is of another history of this database (it was restored from a backup since); read the revision anew",
+            ));
+        }
+        if wanted.n > applied.n
+            && tokio::time::timeout(MAX_WAIT, self.follower.wait_for(wanted.n))
+                .await
+                .is_err()
+        {
+            return Err(Error::new(
+                Code::DeadlineExceeded,
+                "REVISION_NOT_REACHED",
+                "`at_least_revision` was not reached in time; ask again, or without it",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn presented(request: &v1::CheckRequest) -> Result<Presented<'_>, Error> {
+    match (&request.credential, &request.http) {
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "credential",
+            "and `http` are both set; give one of them",
+        )),
+        (Some(credential), None) => {
+            let presentation =
+                convert::presentation("credential.presentation", credential.presentation)?;
+            let presentation = presentation.unwrap_or(Presentation::Header);
+            Ok(Presented::Token(credential.token.as_bytes(), presentation))
+        }
+        (None, Some(http)) if http.headers.len() > MAX_HEADERS => Err(Error::invalid(
+            "http.headers",
+            format!(
+                "has more than {MAX_HEADERS} entries; pass on only those that may carry a credential"
+            ),
+        )),
+        (None, Some(http)) => Ok(Presented::Http {
+            headers: http,
+            path: http.path.as_bytes(),
+        }),
+        (None, None) => Ok(Presented::Token(b"", Presentation::Header)),
+    }
+}
+
+impl Headers for v1::HttpRequest {
+    fn for_each<'h>(&'h self, each: &mut dyn FnMut(&'h [u8], &'h [u8])) {
+        for header in &self.headers {
+            each(header.name.as_bytes(), header.value.as_bytes());
+        }
+    }
+}
+
+fn check_demand(field: &str, scopes: &[String]) -> Result<(), Error> {
+    if scopes.len() > MAX_SCOPES {
+        return Err(Error::invalid(
+            field,
+            format!("has more than {MAX_SCOPES} entries; demand fewer"),
+        ));
+    }
+    for (i, name) in scopes.iter().enumerate() {
+        scope::check_demand(name).map_err(|e| Error::invalid_at(&format!("{field}[{i}]"), e))?;
+    }
+    Ok(())
+}
+
+fn respond(
+    verdict: &Verdict<'_>,
+    revision: Revision,
+    question: &Question<'_>,
+) -> v1::CheckResponse {
+    let allow = verdict.is_allow();
+    let key = verdict.key.map(|(key, _)| key);
+    let of_allowed = key.filter(|_| allow);
+    v1::CheckResponse {
+        decision: if allow {
+            v1::Decision::Allow
+        } else {
+            v1::Decision::Deny
+        }
+        .into(),
+        reason: wire_reason(verdict.reason).into(),
+        http_status: verdict.reason.http_status().into(),
+        challenge: challenge::challenge(verdict, question),
+        workspace: question.workspace.to_owned(),
+        key_id: key.map(|key| key.id.to_string()).unwrap_or_default(),
+        secret_id: verdict
+            .key
+            .map(|(_, secret)| secret.id.to_string())
+            .unwrap_or_default(),
+        subscription: verdict.subscription.to_owned(),
+        scopes: of_allowed.map(effective_scopes).unwrap_or_default(),
+        labels: of_allowed
+            .and_then(|key| key.labels.as_deref())
+            .map_or_else(BTreeMap::new, Clone::clone),
+        postback_url: of_allowed
+            .map(|key| key.postback_url.to_string())
+            .unwrap_or_default(),
+        off_the_record: key.is_some_and(|key| key.off_the_record),
+        shadowed: verdict
+            .shadowed
+            .iter()
+            .map(|reason| wire_reason(reason).into())
+            .collect(),
+        revision: revision.to_string(),
+    }
+}
+
+fn effective_scopes(key: &crate::index::KeyRecord) -> Vec<String> {
+    key.scopes
+        .iter()
+        .filter(|s| !s.is_admin())
+        .map(|s| s.as_str().to_owned())
+        .collect()
+}
+
+/// Writes a reason.
+pub(super) fn wire_reason(reason: Reason) -> v1::Reason {
+    match reason {
+        Reason::Ok => v1::Reason::Ok,
+        Reason::NothingDemanded => v1::Reason::NothingDemanded,
+        Reason::NoCredential => v1::Reason::NoCredential,
+        Reason::AmbiguousCredential => v1::Reason::AmbiguousCredential,
+        Reason::MalformedCredential => v1::Reason::MalformedCredential,
+        Reason::UnknownKey => v1::Reason::UnknownKey,
+        Reason::SecretRevoked => v1::Reason::SecretRevoked,
+        Reason::KeyDeleted => v1::Reason::KeyDeleted,
+        Reason::KeyDisabled => v1::Reason::KeyDisabled,
+        Reason::KeyExpired => v1::Reason::KeyExpired,
+        Reason::WorkspaceDisabled => v1::Reason::WorkspaceDisabled,
+        Reason::IpNotAllowed => v1::Reason::IpNotAllowed,
+        Reason::IpUnknown => v1::Reason::IpUnknown,
+        Reason::PresentationNotAllowed => v1::Reason::PresentationNotAllowed,
+        Reason::SubscriptionNotAllowed => v1::Reason::SubscriptionNotAllowed,
+        Reason::InsufficientScope => v1::Reason::InsufficientScope,
+    }
+}
+
+#[tonic::async_trait]
+impl Authorize for AuthorizeService {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
+        let request = request.into_inner();
+        if !request.at_least_revision.is_empty() {
+            self.reach(&request.at_least_revision)
+                .await
+                .map_err(|e| to_status(&e))?;
+        }
+        self.decide(&request)
+            .map(Response::new)
+            .map_err(|e| to_status(&e))
+    }
+
+    async fn batch_check(
+        &self,
+        request: Request<v1::BatchCheckRequest>,
+    ) -> Result<Response<v1::BatchCheckResponse>, Status> {
+        let checks = request.into_inner().checks;
+        if !(1..=MAX_BATCH).contains(&checks.len()) {
+            return Err(to_status(&Error::invalid(
+                "checks",
+                format!("must have 1 to {MAX_BATCH} entries"),
+            )));
+        }
+        if !self.core.index.is_loaded() {
+            return Err(to_status(&not_loaded()));
+        }
+        let mut results = Vec::with_capacity(checks.len());
+        for check in &checks {
+            let reached = if check.at_least_revision.is_empty() {
+                Ok(())
+            } else {
+                self.reach(&check.at_least_revision).await
+            };
+            let result = match reached.and_then(|()| self.decide(check)) {
+                Ok(response) => v1::batch_check_result::Result::Response(response),
+                Err(error) => v1::batch_check_result::Result::Error(check_error(&error)),
+            };
+            results.push(v1::BatchCheckResult {
+                result: Some(result),
+            });
+        }
+        Ok(Response::new(v1::BatchCheckResponse { results }))
+    }
+}
+
+fn check_error(error: &Error) -> v1::CheckError {
+    v1::CheckError {
+        code: grpc_code(error.code) as i32,
+        reason: error.reason.to_owned(),
+        field: error
+            .fields
+            .first()
+            .map(|(field, _)| field.clone())
+            .unwrap_or_default(),
+        message: error.message.clone(),
+    }
+}

@@ -1,0 +1,455 @@
+//! Keys.
+
+use std::collections::BTreeMap;
+
+use crate::app::error::Error;
+use crate::app::keys::{Edit, KeyFilter};
+use crate::app::mutate::Issued;
+use crate::app::ports::{KeyOrder, StateSet};
+use crate::domain::id::SubscriptionId;
+use crate::domain::key::{Enforcement, Key, KeySettings, KeyState};
+use crate::domain::network::{self, IpNet};
+use crate::domain::scope::Grant;
+use crate::domain::secret::{Origin, RevocationReason, Secret, SecretState, Slot};
+use crate::domain::text;
+use crate::domain::time::Time;
+use crate::grpc::proto::v1;
+
+use super::input::{check, enumeration, time, timestamp};
+use super::mask::{Mask, something};
+
+const MAX_LIST: usize = 64;
+
+/// Reads the settings of a new key.
+pub(in crate::grpc) fn key_settings(key: v1::Key) -> Result<KeySettings, Error> {
+    Ok(KeySettings {
+        display_name: display_name(key.display_name)?,
+        description: description(key.description)?,
+        scopes: scopes(&key.scopes)?,
+        subscriptions: subscriptions(&key.subscriptions)?,
+        allowed_cidrs: cidrs(&key.allowed_cidrs)?,
+        postback_url: postback_url(key.postback_url)?,
+        off_the_record: key.off_the_record,
+        enabled: key.enabled.unwrap_or(true),
+        expire_time: expire_time(key.expire_time)?,
+        labels: labels(key.labels)?,
+        enforcement: enforcement(key.enforcement)?,
+    })
+}
+
+/// The fields of a key that an update can change.
+const KEY_FIELDS: &[&str] = &[
+    "display_name",
+    "description",
+    "scopes",
+    "subscriptions",
+    "allowed_cidrs",
+    "postback_url",
+    "off_the_record",
+    "enabled",
+    "expire_time",
+    "labels",
+    "enforcement",
+    "enforcement.network",
+    "enforcement.presentation",
+    "enforcement.subscription",
+    "enforcement.scopes",
+];
+
+/// Reads what an update changes.
+pub(in crate::grpc) fn key_edits(
+    key: v1::Key,
+    mask: Option<prost_types::FieldMask>,
+) -> Result<Vec<Edit>, Error> {
+    let mask = Mask::parse(mask, KEY_FIELDS)?;
+    let mut edits = Vec::new();
+    if mask.takes("display_name", !key.display_name.is_empty()) {
+        edits.push(Edit::DisplayName(display_name(key.display_name)?));
+    }
+    if mask.takes("description", !key.description.is_empty()) {
+        edits.push(Edit::Description(description(key.description)?));
+    }
+    if mask.takes("scopes", !key.scopes.is_empty()) {
+        edits.push(Edit::Scopes(scopes(&key.scopes)?));
+    }
+    if mask.takes("subscriptions", !key.subscriptions.is_empty()) {
+        edits.push(Edit::Subscriptions(subscriptions(&key.subscriptions)?));
+    }
+    if mask.takes("allowed_cidrs", !key.allowed_cidrs.is_empty()) {
+        edits.push(Edit::AllowedCidrs(cidrs(&key.allowed_cidrs)?));
+    }
+    if mask.takes("postback_url", !key.postback_url.is_empty()) {
+        edits.push(Edit::PostbackUrl(postback_url(key.postback_url)?));
+    }
+    if mask.takes("off_the_record", key.off_the_record) {
+        edits.push(Edit::OffTheRecord(key.off_the_record));
+    }
+    if mask.takes("enabled", key.enabled.is_some()) {
+        edits.push(Edit::Enabled(key.enabled.unwrap_or(true)));
+    }
+    if mask.takes("expire_time", key.expire_time.is_some()) {
+        edits.push(Edit::ExpireTime(expire_time(key.expire_time)?));
+    }
+    if mask.takes("labels", !key.labels.is_empty()) {
+        edits.push(Edit::Labels(labels(key.labels)?));
+    }
+    let whole = enforcement(key.enforcement)?;
+    if mask.takes("enforcement", key.enforcement.is_some()) {
+        edits.push(Edit::Enforcement(whole));
+    }
+    let parts = [
+        (
+            "enforcement.network",
+            Edit::ShadowNetwork(whole.shadow_network),
+        ),
+        (
+            "enforcement.presentation",
+            Edit::ShadowPresentation(whole.shadow_presentation),
+        ),
+        (
+            "enforcement.subscription",
+            Edit::ShadowSubscription(whole.shadow_subscription),
+        ),
+        (
+            "enforcement.scopes",
+            Edit::ShadowScopes(whole.shadow_scopes),
+        ),
+    ];
+    edits.extend(
+        parts
+            .into_iter()
+            .filter(|(path, _)| mask.takes_part(path))
+            .map(|(_, edit)| edit),
+    );
+    something(edits)
+}
+
+fn display_name(name: String) -> Result<String, Error> {
+    check("key.display_name", text::display_name(&name)).map(|()| name)
+}
+
+fn description(description: String) -> Result<String, Error> {
+    check("key.description", text::description(&description)).map(|()| description)
+}
+
+fn postback_url(url: String) -> Result<String, Error> {
+    if !url.is_empty() {
+        check("key.postback_url", text::postback_url(&url))?;
+    }
+    Ok(url)
+}
+
+fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    check("key.labels", text::labels(&labels)).map(|()| labels)
+}
+
+fn expire_time(expire_time: Option<prost_types::Timestamp>) -> Result<Option<Time>, Error> {
+    expire_time.map(|t| time("key.expire_time", t)).transpose()
+}
+
+fn scopes(list: &[String]) -> Result<Vec<Grant>, Error> {
+    set("key.scopes", list, Grant::parse)
+}
+
+fn subscriptions(list: &[String]) -> Result<Vec<SubscriptionId>, Error> {
+    set("key.subscriptions", list, str::parse)
+}
+
+fn cidrs(list: &[String]) -> Result<Vec<IpNet>, Error> {
+    set("key.allowed_cidrs", list, network::parse)
+}
+
+/// Reads a list that is a set: sorted, without doubles.
+pub(in crate::grpc) fn set<T: Ord>(
+    field: &str,
+    list: &[String],
+    parse: impl Fn(&str) -> Result<T, crate::domain::invalid::Invalid>,
+) -> Result<Vec<T>, Error> {
+    if list.len() > MAX_LIST {
+        return Err(Error::invalid(
+            field,
+            format!("has more than {MAX_LIST} entries; remove some"),
+        ));
+    }
+    let mut set = Vec::with_capacity(list.len());
+    for (i, text) in list.iter().enumerate() {
+        set.push(parse(text).map_err(|e| Error::invalid_at(&format!("{field}[{i}]"), e))?);
+    }
+    set.sort();
+    set.dedup();
+    Ok(set)
+}
+
+fn enforcement(enforcement: Option<v1::Enforcement>) -> Result<Enforcement, Error> {
+    let wire = enforcement.unwrap_or_default();
+    let shadow = |field: &str, mode: i32| {
+        let mode = enumeration::<v1::EnforcementMode>(&format!("key.enforcement.{field}"), mode)?;
+        Ok::<_, Error>(mode == v1::EnforcementMode::Shadow)
+    };
+    Ok(Enforcement {
+        shadow_network: shadow("network", wire.network)?,
+        shadow_presentation: shadow("presentation", wire.presentation)?,
+        shadow_subscription: shadow("subscription", wire.subscription)?,
+        shadow_scopes: shadow("scopes", wire.scopes)?,
+    })
+}
+
+/// Reads a filter.
+pub(in crate::grpc) fn key_filter(filter: Option<v1::KeyFilter>) -> Result<KeyFilter, Error> {
+    let Some(filter) = filter else {
+        return Ok(KeyFilter::default());
+    };
+    check(
+        "filter.name_contains",
+        text::optional_display_name(&filter.name_contains),
+    )?;
+    let scope = match &*filter.scope {
+        "" => None,
+        scope => Some(
+            Grant::parse(scope)
+                .map_err(|e| Error::invalid_at("filter.scope", e))?
+                .as_str()
+                .to_owned(),
+        ),
+    };
+    let label = match &*filter.label {
+        "" => None,
+        label => {
+            let (name, value) = label
+                .split_once('=')
+                .map_or((label, None), |(n, v)| (n, Some(v.to_owned())));
+            check("filter.label", text::label_name(name))?;
+            Some((name.to_owned(), value))
+        }
+    };
+    Ok(KeyFilter {
+        name_contains: (!filter.name_contains.is_empty())
+            .then(|| text::fold(&filter.name_contains)),
+        states: states(&filter.states)?,
+        scope,
+        subscription: super::input::parse_optional("filter.subscription", &filter.subscription)?,
+        label,
+        expire_before: filter
+            .expire_before
+            .map(|t| time("filter.expire_before", t))
+            .transpose()?,
+        unused_since: filter
+            .unused_since
+            .map(|t| time("filter.unused_since", t))
+            .transpose()?,
+    })
+}
+
+fn states(list: &[i32]) -> Result<Option<StateSet>, Error> {
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let mut states = StateSet::default();
+    for (i, state) in list.iter().enumerate() {
+        match enumeration::<v1::key::State>(&format!("filter.states[{i}]"), *state)? {
+            v1::key::State::Unspecified => return Ok(None),
+            v1::key::State::Active => states.active = true,
+            v1::key::State::Disabled => states.disabled = true,
+            v1::key::State::Expired => states.expired = true,
+            v1::key::State::Deleted => states.deleted = true,
+        }
+    }
+    Ok(Some(states))
+}
+
+/// Reads an order.
+pub(in crate::grpc) fn key_order(order_by: &str) -> Result<KeyOrder, Error> {
+    let mut words = order_by.split_ascii_whitespace();
+    let descending = |word: Option<&str>| match word {
+        None | Some("asc") => Some(false),
+        Some("desc") => Some(true),
+        Some(_) => None,
+    };
+    let order = match words.next() {
+        None | Some("create_time") => {
+            descending(words.next()).map(|descending| KeyOrder::Created { descending })
+        }
+        Some("display_name") => {
+            descending(words.next()).map(|descending| KeyOrder::Name { descending })
+        }
+        Some(_) => None,
+    };
+    order.filter(|_| words.next().is_none()).ok_or_else(|| {
+        Error::invalid("order_by", "is no order of keys; use `create_time` or `display_name`, with ` desc` for the reverse")
+    })
+}
+
+/// Writes a key as it is at `now`.
+pub(in crate::grpc) fn key(key: &Key, now: Time) -> v1::Key {
+    let settings = &key.settings;
+    let mut secrets: Vec<_> = key.secrets.iter().collect();
+    // Live ones first, the newest of them first.
+    secrets.sort_by_key(|s| {
+        (
+            !s.is_live(now),
+            s.retire_time.is_some(),
+            s.slot == Slot::Secondary,
+            std::cmp::Reverse(s.id),
+        )
+    });
+    v1::Key {
+        id: key.id.to_string(),
+        workspace: key.workspace.to_string(),
+        display_name: settings.display_name.clone(),
+        description: settings.description.clone(),
+        scopes: settings
+            .scopes
+            .iter()
+            .map(|s| s.as_str().to_owned())
+            .collect(),
+        subscriptions: settings
+            .subscriptions
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        allowed_cidrs: settings
+            .allowed_cidrs
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        postback_url: settings.postback_url.clone(),
+        off_the_record: settings.off_the_record,
+        enabled: Some(settings.enabled),
+        expire_time: settings.expire_time.map(timestamp),
+        labels: settings.labels.clone(),
+        enforcement: Some(wire_enforcement(settings.enforcement)),
+        state: wire_state(key.state(now)).into(),
+        secrets: secrets.into_iter().map(|s| secret(s, now)).collect(),
+        create_time: Some(timestamp(key.create_time)),
+        update_time: Some(timestamp(key.update_time)),
+        delete_time: key.delete_time.map(timestamp),
+        purge_time: key.purge_time.map(timestamp),
+        last_used_time: key.last_used_time().map(timestamp),
+        etag: key.etag(),
+        warnings: warnings(key, now),
+    }
+}
+
+fn wire_state(state: KeyState) -> v1::key::State {
+    match state {
+        KeyState::Active => v1::key::State::Active,
+        KeyState::Disabled => v1::key::State::Disabled,
+        KeyState::Expired => v1::key::State::Expired,
+        KeyState::Deleted => v1::key::State::Deleted,
+    }
+}
+
+fn wire_enforcement(enforcement: Enforcement) -> v1::Enforcement {
+    let mode = |shadow: bool| {
+        let mode = if shadow {
+            v1::EnforcementMode::Shadow
+        } else {
+            v1::EnforcementMode::Enforce
+        };
+        mode.into()
+    };
+    v1::Enforcement {
+        network: mode(enforcement.shadow_network),
+        presentation: mode(enforcement.shadow_presentation),
+        subscription: mode(enforcement.shadow_subscription),
+        scopes: mode(enforcement.shadow_scopes),
+    }
+}
+
+fn secret(secret: &Secret, now: Time) -> v1::Secret {
+    use v1::secret::{Origin as WireOrigin, State};
+    let state = match secret.state(now) {
+        SecretState::Active => State::Active,
+        SecretState::Retiring => State::Retiring,
+        SecretState::Revoked => State::Revoked,
+    };
+    let origin = match secret.origin {
+        Origin::Generated => WireOrigin::Generated,
+        Origin::ExternalToken => WireOrigin::ExternalToken,
+        Origin::ExternalDigest => WireOrigin::ExternalDigest,
+    };
+    v1::Secret {
+        id: secret.id.to_string(),
+        slot: wire_slot(secret.slot),
+        state: state.into(),
+        origin: origin.into(),
+        weak: secret.weak,
+        hint: secret.hint.clone(),
+        recoverable: secret.sealed.is_some(),
+        create_time: Some(timestamp(secret.create_time)),
+        expire_time: secret.end_time().map(timestamp),
+        last_used_time: secret.last_used_time.map(timestamp),
+        acknowledge_time: secret.acknowledge_time.map(timestamp),
+        revocation_reason: wire_reason(secret.revocation_reason).into(),
+    }
+}
+
+fn wire_reason(reason: RevocationReason) -> v1::RevocationReason {
+    match reason {
+        RevocationReason::Unspecified => v1::RevocationReason::Unspecified,
+        RevocationReason::KeyCompromise => v1::RevocationReason::KeyCompromise,
+        RevocationReason::AffiliationChanged => v1::RevocationReason::AffiliationChanged,
+        RevocationReason::Superseded => v1::RevocationReason::Superseded,
+        RevocationReason::CessationOfOperation => v1::RevocationReason::CessationOfOperation,
+        RevocationReason::PrivilegeWithdrawn => v1::RevocationReason::PrivilegeWithdrawn,
+    }
+}
+
+/// Writes a slot.
+pub(in crate::grpc) fn wire_slot(slot: Slot) -> i32 {
+    let slot = match slot {
+        Slot::Primary => v1::Slot::Primary,
+        Slot::Secondary => v1::Slot::Secondary,
+    };
+    slot.into()
+}
+
+/// Writes the tokens that were just generated.
+pub(in crate::grpc) fn issued(tokens: &[Issued]) -> Vec<v1::IssuedToken> {
+    let one = |issued: &Issued| v1::IssuedToken {
+        secret_id: issued.secret.to_string(),
+        slot: wire_slot(issued.slot),
+        token: issued.token.reveal().to_owned(),
+    };
+    tokens.iter().map(one).collect()
+}
+
+fn warnings(key: &Key, now: Time) -> Vec<v1::Warning> {
+    let settings = &key.settings;
+    let data_scopes = settings.scopes.iter().filter(|s| !s.is_admin()).count();
+    let found = [
+        (
+            data_scopes > 1,
+            "SEVERAL_SCOPES",
+            "the key has more than one scope; one key for each purpose limits what a lost one opens",
+        ),
+        (
+            settings.subscriptions.len() > 1,
+            "SEVERAL_SUBSCRIPTIONS",
+            "the key is valid for more than one subscription; one key for each is safer",
+        ),
+        (
+            key.secrets.iter().any(|s| s.weak && s.is_live(now)),
+            "WEAK_SECRET",
+            "a secret of the key is weak, and `allowed_cidrs` is all that protects it; replace it with a generated one",
+        ),
+        (
+            settings.scopes.iter().any(Grant::is_admin),
+            "ADMINISTRATOR",
+            "the key can administer Claviger",
+        ),
+        (
+            settings.enforcement.any(),
+            "SHADOWED",
+            "a restriction of the key only reports, and denies nothing",
+        ),
+    ];
+    found
+        .into_iter()
+        .filter(|(holds, _, _)| *holds)
+        .map(|(_, code, message)| v1::Warning {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        })
+        .collect()
+}

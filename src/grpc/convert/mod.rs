@@ -1,0 +1,11 @@
+//! Between the wire and the domain: what comes in is checked whole, with the path of each field at fault.
+
+mod input;
+mod key;
+mod mask;
+mod workspace;
+
+pub(super) use input::*;
+pub(super) use key::*;
+
+pub(super) use workspace::*;

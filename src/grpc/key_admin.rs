@@ -1,0 +1,347 @@
+//! `claviger.v1.KeyAdmin`: requests in, use cases, answers out. The caller was recognised by a layer before.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use crate::app::Core;
+use crate::app::auth::Caller;
+use crate::app::error::Error;
+use crate::app::keys::{KeyPage, NewKey, Regeneration, Revocation};
+use crate::app::mutate::{Answer, Call};
+use crate::app::page;
+use crate::domain::id::KeyId;
+use crate::domain::key::Key;
+use crate::domain::revision::Revision;
+use crate::domain::scope::AdminScope;
+use crate::domain::token::{Token, TokenDigest};
+
+use super::convert;
+use super::proto::v1;
+use super::proto::v1::key_admin_server::KeyAdmin;
+use super::status::to_status;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct KeyAdminService {
+    core: Arc<Core>,
+}
+
+impl KeyAdminService {
+    /// The service over these use cases.
+    pub fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    fn key(&self, key: &Key) -> Option<v1::Key> {
+        Some(convert::key(key, self.core.clock.now()))
+    }
+}
+
+/// Takes the caller that the layer recognised, and demands a right of it: before the request is looked at (AIP-211).
+pub(super) fn caller<T>(request: Request<T>, right: AdminScope) -> Result<(Caller, T), Error> {
+    let (_, mut extensions, message) = request.into_parts();
+    let caller: Caller = extensions
+        .remove()
+        .ok_or_else(|| Error::internal("a call without a caller"))?;
+    caller.require(right)?;
+    Ok((caller, message))
+}
+
+/// A call that changes something, repeatable where it has a `request_id`.
+macro_rules! call {
+    ($caller:expr, $right:expr, $method:literal, $message:ident) => {{
+        let request_id = std::mem::take(&mut $message.request_id);
+        Call {
+            caller: $caller,
+            right: $right,
+            method: $method,
+            repeat: convert::repeat(&request_id, &$message)?,
+            dry_run: false,
+        }
+    }};
+}
+pub(super) use call;
+
+pub(super) fn revision(revision: Option<Revision>) -> String {
+    revision.map(|r| r.to_string()).unwrap_or_default()
+}
+
+impl KeyAdminService {
+    async fn create(
+        &self,
+        request: Request<v1::CreateKeyRequest>,
+    ) -> Result<v1::CreateKeyResponse, Error> {
+        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let mut call = call!(caller, AdminScope::KeysWrite, "CreateKey", message);
+        call.dry_run = message.validate_only;
+        let key = message
+            .key
+            .ok_or_else(|| Error::invalid("key", "is required"))?;
+        let new = NewKey {
+            workspace: call
+                .caller
+                .workspace(&message.workspace, &self.core.default_workspace)?,
+            settings: convert::key_settings(key)?,
+            primary: convert::source("primary", message.primary)?,
+            secondary: message
+                .secondary
+                .map(|s| convert::source("secondary", Some(s)))
+                .transpose()?,
+        };
+        let answer = self.core.create_key(call, new).await?;
+        Ok(v1::CreateKeyResponse {
+            key: self.key(&answer.value),
+            tokens: convert::issued(&answer.tokens),
+            token_withheld: answer.token_withheld,
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn get(&self, request: Request<v1::GetKeyRequest>) -> Result<v1::GetKeyResponse, Error> {
+        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let key = self
+            .core
+            .get_key(&caller, convert::parse("id", &message.id)?)
+            .await?;
+        Ok(v1::GetKeyResponse {
+            key: self.key(&key),
+        })
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListKeysRequest>,
+    ) -> Result<v1::ListKeysResponse, Error> {
+        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let view = convert::enumeration::<v1::KeyView>("view", message.view)?;
+        let page = KeyPage {
+            workspace: caller.workspace(&message.workspace, &self.core.default_workspace)?,
+            filter: convert::key_filter(message.filter)?,
+            order: convert::key_order(&message.order_by)?,
+            size: page::size(message.page_size)?,
+            token: message.page_token,
+        };
+        let (keys, next_page_token, tokens) = if view == v1::KeyView::WithTokens {
+            caller.require(AdminScope::KeysReveal)?;
+            let call = Core::reveal_call(caller, "ListKeys");
+            self.core.list_keys_with_tokens(call, page).await?
+        } else {
+            let (keys, next) = self.core.list_keys(&caller, page).await?;
+            (keys, next, Vec::new())
+        };
+        let now = self.core.clock.now();
+        Ok(v1::ListKeysResponse {
+            keys: keys.iter().map(|key| convert::key(key, now)).collect(),
+            next_page_token,
+            tokens: tokens
+                .iter()
+                .map(|(_, secret, slot, token)| issued(secret, *slot, token))
+                .collect(),
+        })
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::UpdateKeyRequest>,
+    ) -> Result<v1::UpdateKeyResponse, Error> {
+        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let mut call = call!(caller, AdminScope::KeysWrite, "UpdateKey", message);
+        call.dry_run = message.validate_only;
+        let key = message
+            .key
+            .ok_or_else(|| Error::invalid("key", "is required"))?;
+        let id = convert::parse("key.id", &key.id)?;
+        let etag = key.etag.clone();
+        let edits = convert::key_edits(key, message.update_mask)?;
+        let answer = self.core.update_key(call, id, etag, edits).await?;
+        Ok(v1::UpdateKeyResponse {
+            key: self.key(&answer.value),
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteKeyRequest>,
+    ) -> Result<v1::DeleteKeyResponse, Error> {
+        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let call = call!(caller, AdminScope::KeysWrite, "DeleteKey", message);
+        let id: KeyId = convert::parse("id", &message.id)?;
+        let answer = self
+            .core
+            .delete_key(call, id, message.etag, message.purge)
+            .await?;
+        Ok(v1::DeleteKeyResponse {
+            key: self.key(&answer.value),
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn undelete(
+        &self,
+        request: Request<v1::UndeleteKeyRequest>,
+    ) -> Result<v1::UndeleteKeyResponse, Error> {
+        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let call = call!(caller, AdminScope::KeysWrite, "UndeleteKey", message);
+        let id = convert::parse("id", &message.id)?;
+        let answer = self.core.undelete_key(call, id, message.etag).await?;
+        Ok(v1::UndeleteKeyResponse {
+            key: self.key(&answer.value),
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn regenerate(
+        &self,
+        request: Request<v1::RegenerateSecretRequest>,
+    ) -> Result<v1::RegenerateSecretResponse, Error> {
+        const MAX_GRACE: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3_600);
+        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let call = call!(caller, AdminScope::KeysWrite, "RegenerateSecret", message);
+        let grace = message
+            .grace
+            .map(|d| convert::duration("grace", d, MAX_GRACE))
+            .transpose()?;
+        let what = Regeneration {
+            key: convert::parse("key_id", &message.key_id)?,
+            slot: convert::slot("slot", message.slot)?,
+            source: convert::source("source", message.source)?,
+            grace: grace.unwrap_or_default(),
+            force: message.force,
+            etag: message.etag,
+        };
+        let Answer {
+            value,
+            revision: at,
+            tokens,
+            token_withheld,
+        } = self.core.regenerate_secret(call, what).await?;
+        Ok(v1::RegenerateSecretResponse {
+            key: self.key(&value),
+            tokens: convert::issued(&tokens),
+            token_withheld,
+            revision: revision(at),
+        })
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<v1::RevokeSecretRequest>,
+    ) -> Result<v1::RevokeSecretResponse, Error> {
+        let (caller, mut message) = caller(request, AdminScope::KeysWrite)?;
+        let call = call!(caller, AdminScope::KeysWrite, "RevokeSecret", message);
+        let what = Revocation {
+            key: convert::parse("key_id", &message.key_id)?,
+            secret: convert::parse("secret_id", &message.secret_id)?,
+            reason: convert::revocation_reason("reason", message.reason)?,
+            etag: message.etag,
+        };
+        let answer = self.core.revoke_secret(call, what).await?;
+        Ok(v1::RevokeSecretResponse {
+            key: self.key(&answer.value),
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn reveal(
+        &self,
+        request: Request<v1::RevealSecretRequest>,
+    ) -> Result<v1::RevealSecretResponse, Error> {
+        let (caller, message) = caller(request, AdminScope::KeysReveal)?;
+        let call = Core::reveal_call(caller, "RevealSecret");
+        let key = convert::parse("key_id", &message.key_id)?;
+        let secret = convert::parse_optional("secret_id", &message.secret_id)?;
+        let (answer, token) = self.core.reveal_secret(call, key, secret).await?;
+        let (secret, slot) = answer.value;
+        Ok(v1::RevealSecretResponse {
+            token: Some(issued(&secret, slot, &token)),
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<v1::AcknowledgeSecretRequest>,
+    ) -> Result<v1::AcknowledgeSecretResponse, Error> {
+        let (caller, message) = caller(request, AdminScope::KeysWrite)?;
+        let call = Call {
+            caller,
+            right: AdminScope::KeysWrite,
+            method: "AcknowledgeSecret",
+            repeat: None,
+            dry_run: false,
+        };
+        let key = convert::parse("key_id", &message.key_id)?;
+        let secret = convert::parse_optional("secret_id", &message.secret_id)?;
+        let answer = self.core.acknowledge_secret(call, key, secret).await?;
+        Ok(v1::AcknowledgeSecretResponse {
+            key: self.key(&answer.value),
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<v1::LookupKeyRequest>,
+    ) -> Result<v1::LookupKeyResponse, Error> {
+        let (caller, message) = caller(request, AdminScope::KeysRead)?;
+        let workspace = caller.workspace(&message.workspace, &self.core.default_workspace)?;
+        let digest = match (message.token.is_empty(), message.sha256_hex.is_empty()) {
+            (false, true) => Token::external(message.token)
+                .map_err(|e| Error::invalid_at("token", e))?
+                .digest(),
+            (true, false) => TokenDigest::from_hex(&message.sha256_hex)
+                .map_err(|e| Error::invalid_at("sha256_hex", e))?,
+            _ => {
+                return Err(Error::invalid(
+                    "token",
+                    "or `sha256_hex` is required: exactly one of them",
+                ));
+            }
+        };
+        let (key, secret) = self.core.lookup_key(&caller, &workspace, &digest).await?;
+        Ok(v1::LookupKeyResponse {
+            key: self.key(&key),
+            secret_id: secret.to_string(),
+        })
+    }
+}
+
+fn issued(
+    secret: &crate::domain::id::SecretId,
+    slot: crate::domain::secret::Slot,
+    token: &Token,
+) -> v1::IssuedToken {
+    v1::IssuedToken {
+        secret_id: secret.to_string(),
+        slot: convert::wire_slot(slot),
+        token: token.reveal().to_owned(),
+    }
+}
+
+/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
+macro_rules! serve {
+    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
+        #[tonic::async_trait]
+        impl KeyAdmin for KeyAdminService {
+            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
+                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
+            })*
+        }
+    };
+}
+
+serve! {
+    create_key(CreateKeyRequest) -> CreateKeyResponse = create;
+    get_key(GetKeyRequest) -> GetKeyResponse = get;
+    list_keys(ListKeysRequest) -> ListKeysResponse = list;
+    update_key(UpdateKeyRequest) -> UpdateKeyResponse = update;
+    delete_key(DeleteKeyRequest) -> DeleteKeyResponse = delete;
+    undelete_key(UndeleteKeyRequest) -> UndeleteKeyResponse = undelete;
+    regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse = regenerate;
+    revoke_secret(RevokeSecretRequest) -> RevokeSecretResponse = revoke;
+    reveal_secret(RevealSecretRequest) -> RevealSecretResponse = reveal;
+    acknowledge_secret(AcknowledgeSecretRequest) -> AcknowledgeSecretResponse = acknowledge;
+    lookup_key(LookupKeyRequest) -> LookupKeyResponse = lookup;
+}

@@ -1,0 +1,29 @@
+//! The world behind two ports of the use cases: the clock and the operating system's randomness.
+
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+
+use crate::app::ports::{Clock, Entropy, EntropyError};
+use crate::domain::time::Time;
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock: everybody else takes the time from it")]
+    fn now(&self) -> Time {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The operating system's random bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        SysRng.try_fill_bytes(buffer).map_err(|_| EntropyError)
+    }
+}

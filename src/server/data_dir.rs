@@ -1,0 +1,90 @@
+//! The data directory: one process at a time, for its owner's eyes alone.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::app::ports::Entropy;
+use crate::config::{RootKey, read_secret_file};
+
+use super::StartError;
+
+/// The directory, held by this process.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    /// The lock goes with the file.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory where there is none, and takes it.
+    pub(super) fn take(path: &Path) -> Result<Self, StartError> {
+        let unusable = |cause: io::Error| StartError::DataDir { path: path.to_owned(), cause };
+        if !path.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(cause)) => Err(unusable(cause)),
+        }
+    }
+
+    /// Where the database is.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("claviger.db")
+    }
+
+    /// Where the first administrator's token is put.
+    pub(super) fn bootstrap_token(&self) -> PathBuf {
+        self.path.join("bootstrap-token")
+    }
+
+    /// The root key that lies in the directory; none where there is none.
+    pub(super) fn root_key(&self) -> Result<Option<RootKey>, StartError> {
+        let path = self.path.join("root-key");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let unreadable = |message: String| StartError::RootKeyFile { path: path.clone(), message };
+        let text = read_secret_file(&path).map_err(|e| unreadable(e.to_string()))?;
+        text.trim().parse().map(Some).map_err(|e: crate::domain::invalid::Invalid| unreadable(e.to_string()))
+    }
+
+    /// Makes a root key and puts it into the directory, synced before anything is wrapped with it.
+    pub(super) fn make_root_key(&self, entropy: &dyn Entropy) -> Result<RootKey, StartError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        entropy.fill(bytes.as_mut_slice()).map_err(|e| StartError::Other(e.to_string()))?;
+        let text = Zeroizing::new(STANDARD.encode(*bytes));
+        self.write_secret(&self.path.join("root-key"), &text)?;
+        Ok(RootKey::from_bytes(*bytes))
+    }
+
+    /// Writes a file that only the owner may read, whole and synced.
+    pub(super) fn write_secret(&self, path: &Path, text: &str) -> Result<(), StartError> {
+        let write = || {
+            let temporary = path.with_extension("new");
+            let _ = std::fs::remove_file(&temporary);
+            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|cause| StartError::DataDir { path: path.to_owned(), cause })
+    }
+}

@@ -1,0 +1,13 @@
+//! The tables as rows, one file each. What they mean is the business of `convert`.
+
+pub(crate) mod changes;
+pub(crate) mod counter;
+pub(crate) mod idempotency;
+pub(crate) mod key_terms;
+pub(crate) mod keys;
+pub(crate) mod meta;
+pub(crate) mod replay_tokens;
+pub(crate) mod scopes;
+pub(crate) mod secrets;
+pub(crate) mod subscriptions;
+pub(crate) mod workspaces;

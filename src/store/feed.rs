@@ -1,0 +1,201 @@
+//! The feed: what changed after a revision, with the rows as they are now.
+
+use std::collections::BTreeSet;
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::entity::{changes, counter, meta};
+use super::error::{corrupt, failed};
+use super::{convert, directory, keys};
+use crate::app::ports::{Actor, Change, FeedBatch, Resource, StoreError};
+use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+
+const KEY: &str = "KEY";
+const WORKSPACE: &str = "WORKSPACE";
+const SUBSCRIPTION: &str = "SUBSCRIPTION";
+const SCOPE: &str = "SCOPE";
+
+/// Where the database is in which history.
+#[derive(Debug)]
+pub(super) struct Position {
+    /// Its revision.
+    pub(super) n: u64,
+    /// Its history; none before it was initialised.
+    pub(super) epoch: Option<u32>,
+}
+
+/// Reads the position, as every poll does.
+pub(super) async fn position<C: ConnectionTrait>(connection: &C) -> Result<Position, StoreError> {
+    let query = Query::select()
+        .column((counter::Entity, counter::Column::N))
+        .column((meta::Entity, meta::Column::Epoch))
+        .from(counter::Entity)
+        .left_join(
+            meta::Entity,
+            Expr::col((meta::Entity, meta::Column::Id))
+                .equals((counter::Entity, counter::Column::Id)),
+        )
+        .to_owned();
+    let row = connection
+        .query_one(&query)
+        .await
+        .map_err(failed)?
+        .ok_or_else(|| corrupt("there is no revision counter"))?;
+    let n: i64 = row.try_get_by_index(0).map_err(failed)?;
+    let epoch: Option<i64> = row.try_get_by_index(1).map_err(failed)?;
+    Ok(Position {
+        n: convert::unsigned(n)?,
+        epoch: epoch.map(super::maintenance::epoch).transpose()?,
+    })
+}
+
+/// One batch; the connection must be a transaction.
+pub(super) async fn batch<C: ConnectionTrait>(
+    snapshot: &C,
+    after: u64,
+    limit: u32,
+) -> Result<FeedBatch, StoreError> {
+    let position = position(snapshot).await?;
+    let mut batch = FeedBatch {
+        upto: after,
+        head: position.n,
+        epoch: position
+            .epoch
+            .ok_or_else(|| corrupt("it has no epoch yet"))?,
+        ..FeedBatch::default()
+    };
+    if position.n <= after {
+        return Ok(batch);
+    }
+    let (touched, upto) = touched(snapshot, after, limit).await?;
+    batch.upto = upto.unwrap_or(position.n);
+    for id in touched.workspaces {
+        let workspace = match directory::workspace(snapshot, &id).await? {
+            Some(workspace) => {
+                let scopes = directory::scopes(snapshot, &id, None, None).await?;
+                Some((workspace, scopes))
+            }
+            None => None,
+        };
+        batch.workspaces.push((id, workspace));
+    }
+    for (workspace, id) in touched.subscriptions {
+        let found = directory::subscription(snapshot, &workspace, &id).await?;
+        batch.subscriptions.push(((workspace, id), found));
+    }
+    let ids: Vec<KeyId> = touched.keys.into_iter().collect();
+    let mut found = keys::by_ids(snapshot, &ids).await?;
+    batch.keys = ids.into_iter().map(|id| (id, found.remove(&id))).collect();
+    Ok(batch)
+}
+
+#[derive(Default)]
+struct Touched {
+    workspaces: BTreeSet<WorkspaceId>,
+    subscriptions: BTreeSet<(WorkspaceId, SubscriptionId)>,
+    keys: BTreeSet<KeyId>,
+}
+
+impl Touched {
+    fn add(&mut self, row: &Row) -> Result<(), StoreError> {
+        let (_, _, kind, workspace, id) = row;
+        let workspace = convert::workspace_id(workspace)?;
+        match kind.as_str() {
+            KEY => {
+                self.keys.insert(convert::parse(id, "changes.resource_id")?);
+            }
+            SUBSCRIPTION => {
+                let id = convert::parse(id, "changes.resource_id")?;
+                self.subscriptions.insert((workspace, id));
+            }
+            WORKSPACE | SCOPE => {
+                self.workspaces.insert(workspace);
+            }
+            _ => {
+                return Err(corrupt(
+                    "changes.resource_kind has a text that is not known",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Revision, ordinal, kind, workspace, id of the resource.
+type Row = (i64, i64, String, String, String);
+
+/// What was touched after a revision, and up to which one, where the limit cut in.
+async fn touched<C: ConnectionTrait>(
+    snapshot: &C,
+    after: u64,
+    limit: u32,
+) -> Result<(Touched, Option<u64>), StoreError> {
+    let limit = u64::from(std::cmp::max(limit, 1));
+    let rows = columns()
+        .filter(changes::Column::Revision.gt(convert::signed(after)?))
+        .limit(limit)
+        .into_tuple::<Row>()
+        .all(snapshot)
+        .await
+        .map_err(failed)?;
+    let mut touched = Touched::default();
+    rows.iter().try_for_each(|row| touched.add(row))?;
+    let Some((revision, ordinal, ..)) = rows.last().filter(|_| rows.len() as u64 == limit) else {
+        return Ok((touched, None));
+    };
+    // The limit may have cut a revision in two: the rest of it belongs here too.
+    let rest = columns()
+        .filter(changes::Column::Revision.eq(*revision))
+        .filter(changes::Column::Ordinal.gt(*ordinal))
+        .into_tuple::<Row>()
+        .all(snapshot)
+        .await
+        .map_err(failed)?;
+    rest.iter().try_for_each(|row| touched.add(row))?;
+    Ok((touched, Some(convert::unsigned(*revision)?)))
+}
+
+fn columns() -> sea_orm::Select<changes::Entity> {
+    changes::Entity::find()
+        .select_only()
+        .column(changes::Column::Revision)
+        .column(changes::Column::Ordinal)
+        .column(changes::Column::ResourceKind)
+        .column(changes::Column::WorkspaceId)
+        .column(changes::Column::ResourceId)
+        .order_by_asc(changes::Column::Revision)
+        .order_by_asc(changes::Column::Ordinal)
+}
+
+/// The row of a change.
+pub(super) fn row(
+    change: &Change,
+    revision: u64,
+    ordinal: i64,
+) -> Result<changes::Model, StoreError> {
+    let (kind, id) = match &change.resource {
+        Resource::Key(_, id) => (KEY, id.to_string()),
+        Resource::Workspace(id) => (WORKSPACE, id.to_string()),
+        Resource::Subscription(_, id) => (SUBSCRIPTION, id.to_string()),
+        Resource::Scope(_, name) => (SCOPE, name.clone()),
+    };
+    let actor = match &change.actor {
+        Actor::Key(id) => id.to_string(),
+        Actor::Bootstrap => "BOOTSTRAP".to_owned(),
+        Actor::Recovery => "RECOVERY".to_owned(),
+        Actor::Service => "SERVICE".to_owned(),
+    };
+    Ok(changes::Model {
+        revision: convert::signed(revision)?,
+        ordinal,
+        time: change.time.micros(),
+        actor,
+        action: change.action.to_owned(),
+        resource_kind: kind.to_owned(),
+        workspace_id: change.resource.workspace().as_str().to_owned(),
+        resource_id: id,
+        before: change.before.as_ref().map(ToString::to_string),
+        after: change.after.as_ref().map(ToString::to_string),
+    })
+}

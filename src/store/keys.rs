@@ -1,0 +1,210 @@
+//! Reading keys with their secrets.
+//!
+//! A key is two statements or more: the connection that comes in must be a transaction, or halves of two states could meet.
+
+use std::collections::HashMap;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::convert;
+use super::entity::{key_terms, keys, secrets};
+use super::error::failed;
+use crate::app::ports::StoreError;
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::key::Key;
+use crate::domain::secret::Secret;
+use crate::domain::token::Tag;
+
+/// How many ids one `IN` takes: well below what any database binds in one statement.
+const AT_ONCE: usize = 500;
+
+/// One key, whole.
+pub(super) async fn by_id<C: ConnectionTrait>(
+    connection: &C,
+    id: KeyId,
+) -> Result<Option<Key>, StoreError> {
+    let row = keys::Entity::find_by_id(id.to_bytes().to_vec())
+        .one(connection)
+        .await
+        .map_err(failed)?;
+    let keys = with_secrets(connection, row.into_iter().collect()).await?;
+    Ok(keys.into_iter().next())
+}
+
+/// Those of these keys that there are, by id.
+pub(super) async fn by_ids<C: ConnectionTrait>(
+    connection: &C,
+    ids: &[KeyId],
+) -> Result<HashMap<KeyId, Key>, StoreError> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(AT_ONCE) {
+        let rows = keys::Entity::find()
+            .filter(keys::Column::Id.is_in(ids.iter().map(|id| id.to_bytes().to_vec())))
+            .all(connection)
+            .await
+            .map_err(failed)?;
+        let keys = with_secrets(connection, rows).await?;
+        found.extend(keys.into_iter().map(|key| (key.id, key)));
+    }
+    Ok(found)
+}
+
+/// The keys of a workspace that are not deleted.
+pub(super) async fn of_workspace<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+) -> Result<Vec<Key>, StoreError> {
+    let rows = keys::Entity::find()
+        .filter(keys::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(keys::Column::DeleteTime.is_null())
+        .order_by_asc(keys::Column::Id)
+        .all(connection)
+        .await
+        .map_err(failed)?;
+    with_secrets(connection, rows).await
+}
+
+/// Adds their secrets to rows of keys, whose order stays.
+pub(super) async fn with_secrets<C: ConnectionTrait>(
+    connection: &C,
+    rows: Vec<keys::Model>,
+) -> Result<Vec<Key>, StoreError> {
+    let mut keys = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter();
+    loop {
+        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            return Ok(keys);
+        }
+        let found = secrets::Entity::find()
+            .filter(secrets::Column::KeyId.is_in(some.iter().map(|row| row.id.clone())))
+            .order_by_asc(secrets::Column::KeyId)
+            .order_by_asc(secrets::Column::Ordinal)
+            .all(connection)
+            .await
+            .map_err(failed)?;
+        keys.extend(joined(some, found)?);
+    }
+}
+
+/// The same for rows that follow each other by id with none left out: their secrets are one range.
+pub(super) async fn run_with_secrets<C: ConnectionTrait>(
+    connection: &C,
+    rows: Vec<keys::Model>,
+) -> Result<Vec<Key>, StoreError> {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Ok(Vec::new());
+    };
+    let found = secrets::Entity::find()
+        .filter(secrets::Column::KeyId.between(first.id.clone(), last.id.clone()))
+        .order_by_asc(secrets::Column::KeyId)
+        .order_by_asc(secrets::Column::Ordinal)
+        .all(connection)
+        .await
+        .map_err(failed)?;
+    joined(rows, found)
+}
+
+fn joined(rows: Vec<keys::Model>, found: Vec<secrets::Model>) -> Result<Vec<Key>, StoreError> {
+    let mut found = grouped(found)?;
+    rows.into_iter()
+        .map(|row| {
+            let secrets = found.remove(&row.id).unwrap_or_default();
+            convert::key(row, secrets)
+        })
+        .collect()
+}
+
+fn grouped(rows: Vec<secrets::Model>) -> Result<HashMap<Vec<u8>, Vec<Secret>>, StoreError> {
+    let mut by_key: HashMap<Vec<u8>, Vec<Secret>> = HashMap::new();
+    for mut row in rows {
+        let key = std::mem::take(&mut row.key_id);
+        by_key.entry(key).or_default().push(convert::secret(row)?);
+    }
+    Ok(by_key)
+}
+
+/// Whose secret a tag is, within a workspace.
+pub(super) async fn secret_holder<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    tag: &Tag,
+) -> Result<Option<(KeyId, SecretId)>, StoreError> {
+    let found = holder_query(workspace, tag)
+        .into_tuple::<(Vec<u8>, Vec<u8>)>()
+        .one(connection)
+        .await
+        .map_err(failed)?;
+    let Some((key, secret)) = found else {
+        return Ok(None);
+    };
+    Ok(Some((convert::key_id(&key)?, convert::secret_id(&secret)?)))
+}
+
+/// Key and id of the secret with this tag.
+pub(super) fn holder_query(workspace: &WorkspaceId, tag: &Tag) -> sea_orm::Select<secrets::Entity> {
+    secrets::Entity::find()
+        .select_only()
+        .column(secrets::Column::KeyId)
+        .column(secrets::Column::Id)
+        .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(secrets::Column::Tag.eq(tag.as_bytes().to_vec()))
+}
+
+/// Whether a workspace has keys, deleted ones too.
+pub(super) async fn exist_in<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+) -> Result<bool, StoreError> {
+    let found = keys::Entity::find()
+        .select_only()
+        .column(keys::Column::Id)
+        .filter(keys::Column::WorkspaceId.eq(workspace.as_str()))
+        .limit(1)
+        .into_tuple::<Vec<u8>>()
+        .one(connection)
+        .await
+        .map_err(failed)?;
+    Ok(found.is_some())
+}
+
+/// A key bound to this subscription, deleted ones too.
+pub(super) async fn bound_to<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    subscription: &SubscriptionId,
+) -> Result<Option<KeyId>, StoreError> {
+    first_with_term(
+        connection,
+        workspace,
+        convert::subscription_term(subscription),
+    )
+    .await
+}
+
+/// A key that lists exactly this grant, deleted ones too.
+pub(super) async fn granting<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    grant: &str,
+) -> Result<Option<KeyId>, StoreError> {
+    first_with_term(connection, workspace, convert::scope_term(grant)).await
+}
+
+async fn first_with_term<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    term: String,
+) -> Result<Option<KeyId>, StoreError> {
+    let found = key_terms::Entity::find()
+        .select_only()
+        .column(key_terms::Column::KeyId)
+        .filter(key_terms::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(key_terms::Column::Term.eq(term))
+        .limit(1)
+        .into_tuple::<Vec<u8>>()
+        .one(connection)
+        .await
+        .map_err(failed)?;
+    found.map(|id| convert::key_id(&id)).transpose()
+}

@@ -1,0 +1,168 @@
+//! What the database says of itself, and what is done to it in the background: times of last use, what is due to go.
+
+use sea_orm::sea_query::{Expr, OnConflict, Query};
+use sea_orm::{
+    ActiveValue::Unchanged, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction,
+    EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::convert;
+use super::entity::{idempotency, keys, meta, replay_tokens, secrets};
+use super::error::{corrupt, failed};
+use crate::app::ports::{Meta, StoreError};
+use crate::domain::id::{KeyId, SecretId};
+use crate::domain::time::Time;
+
+const META_ID: i64 = 1;
+
+/// What the database says of itself.
+pub(super) async fn read_meta<C: ConnectionTrait>(
+    connection: &C,
+) -> Result<Option<Meta>, StoreError> {
+    let row = meta::Entity::find_by_id(META_ID)
+        .one(connection)
+        .await
+        .map_err(failed)?;
+    row.map(|row| {
+        Ok(Meta {
+            epoch: epoch(row.epoch)?,
+            wrapped_keys: row.wrapped_keys,
+            bootstrapped: row.bootstrapped,
+        })
+    })
+    .transpose()
+}
+
+/// An epoch from the database.
+pub(super) fn epoch(number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|_| corrupt("meta.epoch is out of range"))
+}
+
+/// Writes `meta` where there is none.
+pub(super) async fn write_meta<C: ConnectionTrait>(
+    connection: &C,
+    meta: &Meta,
+) -> Result<(), StoreError> {
+    let row = meta::ActiveModel {
+        id: Unchanged(META_ID),
+        epoch: Unchanged(i64::from(meta.epoch)),
+        wrapped_keys: Unchanged(meta.wrapped_keys.clone()),
+        bootstrapped: Unchanged(meta.bootstrapped),
+    };
+    meta::Entity::insert(row)
+        .on_conflict(OnConflict::column(meta::Column::Id).do_nothing().to_owned())
+        .exec_without_returning(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Says that the bootstrap key has been made.
+pub(super) async fn set_bootstrapped<C: ConnectionTrait>(connection: &C) -> Result<(), StoreError> {
+    let done = meta::Entity::update_many()
+        .col_expr(meta::Column::Bootstrapped, Expr::val(true))
+        .filter(meta::Column::Id.eq(META_ID))
+        .exec(connection)
+        .await
+        .map_err(failed)?;
+    if done.rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(corrupt("it has not been initialised"))
+    }
+}
+
+/// Writes one time of last use, to the secret and to its key, unless they have a later one.
+pub(super) async fn write_last_used(
+    tx: &DatabaseTransaction,
+    secret: SecretId,
+    time: Time,
+) -> Result<(), StoreError> {
+    let secret = secret.to_bytes().to_vec();
+    let time = time.micros();
+    let key = Query::select()
+        .column(secrets::Column::KeyId)
+        .from(secrets::Entity)
+        .and_where(secrets::Column::Id.eq(secret.clone()))
+        .to_owned();
+    // The key first, as every mutation does it: whoever locks rows locks them in this order.
+    keys::Entity::update_many()
+        .col_expr(keys::Column::LastUsedTime, Expr::val(time))
+        .filter(keys::Column::Id.in_subquery(key))
+        .filter(earlier(keys::Column::LastUsedTime, time))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    secrets::Entity::update_many()
+        .col_expr(secrets::Column::LastUsedTime, Expr::val(time))
+        .filter(secrets::Column::Id.eq(secret))
+        .filter(earlier(secrets::Column::LastUsedTime, time))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn earlier<T: ColumnTrait>(column: T, time: i64) -> Condition {
+    Condition::any().add(column.is_null()).add(column.lt(time))
+}
+
+/// Deleted keys whose purge time has passed.
+pub(super) async fn due_for_purge<C: ConnectionTrait>(
+    connection: &C,
+    now: Time,
+    limit: u32,
+) -> Result<Vec<KeyId>, StoreError> {
+    let found = keys::Entity::find()
+        .select_only()
+        .column(keys::Column::Id)
+        .filter(keys::Column::PurgeTime.lte(now.micros()))
+        .filter(keys::Column::DeleteTime.is_not_null())
+        .order_by_asc(keys::Column::PurgeTime)
+        .limit(u64::from(limit))
+        .into_tuple::<Vec<u8>>()
+        .all(connection)
+        .await
+        .map_err(failed)?;
+    found.iter().map(|id| convert::key_id(id)).collect()
+}
+
+/// Keys with secrets that ended before `before`.
+pub(super) async fn with_secrets_ended_before<C: ConnectionTrait>(
+    connection: &C,
+    before: Time,
+    limit: u32,
+) -> Result<Vec<KeyId>, StoreError> {
+    let found = secrets::Entity::find()
+        .select_only()
+        .column(secrets::Column::KeyId)
+        .distinct()
+        .filter(secrets::Column::EndTime.lt(before.micros()))
+        .limit(u64::from(limit))
+        .into_tuple::<Vec<u8>>()
+        .all(connection)
+        .await
+        .map_err(failed)?;
+    found.iter().map(|id| convert::key_id(id)).collect()
+}
+
+/// Deletes stored answers and, sooner, their sealed tokens.
+pub(super) async fn expire_idempotency(
+    tx: &DatabaseTransaction,
+    before: Time,
+    sealed_before: Time,
+) -> Result<(), StoreError> {
+    // Tokens go with their answer too, should the two times be given the other way round.
+    let sealed_before = before.max(sealed_before);
+    replay_tokens::Entity::delete_many()
+        .filter(replay_tokens::Column::CreateTime.lt(sealed_before.micros()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    idempotency::Entity::delete_many()
+        .filter(idempotency::Column::CreateTime.lt(before.micros()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The schema, as a list of steps. A step that was released is frozen: names are strings and nothing of `entity` is used,
+//! so that a later entity can't change an earlier step.
+
+use sea_orm_migration::prelude::*;
+
+mod m0001_initial;
+
+/// Where the applied steps are recorded; the name is part of every database there is.
+pub(super) const TABLE: &str = "seaql_migrations";
+
+/// All steps, oldest first.
+pub(super) struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_initial::Migration)]
+    }
+}

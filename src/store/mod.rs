@@ -1,0 +1,173 @@
+//! The database, through `SeaORM`: the ports [`Store`] and [`Tx`] on SQLite.
+//!
+//! Invariant: only this module knows `sea_orm`, and what it says to the database is portable: entities and `SeaQuery`, never
+//! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
+//! anything; a read of more than one statement is one snapshot.
+
+mod connect;
+mod convert;
+mod directory;
+mod entity;
+mod error;
+mod feed;
+mod keys;
+mod list;
+mod load;
+mod maintenance;
+mod migration;
+#[cfg(test)]
+mod tests;
+mod tx;
+mod write;
+
+use async_trait::async_trait;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait as _};
+
+use crate::app::ports::{FeedBatch, KeyQuery, Loaded, Meta, Store, StoreError, Tx};
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::key::Key;
+use crate::domain::time::Time;
+use crate::domain::token::Tag;
+use crate::domain::workspace::{Scope, Subscription, Workspace};
+
+pub use connect::OpenError;
+use error::{commit_failed, failed};
+use tx::{SqlTx, begin_writing};
+
+/// How many times of last use one transaction writes: a mutation waits for no more than these.
+const FLUSH: usize = 500;
+
+/// A database, open.
+#[derive(Debug, Clone)]
+pub struct SqlStore {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl SqlStore {
+    /// A transaction whose reads all see the same state. Dropped, never committed: it writes nothing.
+    async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.reader.begin().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        maintenance::read_meta(&self.reader).await
+    }
+
+    async fn initialise(&self, meta: &Meta) -> Result<Meta, StoreError> {
+        maintenance::write_meta(&self.writer, meta).await?;
+        let stands = maintenance::read_meta(&self.writer).await?;
+        stands.ok_or_else(|| error::corrupt("what was written of it is not there"))
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Tx>, StoreError> {
+        Ok(Box::new(SqlTx::begin(&self.writer).await?))
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
+        keys::by_id(&self.snapshot().await?, id).await
+    }
+
+    async fn list_keys(&self, query: &KeyQuery) -> Result<Vec<Key>, StoreError> {
+        list::list(&self.snapshot().await?, query).await
+    }
+
+    async fn secret_holder(
+        &self,
+        workspace: &WorkspaceId,
+        tag: &Tag,
+    ) -> Result<Option<(KeyId, SecretId)>, StoreError> {
+        keys::secret_holder(&self.reader, workspace, tag).await
+    }
+
+    async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+        directory::workspace(&self.reader, id).await
+    }
+
+    async fn list_workspaces(
+        &self,
+        after: Option<&WorkspaceId>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
+        directory::workspaces(&self.reader, after, limit).await
+    }
+
+    async fn subscription(
+        &self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StoreError> {
+        directory::subscription(&self.reader, workspace, id).await
+    }
+
+    async fn list_subscriptions(
+        &self,
+        workspace: &WorkspaceId,
+        only: Option<&[SubscriptionId]>,
+        after: Option<&SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        directory::subscriptions(&self.reader, workspace, only, after, limit).await
+    }
+
+    async fn scope(
+        &self,
+        workspace: &WorkspaceId,
+        name: &str,
+    ) -> Result<Option<Scope>, StoreError> {
+        directory::scope(&self.reader, workspace, name).await
+    }
+
+    async fn list_scopes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Scope>, StoreError> {
+        directory::scopes(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
+        load::load(&self.snapshot().await?, sink).await
+    }
+
+    async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError> {
+        feed::batch(&self.snapshot().await?, after, limit).await
+    }
+
+    async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError> {
+        for some in used.chunks(FLUSH) {
+            let tx = begin_writing(&self.writer).await?;
+            for (secret, time) in some {
+                maintenance::write_last_used(&tx, *secret, *time).await?;
+            }
+            tx.commit().await.map_err(commit_failed)?;
+        }
+        Ok(())
+    }
+
+    async fn due_for_purge(&self, now: Time, limit: u32) -> Result<Vec<KeyId>, StoreError> {
+        maintenance::due_for_purge(&self.reader, now, limit).await
+    }
+
+    async fn with_secrets_ended_before(
+        &self,
+        before: Time,
+        limit: u32,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        maintenance::with_secrets_ended_before(&self.reader, before, limit).await
+    }
+
+    async fn expire_idempotency(
+        &self,
+        before: Time,
+        sealed_before: Time,
+    ) -> Result<(), StoreError> {
+        let tx = begin_writing(&self.writer).await?;
+        maintenance::expire_idempotency(&tx, before, sealed_before).await?;
+        tx.commit().await.map_err(commit_failed)
+    }
+}

@@ -1,0 +1,205 @@
+//! A mutation under way: the port over one database transaction.
+
+use async_trait::async_trait;
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+
+use super::entity::{changes, counter};
+use super::error::{commit_failed, corrupt, failed};
+use super::{convert, directory, feed, keys, maintenance, write};
+use crate::app::ports::{Change, IdempotencyRecord, StoreError, Tx};
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::key::Key;
+use crate::domain::token::Tag;
+use crate::domain::workspace::{Scope, Subscription, Workspace};
+
+/// A transaction that holds the counter.
+#[derive(Debug)]
+pub(super) struct SqlTx {
+    tx: DatabaseTransaction,
+    revision: u64,
+    ordinal: i64,
+}
+
+/// Begins a transaction that will write. On SQLite at once as a writer: one that reads first and writes later fails when
+/// another has written in between, whatever the busy timeout.
+pub(super) async fn begin_writing(
+    writer: &DatabaseConnection,
+) -> Result<DatabaseTransaction, StoreError> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    writer.begin_with_options(options).await.map_err(failed)
+}
+
+impl SqlTx {
+    /// Begins, and takes the next revision before anything is read.
+    pub(super) async fn begin(writer: &DatabaseConnection) -> Result<Self, StoreError> {
+        let tx = begin_writing(writer).await?;
+        let next = Query::update()
+            .table(counter::Entity)
+            .value(counter::Column::N, Expr::col(counter::Column::N).add(1))
+            .and_where(Expr::col(counter::Column::Id).eq(1))
+            .returning_col(counter::Column::N)
+            .to_owned();
+        let row = tx
+            .query_one(&next)
+            .await
+            .map_err(failed)?
+            .ok_or_else(|| corrupt("there is no revision counter"))?;
+        let n: i64 = row.try_get_by_index(0).map_err(failed)?;
+        Ok(Self {
+            tx,
+            revision: convert::unsigned(n)?,
+            ordinal: 0,
+        })
+    }
+}
+
+#[async_trait]
+impl Tx for SqlTx {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError> {
+        keys::by_id(&self.tx, id).await
+    }
+
+    async fn keys_of(&mut self, workspace: &WorkspaceId) -> Result<Vec<Key>, StoreError> {
+        keys::of_workspace(&self.tx, workspace).await
+    }
+
+    async fn secret_holder(
+        &mut self,
+        workspace: &WorkspaceId,
+        tag: &Tag,
+    ) -> Result<Option<(KeyId, SecretId)>, StoreError> {
+        keys::secret_holder(&self.tx, workspace, tag).await
+    }
+
+    async fn put_key(&mut self, key: &Key) -> Result<(), StoreError> {
+        write::put_key(&self.tx, key).await
+    }
+
+    async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError> {
+        write::purge_key(&self.tx, id).await
+    }
+
+    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        write::destroy_sealed(&self.tx, workspace).await
+    }
+
+    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        write::count_sealed(&self.tx, workspace).await
+    }
+
+    async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+        directory::workspace(&self.tx, id).await
+    }
+
+    async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError> {
+        write::put_workspace(&self.tx, workspace).await
+    }
+
+    async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError> {
+        write::delete_workspace(&self.tx, id).await
+    }
+
+    async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError> {
+        keys::exist_in(&self.tx, workspace).await
+    }
+
+    async fn subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StoreError> {
+        directory::subscription(&self.tx, workspace, id).await
+    }
+
+    async fn put_subscription(&mut self, subscription: &Subscription) -> Result<(), StoreError> {
+        write::put_subscription(&self.tx, subscription).await
+    }
+
+    async fn delete_subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<(), StoreError> {
+        write::delete_subscription(&self.tx, workspace, id).await
+    }
+
+    async fn key_with_subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        keys::bound_to(&self.tx, workspace, id).await
+    }
+
+    async fn scopes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Scope>, StoreError> {
+        directory::scopes(&self.tx, workspace, None, None).await
+    }
+
+    async fn put_scope(&mut self, scope: &Scope) -> Result<(), StoreError> {
+        write::put_scope(&self.tx, scope).await
+    }
+
+    async fn delete_scope(
+        &mut self,
+        workspace: &WorkspaceId,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        write::delete_scope(&self.tx, workspace, name).await
+    }
+
+    async fn key_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grant: &str,
+    ) -> Result<Option<KeyId>, StoreError> {
+        keys::granting(&self.tx, workspace, grant).await
+    }
+
+    async fn idempotency(
+        &mut self,
+        id: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        write::idempotency(&self.tx, id).await
+    }
+
+    async fn put_idempotency(&mut self, record: &IdempotencyRecord) -> Result<(), StoreError> {
+        write::put_idempotency(&self.tx, record).await
+    }
+
+    async fn forget_tokens(
+        &mut self,
+        key: KeyId,
+        secret: Option<SecretId>,
+    ) -> Result<(), StoreError> {
+        write::forget_tokens(&self.tx, key, secret).await
+    }
+
+    async fn set_bootstrapped(&mut self) -> Result<(), StoreError> {
+        maintenance::set_bootstrapped(&self.tx).await
+    }
+
+    async fn append(&mut self, change: &Change) -> Result<(), StoreError> {
+        let row = feed::row(change, self.revision, self.ordinal)?;
+        changes::Entity::insert(row.into_active_model())
+            .exec_without_returning(&self.tx)
+            .await
+            .map_err(failed)?;
+        self.ordinal += 1;
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.tx.commit().await.map_err(commit_failed)
+    }
+}

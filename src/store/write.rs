@@ -1,0 +1,323 @@
+//! Writing: keys, directory, stored answers. Only ever inside a mutation.
+
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ActiveValue::Unchanged, ColumnTrait, DatabaseTransaction, EntityTrait, Iterable as _,
+    PaginatorTrait as _, QueryFilter, QueryOrder as _,
+};
+
+use super::convert;
+use super::entity::{
+    idempotency, key_terms, keys, replay_tokens, scopes, secrets, subscriptions, workspaces,
+};
+use super::error::{corrupt, failed};
+use crate::app::ports::{IdempotencyRecord, StoreError};
+use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::key::Key;
+use crate::domain::time::Time;
+use crate::domain::workspace::{Scope, Subscription, Workspace};
+
+/// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
+pub(super) async fn put_key(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+    use keys::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
+    keys::Entity::insert(convert::key_row(key)?)
+        .on_conflict(
+            OnConflict::column(Column::Id)
+                .update_columns(replaced)
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    put_secrets(tx, key).await?;
+    put_terms(tx, key).await
+}
+
+async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+    let ids = key.secrets.iter().map(|s| s.id.to_bytes().to_vec());
+    secrets::Entity::delete_many()
+        .filter(secrets::Column::KeyId.eq(key.id.to_bytes().to_vec()))
+        .filter(secrets::Column::Id.is_not_in(ids))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    let rows = convert::secret_rows(key)?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    use secrets::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
+    secrets::Entity::insert_many(rows)
+        .on_conflict(
+            OnConflict::column(Column::Id)
+                .update_columns(replaced)
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+async fn put_terms(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+    let terms = convert::terms(key);
+    key_terms::Entity::delete_many()
+        .filter(key_terms::Column::KeyId.eq(key.id.to_bytes().to_vec()))
+        .filter(key_terms::Column::Term.is_not_in(terms.iter().map(String::as_str)))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    let rows = convert::term_rows(key, &terms);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let place = [
+        key_terms::Column::WorkspaceId,
+        key_terms::Column::Term,
+        key_terms::Column::KeyId,
+    ];
+    key_terms::Entity::insert_many(rows)
+        .on_conflict(OnConflict::columns(place).do_nothing().to_owned())
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes a key; its secrets and terms go with it.
+pub(super) async fn purge_key(tx: &DatabaseTransaction, id: KeyId) -> Result<(), StoreError> {
+    keys::Entity::delete_by_id(id.to_bytes().to_vec())
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Destroys all sealed tokens of a workspace.
+pub(super) async fn destroy_sealed(
+    tx: &DatabaseTransaction,
+    workspace: &WorkspaceId,
+) -> Result<u64, StoreError> {
+    let done = secrets::Entity::update_many()
+        .col_expr(secrets::Column::Sealed, Expr::val(None::<Vec<u8>>))
+        .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(secrets::Column::Sealed.is_not_null())
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected)
+}
+
+/// How many sealed tokens a workspace has.
+pub(super) async fn count_sealed(
+    tx: &DatabaseTransaction,
+    workspace: &WorkspaceId,
+) -> Result<u64, StoreError> {
+    secrets::Entity::find()
+        .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(secrets::Column::Sealed.is_not_null())
+        .count(tx)
+        .await
+        .map_err(failed)
+}
+
+/// Inserts or replaces a workspace.
+pub(super) async fn put_workspace(
+    tx: &DatabaseTransaction,
+    workspace: &Workspace,
+) -> Result<(), StoreError> {
+    use workspaces::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id));
+    workspaces::Entity::insert(convert::workspace_row(workspace)?)
+        .on_conflict(
+            OnConflict::column(Column::Id)
+                .update_columns(replaced)
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes a workspace with its subscriptions and scopes.
+pub(super) async fn delete_workspace(
+    tx: &DatabaseTransaction,
+    id: &WorkspaceId,
+) -> Result<(), StoreError> {
+    subscriptions::Entity::delete_many()
+        .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    scopes::Entity::delete_many()
+        .filter(scopes::Column::WorkspaceId.eq(id.as_str()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    workspaces::Entity::delete_by_id(id.as_str())
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Inserts or replaces a subscription.
+pub(super) async fn put_subscription(
+    tx: &DatabaseTransaction,
+    subscription: &Subscription,
+) -> Result<(), StoreError> {
+    use subscriptions::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::WorkspaceId | Column::Id));
+    subscriptions::Entity::insert(convert::subscription_row(subscription)?)
+        .on_conflict(
+            OnConflict::columns([Column::WorkspaceId, Column::Id])
+                .update_columns(replaced)
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes a subscription.
+pub(super) async fn delete_subscription(
+    tx: &DatabaseTransaction,
+    workspace: &WorkspaceId,
+    id: &SubscriptionId,
+) -> Result<(), StoreError> {
+    let place = (workspace.as_str().to_owned(), id.as_str().to_owned());
+    subscriptions::Entity::delete_by_id(place)
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Inserts or replaces a catalogue entry.
+pub(super) async fn put_scope(tx: &DatabaseTransaction, scope: &Scope) -> Result<(), StoreError> {
+    use scopes::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::WorkspaceId | Column::Name));
+    scopes::Entity::insert(convert::scope_row(scope)?)
+        .on_conflict(
+            OnConflict::columns([Column::WorkspaceId, Column::Name])
+                .update_columns(replaced)
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes a catalogue entry.
+pub(super) async fn delete_scope(
+    tx: &DatabaseTransaction,
+    workspace: &WorkspaceId,
+    name: &str,
+) -> Result<(), StoreError> {
+    scopes::Entity::delete_by_id((workspace.as_str().to_owned(), name.to_owned()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// The stored answer of this id.
+pub(super) async fn idempotency(
+    tx: &DatabaseTransaction,
+    id: &[u8; 32],
+) -> Result<Option<IdempotencyRecord>, StoreError> {
+    let Some(row) = idempotency::Entity::find_by_id(id.to_vec())
+        .one(tx)
+        .await
+        .map_err(failed)?
+    else {
+        return Ok(None);
+    };
+    let sealed = replay_tokens::Entity::find()
+        .filter(replay_tokens::Column::IdempotencyId.eq(id.to_vec()))
+        .order_by_asc(replay_tokens::Column::Ordinal)
+        .all(tx)
+        .await
+        .map_err(failed)?;
+    let sealed = sealed
+        .into_iter()
+        .map(|row| Ok((convert::secret_id(&row.secret_id)?, row.sealed)))
+        .collect::<Result<_, StoreError>>()?;
+    Ok(Some(IdempotencyRecord {
+        id: *id,
+        fingerprint: <[u8; 32]>::try_from(row.fingerprint.as_slice())
+            .map_err(|_| corrupt("idempotency.fingerprint does not have 32 bytes"))?,
+        answer: row.answer,
+        key: row.key_id.as_deref().map(convert::key_id).transpose()?,
+        sealed,
+        create_time: Time::from_micros(row.create_time),
+    }))
+}
+
+/// Writes a stored answer with its tokens, in the place of an older one that has not been cleaned up yet.
+pub(super) async fn put_idempotency(
+    tx: &DatabaseTransaction,
+    record: &IdempotencyRecord,
+) -> Result<(), StoreError> {
+    let key = record.key.map(|key| key.to_bytes().to_vec());
+    let answer = idempotency::ActiveModel {
+        id: Unchanged(record.id.to_vec()),
+        fingerprint: Unchanged(record.fingerprint.to_vec()),
+        answer: Unchanged(record.answer.clone()),
+        key_id: Unchanged(key.clone()),
+        create_time: Unchanged(record.create_time.micros()),
+    };
+    use idempotency::Column;
+    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id));
+    idempotency::Entity::insert(answer)
+        .on_conflict(
+            OnConflict::column(Column::Id)
+                .update_columns(replaced)
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    replay_tokens::Entity::delete_many()
+        .filter(replay_tokens::Column::IdempotencyId.eq(record.id.to_vec()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    if record.sealed.is_empty() {
+        return Ok(());
+    }
+    let tokens = (0_i64..)
+        .zip(&record.sealed)
+        .map(|(ordinal, (secret, sealed))| replay_tokens::ActiveModel {
+            idempotency_id: Unchanged(record.id.to_vec()),
+            ordinal: Unchanged(ordinal),
+            key_id: Unchanged(key.clone()),
+            secret_id: Unchanged(secret.to_bytes().to_vec()),
+            sealed: Unchanged(sealed.clone()),
+            create_time: Unchanged(record.create_time.micros()),
+        });
+    replay_tokens::Entity::insert_many(tokens)
+        .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Forgets the sealed tokens in a key's stored answers: of one secret, or of all.
+pub(super) async fn forget_tokens(
+    tx: &DatabaseTransaction,
+    key: KeyId,
+    secret: Option<SecretId>,
+) -> Result<(), StoreError> {
+    let mut delete = replay_tokens::Entity::delete_many()
+        .filter(replay_tokens::Column::KeyId.eq(key.to_bytes().to_vec()));
+    if let Some(secret) = secret {
+        delete = delete.filter(replay_tokens::Column::SecretId.eq(secret.to_bytes().to_vec()));
+    }
+    delete.exec(tx).await.map_err(failed)?;
+    Ok(())
+}

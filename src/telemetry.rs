@@ -1,0 +1,131 @@
+//! Logs and metrics. What they may say is what an operator needs, never a token, an address or a body.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+use tonic::Code;
+
+use crate::app::authorize::{DecisionCounts, Surface};
+use crate::domain::decision::Reason;
+use crate::grpc::limit::Limit;
+use crate::index::Index;
+
+/// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
+pub fn start_log(json: bool, colour: bool, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    use tracing_subscriber::fmt::time::SystemTime;
+    use tracing_subscriber::{EnvFilter, fmt};
+    // The driver logs every statement, and the migrations every table: not even on request is that ours to show.
+    let filter = EnvFilter::try_new(format!("{filter},sqlx=off,sea_orm=off,sea_orm_migration=warn"))?;
+    let log = fmt().with_env_filter(filter).with_timer(SystemTime).with_writer(std::io::stderr);
+    if json {
+        log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        log.with_ansi(colour).with_target(false).try_init()
+    }
+}
+
+/// Calls by method and outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    method: String,
+    code: String,
+}
+
+/// The metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Connections refused because there were too many.
+    pub refused_connections: Counter,
+}
+
+impl Metrics {
+    /// All of them, read from where they are counted.
+    pub fn new(index: Arc<Index>, counts: Arc<DecisionCounts>, decisions: Arc<Limit>, administration: Arc<Limit>) -> Self {
+        let mut registry = Registry::with_prefix("claviger");
+        let calls = Family::<CallLabels, Counter>::default();
+        let connections = Gauge::default();
+        let refused_connections = Counter::default();
+        registry.register("calls", "Calls by method and gRPC status", calls.clone());
+        registry.register("connections", "Connections open now", connections.clone());
+        registry.register("refused_connections", "Connections refused because there were too many", refused_connections.clone());
+        registry.register_collector(Box::new(Counts { index, counts, decisions, administration }));
+        Self { registry, calls, connections, refused_connections }
+    }
+
+    /// Counts a call. Only methods that exist are labels: a client can't make up new ones.
+    pub fn call(&self, path: &str, code: Code) {
+        if code == Code::Unimplemented {
+            return;
+        }
+        let labels = CallLabels {
+            method: path.trim_start_matches('/').to_owned(),
+            code: format!("{code:?}"),
+        };
+        self.calls.get_or_create(&labels).inc();
+    }
+
+    /// The metrics as OpenMetrics text.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// What is counted elsewhere without a metrics library: decisions must not pay for one.
+#[derive(Debug)]
+struct Counts {
+    index: Arc<Index>,
+    counts: Arc<DecisionCounts>,
+    decisions: Arc<Limit>,
+    administration: Arc<Limit>,
+}
+
+impl Collector for Counts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut family = encoder.encode_descriptor("decisions", "Decisions by door and reason", None, MetricType::Counter)?;
+        for surface in Surface::ALL {
+            for reason in Reason::ALL {
+                let labels = [("surface", surface.as_str()), ("reason", reason.as_str())];
+                ConstCounter::new(self.counts.of(surface, reason)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family =
+            encoder.encode_descriptor("shadowed", "Denials that a restriction in shadow only reported", None, MetricType::Counter)?;
+        for reason in Reason::ALL {
+            ConstCounter::new(self.counts.shadowed(reason)).encode(family.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        let mut family = encoder.encode_descriptor("shed", "Calls refused because too many were under way", None, MetricType::Counter)?;
+        for (kind, limit) in [("decision", &self.decisions), ("administration", &self.administration)] {
+            ConstCounter::new(limit.shed()).encode(family.encode_family(&[("kind", kind)])?)?;
+        }
+        let mut family = encoder.encode_descriptor("under_way", "Calls under way", None, MetricType::Gauge)?;
+        for (kind, limit) in [("decision", &self.decisions), ("administration", &self.administration)] {
+            let n = i64::try_from(limit.under_way()).unwrap_or(i64::MAX);
+            ConstGauge::new(n).encode(family.encode_family(&[("kind", kind)])?)?;
+        }
+        let (keys, secrets) = self.index.len();
+        let gauges = [
+            ("index_keys", "Keys in the index, dead ones too", keys),
+            ("index_secrets", "Secrets in the index, dead ones too", secrets),
+            ("applied_revision", "Number of the last change in force", usize::try_from(self.index.applied().n).unwrap_or(usize::MAX)),
+            ("loaded", "1 once the index is whole", usize::from(self.index.is_loaded())),
+        ];
+        for (name, help, value) in gauges {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(gauge)?;
+        }
+        Ok(())
+    }
+}
