@@ -8,7 +8,7 @@ use base64::Engine as _;
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::Key;
-use claviger::domain::secret::Secret;
+use claviger::domain::secret::{Origin, Secret};
 use claviger::domain::time::Time;
 use claviger::domain::workspace::{
     Presentation, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace,
@@ -196,16 +196,12 @@ fn not_found(world: &World, workspace: Option<&Workspace>, token: &[u8]) -> Reas
     let Some(workspace) = workspace else {
         return Reason::WorkspaceDisabled;
     };
-    let known = world.keys.iter().any(|k| {
-        k.workspace == workspace.id
-            && k.secrets
-                .iter()
-                .any(|s| world.tokens.get(&s.id).is_some_and(|t| t == token))
-    });
-    let mut prefixes: BTreeSet<&str> = BTreeSet::from([workspace.settings.prefix()]);
-    for key in world.keys.iter().filter(|k| k.workspace == workspace.id) {
-        prefixes.extend(key.secrets.iter().map(|s| s.prefix.as_str()));
-    }
+    // What administers is looked up like everything else, and then it is as if it were not there.
+    let own = world.keys.iter().filter(|k| k.workspace == workspace.id);
+    let generated = own
+        .flat_map(|k| &k.secrets)
+        .filter(|s| s.origin == Origin::Generated);
+    let prefixes: BTreeSet<&str> = generated.map(|s| s.prefix.as_str()).collect();
     let forged = prefixes
         .into_iter()
         .filter(|p| !p.is_empty())
@@ -213,8 +209,7 @@ fn not_found(world: &World, workspace: Option<&Workspace>, token: &[u8]) -> Reas
             let body = token.strip_prefix(format!("{prefix}_").as_bytes());
             body.is_some_and(|body| !checksum_fits(prefix, body))
         });
-    // What administers is known by its tag, and said to be unknown.
-    if forged && !known {
+    if forged {
         Reason::MalformedCredential
     } else {
         Reason::UnknownKey

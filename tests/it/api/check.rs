@@ -8,24 +8,42 @@ use tonic::Code;
 use super::stage::{Made, Stage, asking, creating, declaring, generated, holding, mask, named, ok};
 
 fn from(ip: &str, request: v1::CheckRequest) -> v1::CheckRequest {
-    v1::CheckRequest { source_ip: ip.to_owned(), ..request }
+    v1::CheckRequest {
+        source_ip: ip.to_owned(),
+        ..request
+    }
 }
 
 fn by(presentation: Presentation, request: v1::CheckRequest) -> v1::CheckRequest {
     let token = request.credential.as_ref().unwrap().token.clone();
-    let credential = v1::Credential { token, presentation: presentation.into() };
-    v1::CheckRequest { credential: Some(credential), ..request }
+    let credential = v1::Credential {
+        token,
+        presentation: presentation.into(),
+    };
+    v1::CheckRequest {
+        credential: Some(credential),
+        ..request
+    }
 }
 
 fn for_subscription(id: &str, request: v1::CheckRequest) -> v1::CheckRequest {
-    v1::CheckRequest { subscription: id.to_owned(), ..request }
+    v1::CheckRequest {
+        subscription: id.to_owned(),
+        ..request
+    }
 }
 
 fn http(headers: &[(&str, &str)], path: &str) -> v1::CheckRequest {
-    let header = |(name, value): &(&str, &str)| v1::HttpHeader { name: (*name).to_owned(), value: (*value).to_owned() };
+    let header = |(name, value): &(&str, &str)| v1::HttpHeader {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    };
     v1::CheckRequest {
         workspace: "acme".to_owned(),
-        http: Some(v1::HttpRequest { headers: headers.iter().map(header).collect(), path: path.to_owned() }),
+        http: Some(v1::HttpRequest {
+            headers: headers.iter().map(header).collect(),
+            path: path.to_owned(),
+        }),
         ..Default::default()
     }
 }
@@ -39,52 +57,170 @@ async fn every_reason_is_told_with_its_status() {
     let stage = Stage::set().await;
     let key = |scopes: &[&str]| holding(scopes);
     let good = with(&stage, key(&["orders:read"])).await;
-    let fenced = with(&stage, v1::Key { allowed_cidrs: vec!["192.0.2.0/24".to_owned()], ..key(&[]) }).await;
-    let bound = with(&stage, v1::Key { subscriptions: vec!["basic".to_owned()], ..key(&[]) }).await;
-    let disabled = with(&stage, v1::Key { enabled: Some(false), ..key(&[]) }).await;
-    let short = prost_types::Timestamp { seconds: 1_800_000_001, nanos: 0 };
-    let expired = with(&stage, v1::Key { expire_time: Some(short), ..key(&[]) }).await;
+    let fenced = with(
+        &stage,
+        v1::Key {
+            allowed_cidrs: vec!["192.0.2.0/24".to_owned()],
+            ..key(&[])
+        },
+    )
+    .await;
+    let bound = with(
+        &stage,
+        v1::Key {
+            subscriptions: vec!["basic".to_owned()],
+            ..key(&[])
+        },
+    )
+    .await;
+    let disabled = with(
+        &stage,
+        v1::Key {
+            enabled: Some(false),
+            ..key(&[])
+        },
+    )
+    .await;
+    let short = prost_types::Timestamp {
+        seconds: 1_800_000_001,
+        nanos: 0,
+    };
+    let expired = with(
+        &stage,
+        v1::Key {
+            expire_time: Some(short),
+            ..key(&[])
+        },
+    )
+    .await;
     let deleted = with(&stage, key(&[])).await;
-    ok(stage.acme.keys().delete_key(v1::DeleteKeyRequest { id: deleted.id(), ..Default::default() }).await);
+    ok(stage
+        .acme
+        .keys()
+        .delete_key(v1::DeleteKeyRequest {
+            id: deleted.id(),
+            ..Default::default()
+        })
+        .await);
     let revoked = with(&stage, key(&[])).await;
-    let request = v1::RegenerateSecretRequest { key_id: revoked.id(), ..Default::default() };
+    let request = v1::RegenerateSecretRequest {
+        key_id: revoked.id(),
+        ..Default::default()
+    };
     ok(stage.acme.keys().regenerate_secret(request).await);
     let elsewhere = stage.make(creating("other", named("theirs"))).await;
-    let off = v1::Workspace { id: "other".to_owned(), enabled: Some(false), ..Default::default() };
-    let off = v1::UpdateWorkspaceRequest { workspace: Some(off), update_mask: mask(&["enabled"]), ..Default::default() };
+    let off = v1::Workspace {
+        id: "other".to_owned(),
+        enabled: Some(false),
+        ..Default::default()
+    };
+    let off = v1::UpdateWorkspaceRequest {
+        workspace: Some(off),
+        update_mask: mask(&["enabled"]),
+        ..Default::default()
+    };
     ok(stage.system.directory().update_workspace(off).await);
-    let strict = v1::Workspace { id: "strict".to_owned(), ..Default::default() };
-    let strict = v1::CreateWorkspaceRequest { workspace: Some(strict), ..Default::default() };
+    let strict = v1::Workspace {
+        id: "strict".to_owned(),
+        ..Default::default()
+    };
+    let strict = v1::CreateWorkspaceRequest {
+        workspace: Some(strict),
+        ..Default::default()
+    };
     ok(stage.system.directory().create_workspace(strict).await);
-    let deny = v1::WorkspaceSettings { undemanded_scopes: v1::UndemandedScopes::Deny.into(), ..Default::default() };
+    let deny = v1::WorkspaceSettings {
+        undemanded_scopes: v1::UndemandedScopes::Deny.into(),
+        ..Default::default()
+    };
     stage.configure("strict", deny).await;
     stage.advance(Duration::from_secs(2));
 
     let ask = |made: &Made| asking("acme", &made.primary, &[]);
     let two = [("x-api-key", good.primary.as_str()), ("apikey", "another")];
     let cases = [
-        (asking("acme", &good.primary, &["orders:read"]), Reason::Ok, 200),
-        (asking("strict", &good.primary, &[]), Reason::NothingDemanded, 403),
+        (
+            asking("acme", &good.primary, &["orders:read"]),
+            Reason::Ok,
+            200,
+        ),
+        (
+            asking("strict", &good.primary, &[]),
+            Reason::NothingDemanded,
+            403,
+        ),
         (http(&[], "/"), Reason::NoCredential, 401),
         (http(&two, "/"), Reason::AmbiguousCredential, 400),
-        (asking("acme", "not a token", &[]), Reason::MalformedCredential, 401),
-        (asking("acme", &"x".repeat(513), &[]), Reason::MalformedCredential, 401),
-        (asking("acme", "clv_wrong-checksum", &[]), Reason::MalformedCredential, 401),
-        (asking("acme", "nobody-made-this", &[]), Reason::UnknownKey, 401),
-        (asking("acme", &elsewhere.primary.replace("clv_", "zzz_"), &[]), Reason::UnknownKey, 401),
-        (asking("acme", &elsewhere.primary, &[]), Reason::UnknownKey, 401),
+        (
+            asking("acme", "not a token", &[]),
+            Reason::MalformedCredential,
+            401,
+        ),
+        (
+            asking("acme", &"x".repeat(513), &[]),
+            Reason::MalformedCredential,
+            401,
+        ),
+        (
+            asking("acme", "clv_wrong-checksum", &[]),
+            Reason::MalformedCredential,
+            401,
+        ),
+        (
+            asking("acme", "nobody-made-this", &[]),
+            Reason::UnknownKey,
+            401,
+        ),
+        (
+            asking("acme", &elsewhere.primary.replace("clv_", "zzz_"), &[]),
+            Reason::UnknownKey,
+            401,
+        ),
+        (
+            asking("acme", &elsewhere.primary, &[]),
+            Reason::UnknownKey,
+            401,
+        ),
         (ask(&revoked), Reason::SecretRevoked, 401),
         (ask(&deleted), Reason::KeyDeleted, 401),
         (ask(&disabled), Reason::KeyDisabled, 401),
         (ask(&expired), Reason::KeyExpired, 401),
-        (asking("other", &elsewhere.primary, &[]), Reason::WorkspaceDisabled, 401),
-        (asking("nowhere", &good.primary, &[]), Reason::WorkspaceDisabled, 401),
-        (from("198.51.100.1", ask(&fenced)), Reason::IpNotAllowed, 403),
+        (
+            asking("other", &elsewhere.primary, &[]),
+            Reason::WorkspaceDisabled,
+            401,
+        ),
+        (
+            asking("nowhere", &good.primary, &[]),
+            Reason::WorkspaceDisabled,
+            401,
+        ),
+        (
+            from("198.51.100.1", ask(&fenced)),
+            Reason::IpNotAllowed,
+            403,
+        ),
         (ask(&fenced), Reason::IpUnknown, 403),
-        (by(Presentation::Query, ask(&good)), Reason::PresentationNotAllowed, 403),
-        (for_subscription("pro", ask(&bound)), Reason::SubscriptionNotAllowed, 403),
-        (for_subscription("missing", ask(&good)), Reason::SubscriptionNotAllowed, 403),
-        (asking("acme", &good.primary, &["orders:read", "orders:write"]), Reason::InsufficientScope, 403),
+        (
+            by(Presentation::Query, ask(&good)),
+            Reason::PresentationNotAllowed,
+            403,
+        ),
+        (
+            for_subscription("pro", ask(&bound)),
+            Reason::SubscriptionNotAllowed,
+            403,
+        ),
+        (
+            for_subscription("missing", ask(&good)),
+            Reason::SubscriptionNotAllowed,
+            403,
+        ),
+        (
+            asking("acme", &good.primary, &["orders:read", "orders:write"]),
+            Reason::InsufficientScope,
+            403,
+        ),
     ];
     let mut told = std::collections::BTreeSet::new();
     for (request, reason, status) in cases {
@@ -93,10 +229,20 @@ async fn every_reason_is_told_with_its_status() {
         let allow = reason == Reason::Ok;
         assert_eq!(answer.decision() == Decision::Allow, allow, "{reason:?}");
         let recognised = reason == Reason::Ok || reason as i32 > Reason::UnknownKey as i32;
-        assert!(!answer.key_id.is_empty() == recognised || reason == Reason::WorkspaceDisabled, "{reason:?}");
-        assert!(!allow || answer.challenge.is_empty(), "{reason:?}: {}", answer.challenge);
+        assert!(
+            !answer.key_id.is_empty() == recognised || reason == Reason::WorkspaceDisabled,
+            "{reason:?}"
+        );
+        assert!(
+            !allow || answer.challenge.is_empty(),
+            "{reason:?}: {}",
+            answer.challenge
+        );
         assert!(status != 401 || !answer.challenge.is_empty(), "{reason:?}");
-        assert!(allow || answer.scopes.is_empty() && answer.labels.is_empty(), "{reason:?}");
+        assert!(
+            allow || answer.scopes.is_empty() && answer.labels.is_empty(),
+            "{reason:?}"
+        );
         told.insert(reason as i32);
     }
     assert_eq!(told, (1..=16).collect(), "a reason is not told");
@@ -108,13 +254,26 @@ async fn a_challenge_says_what_rfc_6750_asks_for_and_no_more() {
     let good = with(&stage, holding(&["orders:read"])).await;
     let challenge = |request| async { stage.check(request).await.challenge };
     let bare = challenge(http(&[], "/")).await;
-    assert!(bare.starts_with("Bearer") && !bare.contains("error="), "{bare}");
+    assert!(
+        bare.starts_with("Bearer") && !bare.contains("error="),
+        "{bare}"
+    );
     let unknown = challenge(asking("acme", "nobody-made-this", &[])).await;
     assert!(unknown.contains("error=\"invalid_token\""), "{unknown}");
-    assert_eq!(unknown, challenge(asking("acme", "clv_wrong-checksum", &[])).await, "3 and 4 look the same");
+    assert_eq!(
+        unknown,
+        challenge(asking("acme", "clv_wrong-checksum", &[])).await,
+        "3 and 4 look the same"
+    );
     let scope = challenge(asking("acme", &good.primary, &["orders:write"])).await;
-    assert!(scope.contains("insufficient_scope") && scope.contains("orders:write"), "{scope}");
-    let ways = by(Presentation::Query, asking("acme", &good.primary, &["orders:read"]));
+    assert!(
+        scope.contains("insufficient_scope") && scope.contains("orders:write"),
+        "{scope}"
+    );
+    let ways = by(
+        Presentation::Query,
+        asking("acme", &good.primary, &["orders:read"]),
+    );
     assert!(!challenge(ways).await.contains("insufficient_scope"));
 }
 
@@ -129,8 +288,13 @@ async fn an_allowed_request_is_told_what_its_key_carries() {
         ..holding(&["orders:*"])
     };
     let made = with(&stage, key).await;
-    let answer = stage.check(asking("acme", &made.primary, &["orders:read"])).await;
-    assert_eq!((answer.workspace.as_str(), answer.key_id.as_str()), ("acme", made.key.id.as_str()));
+    let answer = stage
+        .check(asking("acme", &made.primary, &["orders:read"]))
+        .await;
+    assert_eq!(
+        (answer.workspace.as_str(), answer.key_id.as_str()),
+        ("acme", made.key.id.as_str())
+    );
     assert_eq!(answer.secret_id, made.secret(Slot::Primary));
     assert_eq!(answer.subscription, "basic", "the key's only one");
     assert_eq!(answer.scopes, ["orders:*"]);
@@ -155,8 +319,16 @@ async fn all_of_and_any_of_are_demanded_together() {
             any_of_scopes: any.iter().map(|s| (*s).to_owned()).collect(),
             ..asking("acme", token, all)
         };
-        assert_eq!(stage.check(ask(&made.primary)).await.reason() == Reason::Ok, narrow_passes, "{all:?} {any:?}");
-        assert_eq!(stage.check(ask(&wide.primary)).await.reason(), Reason::Ok, "{all:?} {any:?}");
+        assert_eq!(
+            stage.check(ask(&made.primary)).await.reason() == Reason::Ok,
+            narrow_passes,
+            "{all:?} {any:?}"
+        );
+        assert_eq!(
+            stage.check(ask(&wide.primary)).await.reason(),
+            Reason::Ok,
+            "{all:?} {any:?}"
+        );
     }
 }
 
@@ -167,12 +339,27 @@ async fn a_request_is_accounted_to_the_subscription_it_asks_for_or_the_only_one(
         subscriptions: subscriptions.iter().map(|s| (*s).to_owned()).collect(),
         ..named("a key")
     };
-    let (free, one, two) = (with(&stage, key(&[])).await, with(&stage, key(&["pro"])).await, with(&stage, key(&["basic", "pro"])).await);
+    let (free, one, two) = (
+        with(&stage, key(&[])).await,
+        with(&stage, key(&["pro"])).await,
+        with(&stage, key(&["basic", "pro"])).await,
+    );
     for (made, asked, accounted) in [
-        (&free, "", ""), (&free, "basic", "basic"), (&one, "", "pro"), (&one, "pro", "pro"), (&two, "", ""), (&two, "basic", "basic"),
+        (&free, "", ""),
+        (&free, "basic", "basic"),
+        (&one, "", "pro"),
+        (&one, "pro", "pro"),
+        (&two, "", ""),
+        (&two, "basic", "basic"),
     ] {
-        let answer = stage.check(for_subscription(asked, asking("acme", &made.primary, &[]))).await;
-        assert_eq!((answer.reason(), answer.subscription.as_str()), (Reason::Ok, accounted), "{asked}");
+        let answer = stage
+            .check(for_subscription(asked, asking("acme", &made.primary, &[])))
+            .await;
+        assert_eq!(
+            (answer.reason(), answer.subscription.as_str()),
+            (Reason::Ok, accounted),
+            "{asked}"
+        );
     }
     let off = v1::UpdateSubscriptionRequest {
         subscription: Some(v1::Subscription {
@@ -185,13 +372,31 @@ async fn a_request_is_accounted_to_the_subscription_it_asks_for_or_the_only_one(
     };
     ok(stage.acme.directory().update_subscription(off).await);
     for made in [&free, &one, &two] {
-        let answer = stage.check(for_subscription("pro", asking("acme", &made.primary, &[]))).await;
+        let answer = stage
+            .check(for_subscription("pro", asking("acme", &made.primary, &[])))
+            .await;
         assert_eq!(answer.reason(), Reason::SubscriptionNotAllowed);
     }
-    let shadow = v1::Enforcement { subscription: v1::EnforcementMode::Shadow.into(), ..Default::default() };
-    let made = with(&stage, v1::Key { enforcement: Some(shadow), ..key(&["basic"]) }).await;
-    let answer = stage.check(for_subscription("pro", asking("acme", &made.primary, &[]))).await;
-    assert_eq!((answer.reason(), answer.subscription.as_str()), (Reason::Ok, ""), "billed to none");
+    let shadow = v1::Enforcement {
+        subscription: v1::EnforcementMode::Shadow.into(),
+        ..Default::default()
+    };
+    let made = with(
+        &stage,
+        v1::Key {
+            enforcement: Some(shadow),
+            ..key(&["basic"])
+        },
+    )
+    .await;
+    let answer = stage
+        .check(for_subscription("pro", asking("acme", &made.primary, &[])))
+        .await;
+    assert_eq!(
+        (answer.reason(), answer.subscription.as_str()),
+        (Reason::Ok, ""),
+        "billed to none"
+    );
     assert_eq!(answer.shadowed, [i32::from(Reason::SubscriptionNotAllowed)]);
 }
 
@@ -200,28 +405,58 @@ async fn shadow_reports_each_restriction_and_lets_the_request_pass() {
     let stage = Stage::set().await;
     let on = i32::from(v1::EnforcementMode::Shadow);
     let key = v1::Key {
-        enforcement: Some(v1::Enforcement { network: on, presentation: on, subscription: on, scopes: on }),
+        enforcement: Some(v1::Enforcement {
+            network: on,
+            presentation: on,
+            subscription: on,
+            scopes: on,
+        }),
         allowed_cidrs: vec!["192.0.2.0/24".to_owned()],
         subscriptions: vec!["basic".to_owned()],
         ..named("a key")
     };
     let made = with(&stage, key).await;
-    let request = by(Presentation::Query, for_subscription("pro", asking("acme", &made.primary, &["orders:read"])));
+    let request = by(
+        Presentation::Query,
+        for_subscription("pro", asking("acme", &made.primary, &["orders:read"])),
+    );
     let answer = stage.check(from("198.51.100.1", request)).await;
     assert_eq!(answer.reason(), Reason::Ok);
     let shadowed: Vec<Reason> = answer.shadowed().collect();
     use Reason::{InsufficientScope, IpNotAllowed, PresentationNotAllowed, SubscriptionNotAllowed};
-    assert_eq!(shadowed, [IpNotAllowed, PresentationNotAllowed, SubscriptionNotAllowed, InsufficientScope]);
+    assert_eq!(
+        shadowed,
+        [
+            IpNotAllowed,
+            PresentationNotAllowed,
+            SubscriptionNotAllowed,
+            InsufficientScope
+        ]
+    );
     // What is no restriction of the key can't be in shadow.
-    let off = v1::Key { id: made.id(), enabled: Some(false), ..Default::default() };
-    ok(stage.acme.keys().update_key(v1::UpdateKeyRequest { key: Some(off), ..Default::default() }).await);
+    let off = v1::Key {
+        id: made.id(),
+        enabled: Some(false),
+        ..Default::default()
+    };
+    ok(stage
+        .acme
+        .keys()
+        .update_key(v1::UpdateKeyRequest {
+            key: Some(off),
+            ..Default::default()
+        })
+        .await);
     assert_eq!(stage.reason(&made.primary).await, Reason::KeyDisabled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn presentations_are_the_workspaces_and_the_demanded_scopes() {
     let stage = Stage::set().await;
-    for (name, ways) in [("hooks", vec![Presentation::Basic.into()]), ("plain", vec![])] {
+    for (name, ways) in [
+        ("hooks", vec![Presentation::Basic.into()]),
+        ("plain", vec![]),
+    ] {
         let mut scope = declaring("acme", name);
         scope.scope.as_mut().unwrap().presentations = ways;
         ok(stage.acme.directory().create_scope(scope).await);
@@ -240,29 +475,67 @@ async fn presentations_are_the_workspaces_and_the_demanded_scopes() {
         (ask(&["hooks"], &[]), Presentation::Basic, Reason::Ok),
         (ask(&["hooks"], &[]), Presentation::Query, refused),
         (ask(&["hooks", "plain"], &[]), Presentation::Basic, refused),
-        (ask(&[], &["hooks", "plain"]), Presentation::Basic, Reason::Ok),
+        (
+            ask(&[], &["hooks", "plain"]),
+            Presentation::Basic,
+            Reason::Ok,
+        ),
         (ask(&[], &["plain"]), Presentation::Basic, refused),
         (ask(&[], &[]), Presentation::Basic, refused),
     ] {
-        let scopes = (request.required_scopes.clone(), request.any_of_scopes.clone());
-        assert_eq!(stage.check(by(presentation, request)).await.reason(), reason, "{scopes:?} {presentation:?}");
+        let scopes = (
+            request.required_scopes.clone(),
+            request.any_of_scopes.clone(),
+        );
+        assert_eq!(
+            stage.check(by(presentation, request)).await.reason(),
+            reason,
+            "{scopes:?} {presentation:?}"
+        );
     }
     // Any-of needs the consent of a scope that is held.
-    let any = v1::CheckRequest { any_of_scopes: vec!["hooks".to_owned()], ..asking("acme", &hooks_only.primary, &["hooks"]) };
-    assert_eq!(stage.check(by(Presentation::Basic, any)).await.reason(), Reason::Ok);
-    let settings = v1::WorkspaceSettings { presentations: vec![Presentation::Query.into()], ..Default::default() };
+    let any = v1::CheckRequest {
+        any_of_scopes: vec!["hooks".to_owned()],
+        ..asking("acme", &hooks_only.primary, &["hooks"])
+    };
+    assert_eq!(
+        stage.check(by(Presentation::Basic, any)).await.reason(),
+        Reason::Ok
+    );
+    let settings = v1::WorkspaceSettings {
+        presentations: vec![Presentation::Query.into()],
+        ..Default::default()
+    };
     stage.configure("acme", settings).await;
     let plain = || ask(&["plain"], &[]);
-    assert_eq!(stage.check(by(Presentation::Query, plain())).await.reason(), Reason::Ok);
-    assert_eq!(stage.check(by(Presentation::Header, plain())).await.reason(), refused, "what is set replaces the default");
+    assert_eq!(
+        stage.check(by(Presentation::Query, plain())).await.reason(),
+        Reason::Ok
+    );
+    assert_eq!(
+        stage
+            .check(by(Presentation::Header, plain()))
+            .await
+            .reason(),
+        refused,
+        "what is set replaces the default"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_is_found_where_the_workspace_says() {
     let stage = Stage::set().await;
-    let settings = v1::WorkspaceSettings { presentations: vec![1, 2, 3, 4], ..Default::default() };
+    let settings = v1::WorkspaceSettings {
+        presentations: vec![1, 2, 3, 4],
+        ..Default::default()
+    };
     stage.configure("acme", settings.clone()).await;
-    let made = stage.make(v1::CreateKeyRequest { secondary: generated(), ..creating("acme", named("a key")) }).await;
+    let made = stage
+        .make(v1::CreateKeyRequest {
+            secondary: generated(),
+            ..creating("acme", named("a key"))
+        })
+        .await;
     let (k1, k2) = (made.primary.as_str(), made.secondary.as_str());
     let (bearer, query) = (format!("Bearer {k1}"), format!("/p?x=1&apikey={k1}"));
     let defaults: [(&[(&str, &str)], &str, Reason); 12] = [
@@ -271,27 +544,76 @@ async fn a_credential_is_found_where_the_workspace_says() {
         (&[("apikey", k1)], "/", Reason::Ok),
         (&[("Authorization", &bearer)], "/", Reason::Ok),
         (&[], &query, Reason::Ok),
-        (&[("authorization", "Bearer a.b.c"), ("x-api-key", k1)], "/", Reason::Ok),
-        (&[("x-other", k1)], &format!("/p?Apikeys={k1}"), Reason::NoCredential),
-        (&[("x-api-key", k1), ("api-key", k2)], "/", Reason::AmbiguousCredential),
-        (&[("x-api-key", k1), ("X-API-KEY", k1)], "/", Reason::AmbiguousCredential),
-        (&[("x-api-key", &format!("{k1},{k1}"))], "/", Reason::AmbiguousCredential),
-        (&[], &format!("/p?%61pikey={k1}"), Reason::AmbiguousCredential),
+        (
+            &[("authorization", "Bearer a.b.c"), ("x-api-key", k1)],
+            "/",
+            Reason::Ok,
+        ),
+        (
+            &[("x-other", k1)],
+            &format!("/p?Apikeys={k1}"),
+            Reason::NoCredential,
+        ),
+        (
+            &[("x-api-key", k1), ("api-key", k2)],
+            "/",
+            Reason::AmbiguousCredential,
+        ),
+        (
+            &[("x-api-key", k1), ("X-API-KEY", k1)],
+            "/",
+            Reason::AmbiguousCredential,
+        ),
+        (
+            &[("x-api-key", &format!("{k1},{k1}"))],
+            "/",
+            Reason::AmbiguousCredential,
+        ),
+        (
+            &[],
+            &format!("/p?%61pikey={k1}"),
+            Reason::AmbiguousCredential,
+        ),
         (&[], &format!("/p?APIKEY={k1}"), Reason::AmbiguousCredential),
     ];
     for (headers, path, reason) in defaults {
-        assert_eq!(stage.check(http(headers, path)).await.reason(), reason, "{reason:?}");
+        assert_eq!(
+            stage.check(http(headers, path)).await.reason(),
+            reason,
+            "{reason:?}"
+        );
     }
     use v1::credential_location::Location;
-    let location = |location| v1::CredentialLocation { location: Some(location) };
-    let locations = vec![location(Location::Header("X-Ours".to_owned())), location(Location::Query("key".to_owned()))];
-    stage.configure("acme", v1::WorkspaceSettings { locations, ..settings }).await;
+    let location = |location| v1::CredentialLocation {
+        location: Some(location),
+    };
+    let locations = vec![
+        location(Location::Header("X-Ours".to_owned())),
+        location(Location::Query("key".to_owned())),
+    ];
+    stage
+        .configure(
+            "acme",
+            v1::WorkspaceSettings {
+                locations,
+                ..settings
+            },
+        )
+        .await;
     for (headers, path, reason) in [
         (&[("x-ours", k1)][..], "/", Reason::Ok),
         (&[], &format!("/p?key={k1}"), Reason::Ok),
-        (&[("x-api-key", k1), ("authorization", &bearer)], query.as_str(), Reason::NoCredential),
+        (
+            &[("x-api-key", k1), ("authorization", &bearer)],
+            query.as_str(),
+            Reason::NoCredential,
+        ),
     ] {
-        assert_eq!(stage.check(http(headers, path)).await.reason(), reason, "{reason:?}");
+        assert_eq!(
+            stage.check(http(headers, path)).await.reason(),
+            reason,
+            "{reason:?}"
+        );
     }
 }
 
@@ -301,27 +623,47 @@ async fn no_workspace_named_means_the_processes_default_and_never_any() {
     let made = with(&stage, named("a key")).await;
     let of_default = stage.make(creating("default", named("a key"))).await;
     let answer = stage.check(asking("", &made.primary, &[])).await;
-    assert_eq!((answer.reason(), answer.workspace.as_str()), (Reason::UnknownKey, "default"));
-    assert_eq!(stage.check(asking("", &of_default.primary, &[])).await.reason(), Reason::Ok);
+    assert_eq!(
+        (answer.reason(), answer.workspace.as_str()),
+        (Reason::UnknownKey, "default")
+    );
+    assert_eq!(
+        stage
+            .check(asking("", &of_default.primary, &[]))
+            .await
+            .reason(),
+        Reason::Ok
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_not_reached_is_waited_for_and_then_said_so() {
     let stage = Stage::set().await;
     let made = with(&stage, named("a key")).await;
-    let at = |revision: &str| v1::CheckRequest { at_least_revision: revision.to_owned(), ..asking("acme", &made.primary, &[]) };
+    let at = |revision: &str| v1::CheckRequest {
+        at_least_revision: revision.to_owned(),
+        ..asking("acme", &made.primary, &[])
+    };
     let now = stage.revision().await;
     assert_eq!(stage.check(at(&now)).await.reason(), Reason::Ok);
     let (epoch, n) = now.split_once('.').unwrap();
     let next = format!("{epoch}.{}", n.parse::<u64>().unwrap() + 1);
     let update = v1::UpdateKeyRequest {
-        key: Some(v1::Key { id: made.id(), enabled: Some(false), ..Default::default() }),
+        key: Some(v1::Key {
+            id: made.id(),
+            enabled: Some(false),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let (mut authorize, mut keys) = (stage.system.authorize(), stage.acme.keys());
     let (waited, updated) = tokio::join!(authorize.check(at(&next)), keys.update_key(update));
     assert_eq!(ok(updated).revision, next);
-    assert_eq!(ok(waited).reason(), Reason::KeyDisabled, "decided with the change");
+    assert_eq!(
+        ok(waited).reason(),
+        Reason::KeyDisabled,
+        "decided with the change"
+    );
     let far = format!("{epoch}.{}", n.parse::<u64>().unwrap() + 1_000);
     let status = stage.system.authorize().check(at(&far)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");

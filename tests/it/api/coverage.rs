@@ -54,7 +54,9 @@ async fn call(client: &Client, rpc: &str, request: &[u8]) -> Result<Vec<u8>, Sta
     let path = PathAndQuery::try_from(format!("/claviger.v1.{rpc}")).unwrap();
     let mut grpc = tonic::client::Grpc::new(client.line());
     grpc.ready().await.unwrap();
-    let answer = grpc.unary(Request::new(request.to_vec()), path, Raw).await?;
+    let answer = grpc
+        .unary(Request::new(request.to_vec()), path, Raw)
+        .await?;
     Ok(answer.into_inner())
 }
 
@@ -65,16 +67,30 @@ async fn furnish(stage: &Stage) -> Names {
         ..Default::default()
     };
     stage.configure("acme", settings).await;
-    let two_slots = v1::CreateKeyRequest { secondary: generated(), ..creating("acme", holding(&["orders:read"])) };
+    let two_slots = v1::CreateKeyRequest {
+        secondary: generated(),
+        ..creating("acme", holding(&["orders:read"]))
+    };
     let key = stage.make(two_slots).await;
     let (deleted, spare) = (stage.key(&[]).await, stage.key(&[]).await);
-    let delete = v1::DeleteKeyRequest { id: deleted.id(), ..Default::default() };
+    let delete = v1::DeleteKeyRequest {
+        id: deleted.id(),
+        ..Default::default()
+    };
     ok(stage.system.keys().delete_key(delete).await);
     let directory = || stage.system.directory();
-    ok(directory().create_subscription(selling("acme", "spare")).await);
+    ok(directory()
+        .create_subscription(selling("acme", "spare"))
+        .await);
     ok(directory().create_scope(declaring("acme", "spare")).await);
-    let workspace = v1::Workspace { id: "spare".to_owned(), ..Default::default() };
-    let workspace = v1::CreateWorkspaceRequest { workspace: Some(workspace), ..Default::default() };
+    let workspace = v1::Workspace {
+        id: "spare".to_owned(),
+        ..Default::default()
+    };
+    let workspace = v1::CreateWorkspaceRequest {
+        workspace: Some(workspace),
+        ..Default::default()
+    };
     ok(directory().create_workspace(workspace).await);
     Names {
         workspace: "acme".to_owned(),
@@ -110,11 +126,16 @@ fn nobody() -> Names {
 }
 
 fn rows(names: &Names) -> Vec<Row> {
-    of_keys(names).into_iter().chain(of_directory(names)).collect()
+    of_keys(names)
+        .into_iter()
+        .chain(of_directory(names))
+        .collect()
 }
 
 fn administrative(names: &Names) -> impl Iterator<Item = Row> {
-    rows(names).into_iter().filter(|row| row.foreign != Foreign::Open)
+    rows(names)
+        .into_iter()
+        .filter(|row| row.foreign != Foreign::Open)
 }
 
 #[test]
@@ -123,7 +144,10 @@ fn every_rpc_has_its_row() {
     let ours = set.file.iter().filter(|f| f.package() == "claviger.v1");
     let services: Vec<_> = ours.flat_map(|f| &f.service).collect();
     let method = |s: &prost_types::ServiceDescriptorProto| -> Vec<String> {
-        s.method.iter().map(|m| format!("{}/{}", s.name(), m.name())).collect()
+        s.method
+            .iter()
+            .map(|m| format!("{}/{}", s.name(), m.name()))
+            .collect()
     };
     let served: BTreeSet<String> = services.iter().flat_map(|s| method(s)).collect();
     let table = rows(&nobody());
@@ -137,7 +161,11 @@ fn every_rpc_has_its_row() {
         assert_eq!(open, row.right.is_empty(), "{}", row.rpc);
         assert!(!row.bad.is_empty(), "{} has no bad input", row.rpc);
     }
-    println!("{} RPCs, {} bad requests", table.len(), table.iter().map(|r| r.bad.len()).sum::<usize>());
+    println!(
+        "{} RPCs, {} bad requests",
+        table.len(),
+        table.iter().map(|r| r.bad.len()).sum::<usize>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,10 +183,19 @@ async fn every_administrative_rpc_needs_only_the_right_it_documents() {
     let stage = Stage::set().await;
     let names = furnish(&stage).await;
     for row in administrative(&names) {
-        let workspace = if row.foreign == Foreign::SystemOnly { "system" } else { "acme" };
+        let workspace = if row.foreign == Foreign::SystemOnly {
+            "system"
+        } else {
+            "acme"
+        };
         let caller = stage.caller(workspace, &[row.right]).await;
         let answer = call(&caller, row.rpc, &row.good).await;
-        assert!(answer.is_ok(), "{} with `{}`: {answer:?}", row.rpc, row.right);
+        assert!(
+            answer.is_ok(),
+            "{} with `{}`: {answer:?}",
+            row.rpc,
+            row.right
+        );
     }
 }
 
@@ -167,10 +204,21 @@ async fn every_administrative_rpc_refuses_callers_without_a_usable_key() {
     let stage = Stage::set().await;
     let names = furnish(&stage).await;
     let dead = |key: v1::Key| async { stage.make(creating("acme", key)).await.primary };
-    let disabled = dead(v1::Key { enabled: Some(false), ..holding(&["claviger:*"]) }).await;
-    let fenced = dead(v1::Key { allowed_cidrs: vec!["192.0.2.0/24".to_owned()], ..holding(&["claviger:*"]) }).await;
+    let disabled = dead(v1::Key {
+        enabled: Some(false),
+        ..holding(&["claviger:*"])
+    })
+    .await;
+    let fenced = dead(v1::Key {
+        allowed_cidrs: vec!["192.0.2.0/24".to_owned()],
+        ..holding(&["claviger:*"])
+    })
+    .await;
     let deleted = stage.key(&["claviger:*"]).await;
-    let delete = v1::DeleteKeyRequest { id: deleted.id(), ..Default::default() };
+    let delete = v1::DeleteKeyRequest {
+        id: deleted.id(),
+        ..Default::default()
+    };
     ok(stage.system.keys().delete_key(delete).await);
     let metadata = [
         None,
@@ -194,12 +242,21 @@ async fn every_administrative_rpc_refuses_callers_without_a_usable_key() {
             let bad = row.bad.iter().take(1).map(|(_, bad)| bad);
             for request in bad.chain([&row.good]) {
                 let status = call(&caller, row.rpc, request).await.unwrap_err();
-                assert_eq!(status.code(), Code::Unauthenticated, "{} {authorization:?}: {status:?}", row.rpc);
+                assert_eq!(
+                    status.code(),
+                    Code::Unauthenticated,
+                    "{} {authorization:?}: {status:?}",
+                    row.rpc
+                );
                 answers.insert(status.message().to_owned(), details(&status).0);
             }
         }
     }
-    assert_eq!(answers.len(), 1, "the answer tells dead keys from unknown ones: {answers:?}");
+    assert_eq!(
+        answers.len(),
+        1,
+        "the answer tells dead keys from unknown ones: {answers:?}"
+    );
     assert_eq!(stage.revision().await, before);
 }
 
@@ -218,16 +275,32 @@ async fn every_administrative_rpc_refuses_callers_that_hold_all_rights_but_the_o
     let before = stage.revision().await;
     for row in administrative(&names) {
         let system_only = row.foreign == Foreign::SystemOnly;
-        let workspaces = if system_only { &["system"][..] } else { &["acme", "system"] };
+        let workspaces = if system_only {
+            &["system"][..]
+        } else {
+            &["acme", "system"]
+        };
         for workspace in workspaces {
             let caller = &callers[&(*workspace, row.right)];
             let status = call(caller, row.rpc, &row.good).await.unwrap_err();
-            assert_eq!(status.code(), Code::PermissionDenied, "{}: {status:?}", row.rpc);
-            assert!(status.message().contains(row.right), "{}: {status:?}", row.rpc);
+            assert_eq!(
+                status.code(),
+                Code::PermissionDenied,
+                "{}: {status:?}",
+                row.rpc
+            );
+            assert!(
+                status.message().contains(row.right),
+                "{}: {status:?}",
+                row.rpc
+            );
             assert_eq!(details(&status).0, "MISSING_SCOPE", "{}", row.rpc);
         }
         let status = call(&data_only, row.rpc, &row.good).await.unwrap_err();
-        let refused = matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated);
+        let refused = matches!(
+            status.code(),
+            Code::PermissionDenied | Code::Unauthenticated
+        );
         assert!(refused, "{}: {status:?}", row.rpc);
     }
     assert_eq!(stage.revision().await, before);
@@ -248,10 +321,18 @@ async fn to_another_tenant_nothing_exists_for_any_rpc() {
             continue;
         }
         let status = answer.unwrap_err();
-        let expected = if theirs.foreign == Foreign::NotFound { Code::NotFound } else { Code::PermissionDenied };
+        let expected = if theirs.foreign == Foreign::NotFound {
+            Code::NotFound
+        } else {
+            Code::PermissionDenied
+        };
         assert_eq!(status.code(), expected, "{rpc}: {status:?}");
         let missing = call(&stage.other, rpc, &nobodys.good).await.unwrap_err();
-        assert_eq!((missing.code(), missing.message()), (status.code(), status.message()), "{rpc}");
+        assert_eq!(
+            (missing.code(), missing.message()),
+            (status.code(), status.message()),
+            "{rpc}"
+        );
         assert_eq!(missing.details(), status.details(), "{rpc}");
     }
     assert_eq!(stage.revision().await, before);
@@ -271,13 +352,28 @@ async fn every_rpc_names_the_field_of_a_bad_request_and_changes_nothing() {
                 Err(status) => {
                     let (reason, fields) = details(&status);
                     let below = |found: &String, field: &str| {
-                        found.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+                        found
+                            .strip_prefix(field)
+                            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
                     };
-                    let named = fields.iter().any(|found| field.split('|').any(|field| below(found, field)));
-                    if status.code() != Code::InvalidArgument || !named || reason.is_empty() || status.message().len() < 10 {
-                        wrong.push(format!("{what}: {:?} {reason} {fields:?} {}", status.code(), status.message()));
+                    let named = fields
+                        .iter()
+                        .any(|found| field.split('|').any(|field| below(found, field)));
+                    if status.code() != Code::InvalidArgument
+                        || !named
+                        || reason.is_empty()
+                        || status.message().len() < 10
+                    {
+                        wrong.push(format!(
+                            "{what}: {:?} {reason} {fields:?} {}",
+                            status.code(),
+                            status.message()
+                        ));
                     }
-                    assert!(status.message().len() < 2_000, "{what}: an answer as long as the fault");
+                    assert!(
+                        status.message().len() < 2_000,
+                        "{what}: an answer as long as the fault"
+                    );
                 }
             }
         }
@@ -294,12 +390,25 @@ async fn every_rpc_refuses_a_message_of_10_mib_in_clear_words() {
     for row in rows(&names) {
         // A field nobody knows: it is the size alone that is wrong.
         let mut request = row.good.clone();
-        prost::encoding::encode_key(1_000, prost::encoding::WireType::LengthDelimited, &mut request);
+        prost::encoding::encode_key(
+            1_000,
+            prost::encoding::WireType::LengthDelimited,
+            &mut request,
+        );
         prost::encoding::encode_varint(10 << 20, &mut request);
         request.resize(request.len() + (10 << 20), b'x');
         let status = call(&stage.system, row.rpc, &request).await.unwrap_err();
-        let clear = [Code::InvalidArgument, Code::OutOfRange, Code::ResourceExhausted].contains(&status.code());
-        assert!(clear && status.message().contains("large"), "{}: {status:?}", row.rpc);
+        let clear = [
+            Code::InvalidArgument,
+            Code::OutOfRange,
+            Code::ResourceExhausted,
+        ]
+        .contains(&status.code());
+        assert!(
+            clear && status.message().contains("large"),
+            "{}: {status:?}",
+            row.rpc
+        );
     }
     assert_eq!(stage.revision().await, before);
 }
@@ -307,9 +416,17 @@ async fn every_rpc_refuses_a_message_of_10_mib_in_clear_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_without_a_workspace_in_its_request_means_its_own() {
     let stage = Stage::set().await;
-    let made = ok(stage.acme.keys().create_key(creating("", named("mine"))).await);
+    let made = ok(stage
+        .acme
+        .keys()
+        .create_key(creating("", named("mine")))
+        .await);
     assert_eq!(made.key.unwrap().workspace, "acme");
     // For keys of `system` it means the process's default workspace.
-    let made = ok(stage.system.keys().create_key(creating("", named("default"))).await);
+    let made = ok(stage
+        .system
+        .keys()
+        .create_key(creating("", named("default")))
+        .await);
     assert_eq!(made.key.unwrap().workspace, "default");
 }

@@ -4,12 +4,16 @@ use claviger::grpc::proto::v1::{self, Reason};
 use tonic::Code;
 
 use super::stage::{
-    Stage, asking, creating, declaring, details, duration, holding, invalid, mask, named, ok, refused, selling,
+    Stage, asking, creating, declaring, details, duration, holding, invalid, mask, named, ok,
+    refused, selling,
 };
 
 fn workspace(id: &str) -> v1::CreateWorkspaceRequest {
     v1::CreateWorkspaceRequest {
-        workspace: Some(v1::Workspace { id: id.to_owned(), ..Default::default() }),
+        workspace: Some(v1::Workspace {
+            id: id.to_owned(),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -23,7 +27,10 @@ fn changing(workspace: v1::Workspace, paths: &[&str]) -> v1::UpdateWorkspaceRequ
 }
 
 fn acme() -> v1::Workspace {
-    v1::Workspace { id: "acme".to_owned(), ..Default::default() }
+    v1::Workspace {
+        id: "acme".to_owned(),
+        ..Default::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,17 +39,31 @@ async fn there_is_one_of_each_name() {
     let before = stage.revision().await;
     let directory = || stage.system.directory();
     for id in ["acme", "system", "default"] {
-        let status = directory().create_workspace(workspace(id)).await.unwrap_err();
-        assert!(matches!(status.code(), Code::AlreadyExists | Code::InvalidArgument), "{id}: {status:?}");
+        let status = directory()
+            .create_workspace(workspace(id))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(status.code(), Code::AlreadyExists | Code::InvalidArgument),
+            "{id}: {status:?}"
+        );
     }
-    let twice = directory().create_subscription(selling("acme", "basic")).await;
+    let twice = directory()
+        .create_subscription(selling("acme", "basic"))
+        .await;
     assert_eq!(twice.unwrap_err().code(), Code::AlreadyExists);
-    let twice = directory().create_scope(declaring("acme", "orders:read")).await;
+    let twice = directory()
+        .create_scope(declaring("acme", "orders:read"))
+        .await;
     assert_eq!(twice.unwrap_err().code(), Code::AlreadyExists);
     assert_eq!(stage.revision().await, before);
     // The same name in another workspace is another thing; case tells one from another.
-    ok(directory().create_subscription(selling("default", "basic")).await);
-    ok(directory().create_subscription(selling("acme", "Basic")).await);
+    ok(directory()
+        .create_subscription(selling("default", "basic"))
+        .await);
+    ok(directory()
+        .create_subscription(selling("acme", "Basic"))
+        .await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +73,10 @@ async fn a_list_of_each_is_ordered_and_paged() {
     let mut names = Vec::new();
     let mut token = String::new();
     loop {
-        let request = v1::ListWorkspacesRequest { page_size: 2, page_token: token };
+        let request = v1::ListWorkspacesRequest {
+            page_size: 2,
+            page_token: token,
+        };
         let page = ok(directory().list_workspaces(request).await);
         names.extend(page.workspaces.into_iter().map(|w| w.id));
         token = page.next_page_token;
@@ -61,16 +85,49 @@ async fn a_list_of_each_is_ordered_and_paged() {
         }
     }
     assert_eq!(names, ["acme", "default", "other", "system"]);
-    let request = v1::ListScopesRequest { workspace: "acme".to_owned(), page_size: 1, ..Default::default() };
+    let request = v1::ListScopesRequest {
+        workspace: "acme".to_owned(),
+        page_size: 1,
+        ..Default::default()
+    };
     let first = ok(stage.acme.directory().list_scopes(request.clone()).await);
-    let next = v1::ListScopesRequest { page_token: first.next_page_token, ..request };
+    let next = v1::ListScopesRequest {
+        page_token: first.next_page_token,
+        ..request
+    };
     let second = ok(stage.acme.directory().list_scopes(next.clone()).await);
-    let name = |page: &v1::ListScopesResponse| page.scopes.iter().map(|s| s.name.clone()).collect::<String>();
-    assert_eq!(name(&first.scopes.into_iter().fold(v1::ListScopesResponse::default(), |mut page, s| { page.scopes.push(s); page })), "orders:read");
-    assert_eq!((name(&second), second.next_page_token.as_str()), ("orders:write".to_owned(), ""));
+    let name = |page: &v1::ListScopesResponse| {
+        page.scopes
+            .iter()
+            .map(|s| s.name.clone())
+            .collect::<String>()
+    };
+    assert_eq!(
+        name(
+            &first
+                .scopes
+                .into_iter()
+                .fold(v1::ListScopesResponse::default(), |mut page, s| {
+                    page.scopes.push(s);
+                    page
+                })
+        ),
+        "orders:read"
+    );
+    assert_eq!(
+        (name(&second), second.next_page_token.as_str()),
+        ("orders:write".to_owned(), "")
+    );
     // A token of one list is no token of another.
-    let foreign = v1::ListSubscriptionsRequest { workspace: "acme".to_owned(), page_token: next.page_token, ..Default::default() };
-    invalid(stage.acme.directory().list_subscriptions(foreign).await, "page_token");
+    let foreign = v1::ListSubscriptionsRequest {
+        workspace: "acme".to_owned(),
+        page_token: next.page_token,
+        ..Default::default()
+    };
+    invalid(
+        stage.acme.directory().list_subscriptions(foreign).await,
+        "page_token",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,16 +141,39 @@ async fn parts_of_the_settings_change_by_their_path() {
         ..Default::default()
     };
     stage.configure("acme", settings).await;
-    let part = v1::Workspace { settings: Some(v1::WorkspaceSettings::default()), ..acme() };
+    let part = v1::Workspace {
+        settings: Some(v1::WorkspaceSettings::default()),
+        ..acme()
+    };
     let request = changing(part, &["settings.presentations", "settings.rotation_guard"]);
-    let after = ok(stage.system.directory().update_workspace(request).await).workspace.unwrap();
+    let after = ok(stage.system.directory().update_workspace(request).await)
+        .workspace
+        .unwrap();
     let settings = after.settings.unwrap();
     assert!(settings.presentations.is_empty());
-    assert!(settings.rotation_guard.is_none_or(|guard| guard.seconds == 24 * 3_600));
+    assert!(
+        settings
+            .rotation_guard
+            .is_none_or(|guard| guard.seconds == 24 * 3_600)
+    );
     assert_eq!(settings.token_prefix.as_deref(), Some("ours"));
     assert_eq!(settings.undemanded_scopes(), v1::UndemandedScopes::Deny);
-    let read = ok(stage.acme.directory().get_workspace(v1::GetWorkspaceRequest { id: "acme".to_owned() }).await);
-    assert_eq!(read.workspace.unwrap().settings.unwrap().token_prefix.as_deref(), Some("ours"));
+    let read = ok(stage
+        .acme
+        .directory()
+        .get_workspace(v1::GetWorkspaceRequest {
+            id: "acme".to_owned(),
+        })
+        .await);
+    assert_eq!(
+        read.workspace
+            .unwrap()
+            .settings
+            .unwrap()
+            .token_prefix
+            .as_deref(),
+        Some("ours")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,16 +181,56 @@ async fn each_part_of_a_workspace_needs_its_own_right() {
     let stage = Stage::set().await;
     let directory = stage.caller("acme", &["claviger:directory:write"]).await;
     let settings = stage.caller("acme", &["claviger:settings:write"]).await;
-    let name = || changing(v1::Workspace { display_name: "Acme".to_owned(), ..acme() }, &["display_name"]);
-    let guard = v1::WorkspaceSettings { rotation_guard: duration(60), ..Default::default() };
-    let guard = || changing(v1::Workspace { settings: Some(guard.clone()), ..acme() }, &["settings.rotation_guard"]);
-    let off = || changing(v1::Workspace { enabled: Some(false), ..acme() }, &["enabled"]);
+    let name = || {
+        changing(
+            v1::Workspace {
+                display_name: "Acme".to_owned(),
+                ..acme()
+            },
+            &["display_name"],
+        )
+    };
+    let guard = v1::WorkspaceSettings {
+        rotation_guard: duration(60),
+        ..Default::default()
+    };
+    let guard = || {
+        changing(
+            v1::Workspace {
+                settings: Some(guard.clone()),
+                ..acme()
+            },
+            &["settings.rotation_guard"],
+        )
+    };
+    let off = || {
+        changing(
+            v1::Workspace {
+                enabled: Some(false),
+                ..acme()
+            },
+            &["enabled"],
+        )
+    };
     ok(directory.directory().update_workspace(name()).await);
-    refused(directory.directory().update_workspace(guard()).await, Code::PermissionDenied, "MISSING_SCOPE");
+    refused(
+        directory.directory().update_workspace(guard()).await,
+        Code::PermissionDenied,
+        "MISSING_SCOPE",
+    );
     ok(settings.directory().update_workspace(guard()).await);
-    refused(settings.directory().update_workspace(name()).await, Code::PermissionDenied, "MISSING_SCOPE");
+    refused(
+        settings.directory().update_workspace(name()).await,
+        Code::PermissionDenied,
+        "MISSING_SCOPE",
+    );
     // A tenant neither switches itself off nor back on.
-    let status = stage.acme.directory().update_workspace(off()).await.unwrap_err();
+    let status = stage
+        .acme
+        .directory()
+        .update_workspace(off())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
     ok(stage.system.directory().update_workspace(off()).await);
 }
@@ -119,43 +239,130 @@ async fn each_part_of_a_workspace_needs_its_own_right() {
 async fn a_disabled_workspace_refuses_all_its_keys_at_once_and_its_administrators() {
     let stage = Stage::set().await;
     let made = stage.key(&["orders:read"]).await;
-    let switch = |on| changing(v1::Workspace { enabled: Some(on), ..acme() }, &["enabled"]);
-    ok(stage.system.directory().update_workspace(switch(false)).await);
+    let switch = |on| {
+        changing(
+            v1::Workspace {
+                enabled: Some(on),
+                ..acme()
+            },
+            &["enabled"],
+        )
+    };
+    ok(stage
+        .system
+        .directory()
+        .update_workspace(switch(false))
+        .await);
     assert_eq!(stage.reason(&made.primary).await, Reason::WorkspaceDisabled);
-    let status = stage.acme.keys().get_key(v1::GetKeyRequest { id: made.id() }).await.unwrap_err();
+    let status = stage
+        .acme
+        .keys()
+        .get_key(v1::GetKeyRequest { id: made.id() })
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
-    ok(stage.system.directory().update_workspace(switch(true)).await);
+    ok(stage
+        .system
+        .directory()
+        .update_workspace(switch(true))
+        .await);
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
     // `system` itself is never switched off.
-    let system = v1::Workspace { id: "system".to_owned(), enabled: Some(false), ..Default::default() };
-    let status = stage.system.directory().update_workspace(changing(system, &["enabled"])).await.unwrap_err();
-    assert!(matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument), "{status:?}");
-    assert!(stage.system.keys().get_key(v1::GetKeyRequest { id: made.id() }).await.is_ok());
+    let system = v1::Workspace {
+        id: "system".to_owned(),
+        enabled: Some(false),
+        ..Default::default()
+    };
+    let status = stage
+        .system
+        .directory()
+        .update_workspace(changing(system, &["enabled"]))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            status.code(),
+            Code::FailedPrecondition | Code::InvalidArgument
+        ),
+        "{status:?}"
+    );
+    assert!(
+        stage
+            .system
+            .keys()
+            .get_key(v1::GetKeyRequest { id: made.id() })
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_is_in_use_is_deleted() {
     let stage = Stage::set().await;
-    let key = v1::Key { subscriptions: vec!["basic".to_owned()], ..holding(&["orders:read"]) };
+    let key = v1::Key {
+        subscriptions: vec!["basic".to_owned()],
+        ..holding(&["orders:read"])
+    };
     let made = stage.make(creating("acme", key)).await;
     let directory = || stage.system.directory();
-    let subscription = || v1::DeleteSubscriptionRequest { workspace: "acme".to_owned(), id: "basic".to_owned(), ..Default::default() };
-    let scope = |name: &str| v1::DeleteScopeRequest { workspace: "acme".to_owned(), name: name.to_owned(), ..Default::default() };
-    let workspace = |id: &str| v1::DeleteWorkspaceRequest { id: id.to_owned(), ..Default::default() };
+    let subscription = || v1::DeleteSubscriptionRequest {
+        workspace: "acme".to_owned(),
+        id: "basic".to_owned(),
+        ..Default::default()
+    };
+    let scope = |name: &str| v1::DeleteScopeRequest {
+        workspace: "acme".to_owned(),
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    let workspace = |id: &str| v1::DeleteWorkspaceRequest {
+        id: id.to_owned(),
+        ..Default::default()
+    };
     let in_use = (Code::FailedPrecondition, "IN_USE");
     for deleted_too in [false, true] {
         if deleted_too {
-            ok(stage.acme.keys().delete_key(v1::DeleteKeyRequest { id: made.id(), ..Default::default() }).await);
+            ok(stage
+                .acme
+                .keys()
+                .delete_key(v1::DeleteKeyRequest {
+                    id: made.id(),
+                    ..Default::default()
+                })
+                .await);
         }
-        refused(directory().delete_subscription(subscription()).await, in_use.0, in_use.1);
-        refused(directory().delete_scope(scope("orders:read")).await, in_use.0, in_use.1);
-        refused(directory().delete_workspace(workspace("acme")).await, Code::FailedPrecondition, "WORKSPACE_NOT_EMPTY");
+        refused(
+            directory().delete_subscription(subscription()).await,
+            in_use.0,
+            in_use.1,
+        );
+        refused(
+            directory().delete_scope(scope("orders:read")).await,
+            in_use.0,
+            in_use.1,
+        );
+        refused(
+            directory().delete_workspace(workspace("acme")).await,
+            Code::FailedPrecondition,
+            "WORKSPACE_NOT_EMPTY",
+        );
     }
-    ok(stage.acme.keys().delete_key(v1::DeleteKeyRequest { id: made.id(), purge: true, ..Default::default() }).await);
+    ok(stage
+        .acme
+        .keys()
+        .delete_key(v1::DeleteKeyRequest {
+            id: made.id(),
+            purge: true,
+            ..Default::default()
+        })
+        .await);
     ok(directory().delete_subscription(subscription()).await);
     ok(directory().delete_scope(scope("orders:read")).await);
     for id in ["system", "default"] {
-        let status = directory().delete_workspace(workspace(id)).await.unwrap_err();
+        let status = directory()
+            .delete_workspace(workspace(id))
+            .await
+            .unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition, "{id}: {status:?}");
     }
 }
@@ -164,9 +371,25 @@ async fn nothing_that_is_in_use_is_deleted() {
 async fn a_scope_that_alone_carries_a_wildcard_stays() {
     let stage = Stage::set().await;
     stage.key(&["orders:*"]).await;
-    let delete = |name: &str| v1::DeleteScopeRequest { workspace: "acme".to_owned(), name: name.to_owned(), ..Default::default() };
-    ok(stage.acme.directory().delete_scope(delete("orders:read")).await);
-    refused(stage.acme.directory().delete_scope(delete("orders:write")).await, Code::FailedPrecondition, "IN_USE");
+    let delete = |name: &str| v1::DeleteScopeRequest {
+        workspace: "acme".to_owned(),
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    ok(stage
+        .acme
+        .directory()
+        .delete_scope(delete("orders:read"))
+        .await);
+    refused(
+        stage
+            .acme
+            .directory()
+            .delete_scope(delete("orders:write"))
+            .await,
+        Code::FailedPrecondition,
+        "IN_USE",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,15 +398,38 @@ async fn a_workspace_without_keys_goes_with_all_it_holds() {
     let directory = || stage.system.directory();
     ok(directory().create_workspace(workspace("brief")).await);
     ok(directory().create_scope(declaring("brief", "x")).await);
-    let delete = v1::DeleteWorkspaceRequest { id: "brief".to_owned(), ..Default::default() };
+    let delete = v1::DeleteWorkspaceRequest {
+        id: "brief".to_owned(),
+        ..Default::default()
+    };
     ok(directory().delete_workspace(delete.clone()).await);
-    assert_eq!(directory().delete_workspace(delete).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(stage.check(asking("brief", "nobody-made-this", &[])).await.reason(), Reason::WorkspaceDisabled);
-    let create = stage.system.keys().create_key(creating("brief", named("x"))).await;
+    assert_eq!(
+        directory()
+            .delete_workspace(delete)
+            .await
+            .unwrap_err()
+            .code(),
+        Code::NotFound
+    );
+    assert_eq!(
+        stage
+            .check(asking("brief", "nobody-made-this", &[]))
+            .await
+            .reason(),
+        Reason::WorkspaceDisabled
+    );
+    let create = stage
+        .system
+        .keys()
+        .create_key(creating("brief", named("x")))
+        .await;
     assert_eq!(create.unwrap_err().code(), Code::NotFound);
     // Made anew it is empty.
     ok(directory().create_workspace(workspace("brief")).await);
-    let list = v1::ListScopesRequest { workspace: "brief".to_owned(), ..Default::default() };
+    let list = v1::ListScopesRequest {
+        workspace: "brief".to_owned(),
+        ..Default::default()
+    };
     assert!(ok(directory().list_scopes(list).await).scopes.is_empty());
 }
 
@@ -202,24 +448,63 @@ async fn etags_and_masks_guard_the_directory_too() {
         }),
         ..Default::default()
     };
-    let first = ok(directory().update_scope(scope("", "one")).await).scope.unwrap();
-    let second = ok(directory().update_scope(scope(&first.etag, "two")).await).scope.unwrap();
+    let first = ok(directory().update_scope(scope("", "one")).await)
+        .scope
+        .unwrap();
+    let second = ok(directory().update_scope(scope(&first.etag, "two")).await)
+        .scope
+        .unwrap();
     assert_ne!(first.etag, second.etag);
     let before = stage.revision().await;
-    refused(directory().update_scope(scope(&first.etag, "three")).await, aborted.0, aborted.1);
-    let name = v1::Workspace { etag: "stale".to_owned(), display_name: "x".to_owned(), ..acme() };
-    refused(directory().update_workspace(changing(name, &["display_name"])).await, aborted.0, aborted.1);
+    refused(
+        directory().update_scope(scope(&first.etag, "three")).await,
+        aborted.0,
+        aborted.1,
+    );
+    let name = v1::Workspace {
+        etag: "stale".to_owned(),
+        display_name: "x".to_owned(),
+        ..acme()
+    };
+    refused(
+        directory()
+            .update_workspace(changing(name, &["display_name"]))
+            .await,
+        aborted.0,
+        aborted.1,
+    );
     let delete = v1::DeleteSubscriptionRequest {
         workspace: "acme".to_owned(),
         id: "pro".to_owned(),
         etag: "stale".to_owned(),
         ..Default::default()
     };
-    refused(directory().delete_subscription(delete).await, aborted.0, aborted.1);
-    let empty = v1::UpdateScopeRequest { update_mask: mask(&[]), ..scope("", "x") };
-    refused(directory().update_scope(empty).await, Code::InvalidArgument, "NOTHING_TO_CHANGE");
-    let empty = changing(v1::Workspace { display_name: "x".to_owned(), ..acme() }, &[]);
-    refused(directory().update_workspace(empty).await, Code::InvalidArgument, "NOTHING_TO_CHANGE");
+    refused(
+        directory().delete_subscription(delete).await,
+        aborted.0,
+        aborted.1,
+    );
+    let empty = v1::UpdateScopeRequest {
+        update_mask: mask(&[]),
+        ..scope("", "x")
+    };
+    refused(
+        directory().update_scope(empty).await,
+        Code::InvalidArgument,
+        "NOTHING_TO_CHANGE",
+    );
+    let empty = changing(
+        v1::Workspace {
+            display_name: "x".to_owned(),
+            ..acme()
+        },
+        &[],
+    );
+    refused(
+        directory().update_workspace(empty).await,
+        Code::InvalidArgument,
+        "NOTHING_TO_CHANGE",
+    );
     assert_eq!(stage.revision().await, before);
 }
 
@@ -230,18 +515,41 @@ async fn every_mutation_of_the_directory_with_an_id_is_made_once() {
     let id = super::stage::request_id;
     let mut last = String::new();
     for round in 0..2 {
-        let create = v1::CreateWorkspaceRequest { request_id: id(1), ..workspace("brief") };
+        let create = v1::CreateWorkspaceRequest {
+            request_id: id(1),
+            ..workspace("brief")
+        };
         let first = ok(directory().create_workspace(create.clone()).await);
-        let subscription = v1::CreateSubscriptionRequest { request_id: id(2), ..selling("brief", "s") };
+        let subscription = v1::CreateSubscriptionRequest {
+            request_id: id(2),
+            ..selling("brief", "s")
+        };
         ok(directory().create_subscription(subscription).await);
-        let scope = v1::CreateScopeRequest { request_id: id(3), ..declaring("brief", "x") };
+        let scope = v1::CreateScopeRequest {
+            request_id: id(3),
+            ..declaring("brief", "x")
+        };
         ok(directory().create_scope(scope).await);
-        let delete = v1::DeleteWorkspaceRequest { id: "brief".to_owned(), request_id: id(4), ..Default::default() };
+        let delete = v1::DeleteWorkspaceRequest {
+            id: "brief".to_owned(),
+            request_id: id(4),
+            ..Default::default()
+        };
         let gone = ok(directory().delete_workspace(delete).await).revision;
-        assert!(round == 0 || gone == last, "the second round changed something");
+        assert!(
+            round == 0 || gone == last,
+            "the second round changed something"
+        );
         last = gone;
-        let other = v1::CreateWorkspaceRequest { request_id: id(1), ..workspace("another") };
-        let status = refused(directory().create_workspace(other).await, Code::InvalidArgument, "REQUEST_ID_REUSED");
+        let other = v1::CreateWorkspaceRequest {
+            request_id: id(1),
+            ..workspace("another")
+        };
+        let status = refused(
+            directory().create_workspace(other).await,
+            Code::InvalidArgument,
+            "REQUEST_ID_REUSED",
+        );
         assert_eq!(details(&status).1, ["request_id"]);
         assert_eq!(first.workspace.unwrap().id, "brief");
     }

@@ -8,10 +8,15 @@ use claviger::grpc::proto::v1::{self, Reason, Slot};
 use tokio::sync::watch;
 use tonic::{Code, Response, Status};
 
-use super::stage::{Made, Stage, asking, creating, duration, generated, holding, named, ok, refused};
+use super::stage::{
+    Made, Stage, asking, creating, duration, generated, holding, named, ok, refused,
+};
 
 async fn two_slots(stage: &Stage) -> Made {
-    let request = v1::CreateKeyRequest { secondary: generated(), ..creating("acme", named("two slots")) };
+    let request = v1::CreateKeyRequest {
+        secondary: generated(),
+        ..creating("acme", named("two slots"))
+    };
     stage.make(request).await
 }
 
@@ -38,11 +43,21 @@ async fn skipping_the_switch_meets_the_guard() {
     let made = two_slots(&stage).await;
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
     // Step 1 is right: the other slot is replaced. Step 2, the switch to it, is forgotten.
-    let fresh = ok(regenerate(&stage, replace(&made, Slot::Secondary)).await).tokens[0].token.clone();
+    let fresh = ok(regenerate(&stage, replace(&made, Slot::Secondary)).await).tokens[0]
+        .token
+        .clone();
     let before = stage.revision().await;
-    refused(regenerate(&stage, replace(&made, Slot::Primary)).await, GUARD.0, GUARD.1);
+    refused(
+        regenerate(&stage, replace(&made, Slot::Primary)).await,
+        GUARD.0,
+        GUARD.1,
+    );
     assert_eq!(stage.revision().await, before);
-    assert_eq!(stage.reason(&made.primary).await, Reason::Ok, "nobody was cut off");
+    assert_eq!(
+        stage.reason(&made.primary).await,
+        Reason::Ok,
+        "nobody was cut off"
+    );
     // After the switch it goes on.
     assert_eq!(stage.reason(&fresh).await, Reason::Ok);
     ok(regenerate(&stage, replace(&made, Slot::Primary)).await);
@@ -53,14 +68,28 @@ async fn skipping_the_switch_meets_the_guard() {
 async fn force_and_grace_pass_the_guard() {
     let stage = Stage::set().await;
     for request in [
-        v1::RegenerateSecretRequest { force: true, ..Default::default() },
-        v1::RegenerateSecretRequest { grace: duration(60), ..Default::default() },
+        v1::RegenerateSecretRequest {
+            force: true,
+            ..Default::default()
+        },
+        v1::RegenerateSecretRequest {
+            grace: duration(60),
+            ..Default::default()
+        },
     ] {
         let made = two_slots(&stage).await;
         assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
         ok(regenerate(&stage, replace(&made, Slot::Secondary)).await);
-        refused(regenerate(&stage, replace(&made, Slot::Primary)).await, GUARD.0, GUARD.1);
-        let request = v1::RegenerateSecretRequest { key_id: made.id(), slot: Slot::Primary.into(), ..request };
+        refused(
+            regenerate(&stage, replace(&made, Slot::Primary)).await,
+            GUARD.0,
+            GUARD.1,
+        );
+        let request = v1::RegenerateSecretRequest {
+            key_id: made.id(),
+            slot: Slot::Primary.into(),
+            ..request
+        };
         ok(regenerate(&stage, request).await);
     }
 }
@@ -81,7 +110,11 @@ async fn the_guard_asks_only_about_what_could_cut_somebody_off() {
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
     ok(regenerate(&stage, replace(&made, Slot::Secondary)).await);
     stage.advance(Duration::from_secs(24 * 3_600 - 1));
-    refused(regenerate(&stage, replace(&made, Slot::Primary)).await, GUARD.0, GUARD.1);
+    refused(
+        regenerate(&stage, replace(&made, Slot::Primary)).await,
+        GUARD.0,
+        GUARD.1,
+    );
     stage.advance(Duration::from_secs(2));
     ok(regenerate(&stage, replace(&made, Slot::Primary)).await);
     // A value nobody ever used.
@@ -93,13 +126,20 @@ async fn the_guard_asks_only_about_what_could_cut_somebody_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_period_is_the_workspaces() {
     let stage = Stage::set().await;
-    let guard = |seconds| v1::WorkspaceSettings { rotation_guard: duration(seconds), ..Default::default() };
+    let guard = |seconds| v1::WorkspaceSettings {
+        rotation_guard: duration(seconds),
+        ..Default::default()
+    };
     stage.configure("acme", guard(60)).await;
     let made = two_slots(&stage).await;
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
     ok(regenerate(&stage, replace(&made, Slot::Secondary)).await);
     stage.advance(Duration::from_secs(59));
-    refused(regenerate(&stage, replace(&made, Slot::Primary)).await, GUARD.0, GUARD.1);
+    refused(
+        regenerate(&stage, replace(&made, Slot::Primary)).await,
+        GUARD.0,
+        GUARD.1,
+    );
     stage.configure("acme", guard(0)).await;
     ok(regenerate(&stage, replace(&made, Slot::Primary)).await);
 }
@@ -109,10 +149,16 @@ async fn a_denied_request_proves_nothing() {
     let stage = Stage::set().await;
     let made = two_slots(&stage).await;
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
-    let fresh = ok(regenerate(&stage, replace(&made, Slot::Secondary)).await).tokens[0].token.clone();
+    let fresh = ok(regenerate(&stage, replace(&made, Slot::Secondary)).await).tokens[0]
+        .token
+        .clone();
     let denied = stage.check(asking("acme", &fresh, &["orders:read"])).await;
     assert_eq!(denied.reason(), Reason::InsufficientScope);
-    refused(regenerate(&stage, replace(&made, Slot::Primary)).await, GUARD.0, GUARD.1);
+    refused(
+        regenerate(&stage, replace(&made, Slot::Primary)).await,
+        GUARD.0,
+        GUARD.1,
+    );
 }
 
 /// A client that asks all the time, with the token it was last told; counts what it was refused.
@@ -132,20 +178,32 @@ impl Traffic {
         let refused = Arc::<AtomicU64>::default();
         let stop = Arc::<AtomicBool>::default();
         let client = |sent: &Arc<AtomicU64>| {
-            let (heard, sent, refused, stop) = (heard.clone(), sent.clone(), refused.clone(), stop.clone());
+            let (heard, sent, refused, stop) =
+                (heard.clone(), sent.clone(), refused.clone(), stop.clone());
             let mut authorize = stage.server.client(None).authorize();
-            #[expect(clippy::disallowed_methods, reason = "a test's own client, which it joins")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a test's own client, which it joins"
+            )]
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     let token = heard.borrow().clone();
-                    let answer = ok(authorize.check(asking("acme", &token, &["orders:read"])).await);
+                    let answer = ok(authorize
+                        .check(asking("acme", &token, &["orders:read"]))
+                        .await);
                     refused.fetch_add(u64::from(answer.reason() != Reason::Ok), Ordering::SeqCst);
                     sent.fetch_add(1, Ordering::SeqCst);
                 }
             })
         };
         let tasks = sent.iter().map(client).collect();
-        Self { told, sent, refused, stop, tasks }
+        Self {
+            told,
+            sent,
+            refused,
+            stop,
+            tasks,
+        }
     }
 
     /// Waits until every client has finished a call that it began after now.
@@ -169,14 +227,20 @@ impl Traffic {
         for task in self.tasks {
             task.await.unwrap();
         }
-        (self.sent.iter().map(|c| c.load(Ordering::SeqCst)).sum(), self.refused.load(Ordering::SeqCst))
+        (
+            self.sent.iter().map(|c| c.load(Ordering::SeqCst)).sum(),
+            self.refused.load(Ordering::SeqCst),
+        )
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_four_steps_refuse_no_request_and_never_meet_the_guard() {
     let stage = Stage::set().await;
-    let request = v1::CreateKeyRequest { secondary: generated(), ..creating("acme", holding(&["orders:read"])) };
+    let request = v1::CreateKeyRequest {
+        secondary: generated(),
+        ..creating("acme", holding(&["orders:read"]))
+    };
     let made = stage.make(request).await;
     let (mut primary, mut secondary) = (made.primary.clone(), made.secondary.clone());
     let traffic = Traffic::start(&stage, &primary, 4);
@@ -185,12 +249,24 @@ async fn the_four_steps_refuse_no_request_and_never_meet_the_guard() {
         // The client is on PRIMARY. 1: it switches to SECONDARY. 2: PRIMARY is replaced. 3: it switches to the new PRIMARY.
         // 4: SECONDARY is replaced.
         traffic.switch(&secondary).await;
-        let fresh = ok(regenerate(&stage, replace(&made, Slot::Primary)).await).tokens[0].token.clone();
-        assert_eq!(stage.reason(&primary).await, Reason::SecretRevoked, "refused from the answer on");
+        let fresh = ok(regenerate(&stage, replace(&made, Slot::Primary)).await).tokens[0]
+            .token
+            .clone();
+        assert_eq!(
+            stage.reason(&primary).await,
+            Reason::SecretRevoked,
+            "refused from the answer on"
+        );
         primary = fresh;
         traffic.switch(&primary).await;
-        let fresh = ok(regenerate(&stage, replace(&made, Slot::Secondary)).await).tokens[0].token.clone();
-        assert_eq!(stage.reason(&secondary).await, Reason::SecretRevoked, "refused from the answer on");
+        let fresh = ok(regenerate(&stage, replace(&made, Slot::Secondary)).await).tokens[0]
+            .token
+            .clone();
+        assert_eq!(
+            stage.reason(&secondary).await,
+            Reason::SecretRevoked,
+            "refused from the answer on"
+        );
         secondary = fresh;
         traffic.flow().await;
     }

@@ -63,7 +63,13 @@ pub(crate) struct Spoil<M> {
 
 impl<M: Message + Clone> Spoil<M> {
     pub(crate) fn new(rpc: &'static str, right: &'static str, foreign: Foreign, good: M) -> Self {
-        let row = Row { rpc, right, foreign, good: good.encode_to_vec(), bad: Vec::new() };
+        let row = Row {
+            rpc,
+            right,
+            foreign,
+            good: good.encode_to_vec(),
+            bad: Vec::new(),
+        };
         Self { good, row }
     }
 
@@ -71,14 +77,21 @@ impl<M: Message + Clone> Spoil<M> {
     pub(crate) fn bad(mut self, field: &str, spoil: impl FnOnce(&mut M)) -> Self {
         let mut request = self.good.clone();
         spoil(&mut request);
-        self.row.bad.push((field.to_owned(), request.encode_to_vec()));
+        self.row
+            .bad
+            .push((field.to_owned(), request.encode_to_vec()));
         self
     }
 
     /// Ids that make a call repeatable are UUIDs of version 4 or 7.
     pub(crate) fn bad_request_id(self, field: fn(&mut M) -> &mut String) -> Self {
         let mut out = self;
-        for id in ["nonsense", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", &"0".repeat(2_000), "3f2b8c1e-6d4a-4c9b-8e7f-00000000000g"] {
+        for id in [
+            "nonsense",
+            "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            &"0".repeat(2_000),
+            "3f2b8c1e-6d4a-4c9b-8e7f-00000000000g",
+        ] {
             out = out.bad("request_id", |r| id.clone_into(field(r)));
         }
         out
@@ -100,7 +113,9 @@ fn updated(request: &mut v1::UpdateKeyRequest) -> &mut v1::Key {
 }
 
 fn list_of(item: &str, count: usize) -> Vec<String> {
-    (0..count).map(|i| item.replace('#', &i.to_string())).collect()
+    (0..count)
+        .map(|i| item.replace('#', &i.to_string()))
+        .collect()
 }
 
 /// What any message with settings of a key can get wrong.
@@ -112,22 +127,56 @@ fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1
         ("key.display_name", |k| k.display_name = "  ".to_owned()),
         ("key.description", |k| k.description = "x".repeat(1_025)),
         ("key.description", |k| k.description = CONTROL.to_owned()),
-        ("key.scopes[1]", |k| k.scopes = vec!["orders:read".to_owned(), "or ders".to_owned()]),
-        ("key.scopes[0]", |k| k.scopes = vec!["undeclared".to_owned()]),
-        ("key.scopes[0]", |k| k.scopes = vec!["claviger:nothing".to_owned()]),
+        ("key.scopes[1]", |k| {
+            k.scopes = vec!["orders:read".to_owned(), "or ders".to_owned()]
+        }),
+        ("key.scopes[0]", |k| {
+            k.scopes = vec!["undeclared".to_owned()]
+        }),
+        ("key.scopes[0]", |k| {
+            k.scopes = vec!["claviger:nothing".to_owned()]
+        }),
         ("key.scopes", |k| k.scopes = list_of("orders:#", 65)),
-        ("key.subscriptions[0]", |k| k.subscriptions = vec!["no such".to_owned()]),
-        ("key.subscriptions[0]", |k| k.subscriptions = vec!["missing".to_owned()]),
+        ("key.subscriptions[0]", |k| {
+            k.subscriptions = vec!["no such".to_owned()]
+        }),
+        ("key.subscriptions[0]", |k| {
+            k.subscriptions = vec!["missing".to_owned()]
+        }),
         ("key.subscriptions", |k| k.subscriptions = list_of("s#", 65)),
-        ("key.allowed_cidrs[1]", |k| k.allowed_cidrs = vec!["192.0.2.1".to_owned(), "192.0.2.0/33".to_owned()]),
-        ("key.allowed_cidrs[0]", |k| k.allowed_cidrs = vec!["example.com".to_owned()]),
-        ("key.allowed_cidrs", |k| k.allowed_cidrs = list_of("10.0.0.#", 65)),
-        ("key.postback_url", |k| k.postback_url = "http://example.com".to_owned()),
-        ("key.postback_url", |k| k.postback_url = format!("https://example.com/{}", "x".repeat(2_048))),
-        ("key.labels", |k| drop(k.labels.insert("Bad Name".to_owned(), String::new()))),
-        ("key.labels", |k| k.labels = (0..33).map(|i| (format!("l{i}"), String::new())).collect()),
-        ("key.enforcement.network", |k| k.enforcement = Some(v1::Enforcement { network: 99, ..Default::default() })),
-        ("key.expire_time", |k| k.expire_time = Some(prost_types::Timestamp { seconds: 1, nanos: -1 })),
+        ("key.allowed_cidrs[1]", |k| {
+            k.allowed_cidrs = vec!["192.0.2.1".to_owned(), "192.0.2.0/33".to_owned()]
+        }),
+        ("key.allowed_cidrs[0]", |k| {
+            k.allowed_cidrs = vec!["example.com".to_owned()]
+        }),
+        ("key.allowed_cidrs", |k| {
+            k.allowed_cidrs = list_of("10.0.0.#", 65)
+        }),
+        ("key.postback_url", |k| {
+            k.postback_url = "http://example.com".to_owned()
+        }),
+        ("key.postback_url", |k| {
+            k.postback_url = format!("https://example.com/{}", "x".repeat(2_048))
+        }),
+        ("key.labels", |k| {
+            drop(k.labels.insert("Bad Name".to_owned(), String::new()))
+        }),
+        ("key.labels", |k| {
+            k.labels = (0..33).map(|i| (format!("l{i}"), String::new())).collect()
+        }),
+        ("key.enforcement.network", |k| {
+            k.enforcement = Some(v1::Enforcement {
+                network: 99,
+                ..Default::default()
+            })
+        }),
+        ("key.expire_time", |k| {
+            k.expire_time = Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: -1,
+            })
+        }),
     ];
     for (field, fault) in faults {
         row = row.bad(field, |r| fault(of(r)));
@@ -139,24 +188,49 @@ fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1
 pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
     let none = || (n.workspace.clone(), n.key.clone());
     let (workspace, key) = none();
-    let create = v1::CreateKeyRequest { request_id: request_id(1), ..creating(&workspace, holding(&["orders:read"])) };
+    let create = v1::CreateKeyRequest {
+        request_id: request_id(1),
+        ..creating(&workspace, holding(&["orders:read"]))
+    };
     let create = Spoil::new("KeyAdmin/CreateKey", WRITE, Foreign::NotFound, create)
         .bad_request_id(|r| &mut r.request_id)
         .bad("workspace", |r| r.workspace = "Not_A_Workspace".to_owned())
         .bad("key", |r| r.key = None)
         .bad("primary.external_token", |r| r.primary = external("short"))
-        .bad("primary.external_token", |r| r.primary = external(&"x".repeat(513)))
-        .bad("primary.external_token", |r| r.primary = external("with,comma-9f86d081884c7d659a2feaa0c55ad015"))
-        .bad("primary.external_token", |r| r.primary = external("ctrl\u{7}9f86d081884c7d659a2feaa0c55ad015"))
-        .bad("primary.external_token", |r| r.primary = external("ünicode-9f86d081884c7d659a2feaa0c55ad015"))
-        .bad("primary.generate.prefix", |r| r.primary = prefixed("Bad Prefix"))
-        .bad("secondary.generate.prefix", |r| r.secondary = prefixed("toolongaprefixforthis"))
+        .bad("primary.external_token", |r| {
+            r.primary = external(&"x".repeat(513))
+        })
+        .bad("primary.external_token", |r| {
+            r.primary = external("with,comma-9f86d081884c7d659a2feaa0c55ad015")
+        })
+        .bad("primary.external_token", |r| {
+            r.primary = external("ctrl\u{7}9f86d081884c7d659a2feaa0c55ad015")
+        })
+        .bad("primary.external_token", |r| {
+            r.primary = external("ünicode-9f86d081884c7d659a2feaa0c55ad015")
+        })
+        .bad("primary.generate.prefix", |r| {
+            r.primary = prefixed("Bad Prefix")
+        })
+        .bad("secondary.generate.prefix", |r| {
+            r.secondary = prefixed("toolongaprefixforthis")
+        })
         .bad("primary.external_digest", |r| {
-            let digest = v1::ExternalDigest { sha256_hex: "zz".repeat(32), asserted_entropy_bits: 256, allow_weak: false };
-            r.primary = Some(v1::SecretSource { source: Some(Source::ExternalDigest(digest)) });
+            let digest = v1::ExternalDigest {
+                sha256_hex: "zz".repeat(32),
+                asserted_entropy_bits: 256,
+                allow_weak: false,
+            };
+            r.primary = Some(v1::SecretSource {
+                source: Some(Source::ExternalDigest(digest)),
+            });
         });
     let update = v1::UpdateKeyRequest {
-        key: Some(v1::Key { id: key.clone(), description: "changed".to_owned(), ..named("renamed") }),
+        key: Some(v1::Key {
+            id: key.clone(),
+            description: "changed".to_owned(),
+            ..named("renamed")
+        }),
         update_mask: mask(&["display_name", "description"]),
         request_id: request_id(2),
         ..Default::default()
@@ -184,13 +258,28 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
         request_id: request_id(3),
         ..Default::default()
     };
-    let regenerate = Spoil::new("KeyAdmin/RegenerateSecret", WRITE, Foreign::NotFound, regenerate)
-        .bad_request_id(|r| &mut r.request_id)
-        .bad("key_id", |r| r.key_id = CONTROL.to_owned())
-        .bad("slot", |r| r.slot = 99)
-        .bad("grace", |r| r.grace = Some(prost_types::Duration { seconds: -1, nanos: 0 }))
-        .bad("grace", |r| r.grace = Some(prost_types::Duration { seconds: 91 * 86_400, nanos: 0 }))
-        .bad("source.external_token", |r| r.source = external("short"));
+    let regenerate = Spoil::new(
+        "KeyAdmin/RegenerateSecret",
+        WRITE,
+        Foreign::NotFound,
+        regenerate,
+    )
+    .bad_request_id(|r| &mut r.request_id)
+    .bad("key_id", |r| r.key_id = CONTROL.to_owned())
+    .bad("slot", |r| r.slot = 99)
+    .bad("grace", |r| {
+        r.grace = Some(prost_types::Duration {
+            seconds: -1,
+            nanos: 0,
+        })
+    })
+    .bad("grace", |r| {
+        r.grace = Some(prost_types::Duration {
+            seconds: 91 * 86_400,
+            nanos: 0,
+        })
+    })
+    .bad("source.external_token", |r| r.source = external("short"));
     let revoke = v1::RevokeSecretRequest {
         key_id: key.clone(),
         secret_id: n.secret.clone(),
@@ -203,12 +292,30 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
         .bad("key_id", |r| r.key_id.clear())
         .bad("secret_id", |r| r.secret_id = "sec_".to_owned())
         .bad("reason", |r| r.reason = 99);
-    let delete = v1::DeleteKeyRequest { id: n.spare.clone(), request_id: request_id(5), ..Default::default() };
-    let undelete = v1::UndeleteKeyRequest { id: n.deleted.clone(), request_id: request_id(6), ..Default::default() };
+    let delete = v1::DeleteKeyRequest {
+        id: n.spare.clone(),
+        request_id: request_id(5),
+        ..Default::default()
+    };
+    let undelete = v1::UndeleteKeyRequest {
+        id: n.deleted.clone(),
+        request_id: request_id(6),
+        ..Default::default()
+    };
     let get = v1::GetKeyRequest { id: key.clone() };
-    let reveal = v1::RevealSecretRequest { key_id: key.clone(), secret_id: String::new() };
-    let acknowledge = v1::AcknowledgeSecretRequest { key_id: key, secret_id: String::new() };
-    let lookup = v1::LookupKeyRequest { workspace, token: n.token.clone(), sha256_hex: String::new() };
+    let reveal = v1::RevealSecretRequest {
+        key_id: key.clone(),
+        secret_id: String::new(),
+    };
+    let acknowledge = v1::AcknowledgeSecretRequest {
+        key_id: key,
+        secret_id: String::new(),
+    };
+    let lookup = v1::LookupKeyRequest {
+        workspace,
+        token: n.token.clone(),
+        sha256_hex: String::new(),
+    };
     vec![
         bad_settings(create, key_of).done(),
         Spoil::new("KeyAdmin/GetKey", READ, Foreign::NotFound, get)
@@ -232,10 +339,15 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
             .bad("key_id", |r| r.key_id = "sec_x".to_owned())
             .bad("secret_id", |r| r.secret_id = "x".to_owned())
             .done(),
-        Spoil::new("KeyAdmin/AcknowledgeSecret", WRITE, Foreign::NotFound, acknowledge)
-            .bad("key_id", |r| r.key_id.clear())
-            .bad("secret_id", |r| r.secret_id = CONTROL.to_owned())
-            .done(),
+        Spoil::new(
+            "KeyAdmin/AcknowledgeSecret",
+            WRITE,
+            Foreign::NotFound,
+            acknowledge,
+        )
+        .bad("key_id", |r| r.key_id.clear())
+        .bad("secret_id", |r| r.secret_id = CONTROL.to_owned())
+        .done(),
         regenerate.done(),
         revoke.done(),
         Spoil::new("KeyAdmin/DeleteKey", WRITE, Foreign::NotFound, delete)
@@ -252,23 +364,77 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
 }
 
 fn list_keys(n: &Names) -> Row {
-    let list = v1::ListKeysRequest { workspace: n.workspace.clone(), ..Default::default() };
+    let list = v1::ListKeysRequest {
+        workspace: n.workspace.clone(),
+        ..Default::default()
+    };
     let filter = |r: &mut v1::ListKeysRequest, f: v1::KeyFilter| r.filter = Some(f);
     Spoil::new("KeyAdmin/ListKeys", READ, Foreign::NotFound, list)
         .bad("workspace", |r| r.workspace = "x".repeat(64))
         .bad("page_size", |r| r.page_size = -1)
         .bad("page_token", |r| r.page_token = "nonsense".to_owned())
         .bad("page_token", |r| r.page_token = "x".repeat(100_000))
-        .bad("order_by", |r| r.order_by = "id; drop table keys".to_owned())
+        .bad("order_by", |r| {
+            r.order_by = "id; drop table keys".to_owned()
+        })
         .bad("view", |r| r.view = 99)
-        .bad("filter.states[0]", |r| filter(r, v1::KeyFilter { states: vec![99], ..Default::default() }))
-        .bad("filter.name_contains", |r| filter(r, v1::KeyFilter { name_contains: "x".repeat(129), ..Default::default() }))
-        .bad("filter.scope", |r| filter(r, v1::KeyFilter { scope: "a b".to_owned(), ..Default::default() }))
-        .bad("filter.subscription", |r| filter(r, v1::KeyFilter { subscription: "a b".to_owned(), ..Default::default() }))
-        .bad("filter.label", |r| filter(r, v1::KeyFilter { label: "A B=c".to_owned(), ..Default::default() }))
+        .bad("filter.states[0]", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    states: vec![99],
+                    ..Default::default()
+                },
+            )
+        })
+        .bad("filter.name_contains", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    name_contains: "x".repeat(129),
+                    ..Default::default()
+                },
+            )
+        })
+        .bad("filter.scope", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    scope: "a b".to_owned(),
+                    ..Default::default()
+                },
+            )
+        })
+        .bad("filter.subscription", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    subscription: "a b".to_owned(),
+                    ..Default::default()
+                },
+            )
+        })
+        .bad("filter.label", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    label: "A B=c".to_owned(),
+                    ..Default::default()
+                },
+            )
+        })
         .bad("filter.unused_since", |r| {
-            let time = prost_types::Timestamp { seconds: 0, nanos: 1_000_000_000 };
-            filter(r, v1::KeyFilter { unused_since: Some(time), ..Default::default() });
+            let time = prost_types::Timestamp {
+                seconds: 0,
+                nanos: 1_000_000_000,
+            };
+            filter(
+                r,
+                v1::KeyFilter {
+                    unused_since: Some(time),
+                    ..Default::default()
+                },
+            );
         })
         .done()
 }
@@ -276,22 +442,42 @@ fn list_keys(n: &Names) -> Row {
 fn check(n: &Names) -> Row {
     let good = super::stage::asking(&n.workspace, &n.token, &["orders:read"]);
     let http = |headers: usize, name: &str| {
-        let header = v1::HttpHeader { name: name.to_owned(), value: "v".to_owned() };
-        Some(v1::HttpRequest { headers: vec![header; headers], path: "/".to_owned() })
+        let header = v1::HttpHeader {
+            name: name.to_owned(),
+            value: "v".to_owned(),
+        };
+        Some(v1::HttpRequest {
+            headers: vec![header; headers],
+            path: "/".to_owned(),
+        })
     };
     Spoil::new("Authorize/Check", "", Foreign::Open, good)
         .bad("workspace", |r| r.workspace = "Not_A_Workspace".to_owned())
         .bad("source_ip", |r| r.source_ip = "192.0.2.1:80".to_owned())
         .bad("source_ip", |r| r.source_ip = CONTROL.to_owned())
-        .bad("required_scopes[1]", |r| r.required_scopes.push("a b".to_owned()))
-        .bad("required_scopes[1]", |r| r.required_scopes.push("orders:*".to_owned()))
-        .bad("required_scopes[1]", |r| r.required_scopes.push("claviger:keys:read".to_owned()))
-        .bad("required_scopes", |r| r.required_scopes = list_of("s:#", 65))
-        .bad("any_of_scopes[0]", |r| r.any_of_scopes = vec!["x".repeat(129)])
+        .bad("required_scopes[1]", |r| {
+            r.required_scopes.push("a b".to_owned())
+        })
+        .bad("required_scopes[1]", |r| {
+            r.required_scopes.push("orders:*".to_owned())
+        })
+        .bad("required_scopes[1]", |r| {
+            r.required_scopes.push("claviger:keys:read".to_owned())
+        })
+        .bad("required_scopes", |r| {
+            r.required_scopes = list_of("s:#", 65)
+        })
+        .bad("any_of_scopes[0]", |r| {
+            r.any_of_scopes = vec!["x".repeat(129)]
+        })
         .bad("any_of_scopes", |r| r.any_of_scopes = list_of("s:#", 65))
         .bad("subscription", |r| r.subscription = "a b".to_owned())
-        .bad("at_least_revision", |r| r.at_least_revision = "7".to_owned())
-        .bad("credential.presentation", |r| r.credential.as_mut().unwrap().presentation = 99)
+        .bad("at_least_revision", |r| {
+            r.at_least_revision = "7".to_owned()
+        })
+        .bad("credential.presentation", |r| {
+            r.credential.as_mut().unwrap().presentation = 99
+        })
         .bad("credential|http", |r| r.http = http(1, "x-api-key"))
         .bad("http.headers", |r| {
             r.credential = None;

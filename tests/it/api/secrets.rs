@@ -6,7 +6,8 @@ use claviger::grpc::proto::v1::{self, Reason, Slot, secret};
 use tonic::{Code, Response, Status};
 
 use super::stage::{
-    Made, Stage, creating, digest, duration, external, foreign_token, generated, invalid, named, ok, refused,
+    Made, Stage, creating, digest, duration, external, foreign_token, generated, invalid, named,
+    ok, refused,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -39,7 +40,10 @@ fn revoke(key: &str, secret: &str) -> v1::RevokeSecretRequest {
 }
 
 async fn two_slots(stage: &Stage) -> Made {
-    let request = v1::CreateKeyRequest { secondary: generated(), ..creating("acme", named("two slots")) };
+    let request = v1::CreateKeyRequest {
+        secondary: generated(),
+        ..creating("acme", named("two slots"))
+    };
     stage.make(request).await
 }
 
@@ -52,20 +56,45 @@ async fn without_grace_the_old_value_is_refused_from_the_answer_on() {
     assert_eq!(stage.reason(&made.primary).await, Reason::SecretRevoked);
     assert_eq!(stage.reason(&token(&answer)).await, Reason::Ok);
     let key = answer.key.unwrap();
-    let old = key.secrets.iter().find(|s| s.id == made.secret(Slot::Primary)).unwrap();
-    assert_eq!((old.state(), old.revocation_reason()), (secret::State::Revoked, v1::RevocationReason::Superseded));
-    assert_eq!(key.secrets[0].state(), secret::State::Active, "live ones come first");
-    let decision = stage.check(super::stage::asking("acme", &made.primary, &[])).await;
-    assert_eq!((decision.key_id, decision.secret_id), (made.id(), made.secret(Slot::Primary)));
+    let old = key
+        .secrets
+        .iter()
+        .find(|s| s.id == made.secret(Slot::Primary))
+        .unwrap();
+    assert_eq!(
+        (old.state(), old.revocation_reason()),
+        (secret::State::Revoked, v1::RevocationReason::Superseded)
+    );
+    assert_eq!(
+        key.secrets[0].state(),
+        secret::State::Active,
+        "live ones come first"
+    );
+    let decision = stage
+        .check(super::stage::asking("acme", &made.primary, &[]))
+        .await;
+    assert_eq!(
+        (decision.key_id, decision.secret_id),
+        (made.id(), made.secret(Slot::Primary))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_grace_the_old_value_is_accepted_until_the_clock_says_otherwise() {
     let stage = Stage::set().await;
     let made = stage.key(&[]).await;
-    let request = v1::RegenerateSecretRequest { grace: duration(3_600), ..replace(&made.id(), Slot::Primary) };
+    let request = v1::RegenerateSecretRequest {
+        grace: duration(3_600),
+        ..replace(&made.id(), Slot::Primary)
+    };
     let answer = ok(regenerate(&stage, request).await);
-    let state = |key: &v1::Key| key.secrets.iter().find(|s| s.id == made.secret(Slot::Primary)).unwrap().state();
+    let state = |key: &v1::Key| {
+        key.secrets
+            .iter()
+            .find(|s| s.id == made.secret(Slot::Primary))
+            .unwrap()
+            .state()
+    };
     assert_eq!(state(&answer.key.clone().unwrap()), secret::State::Retiring);
     stage.advance(HOUR - Duration::from_micros(1));
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
@@ -78,11 +107,29 @@ async fn with_grace_the_old_value_is_accepted_until_the_clock_says_otherwise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grace_never_outlives_the_key() {
     let stage = Stage::set().await;
-    let end = prost_types::Timestamp { seconds: 1_800_000_000 + 60, nanos: 0 };
-    let made = stage.make(creating("acme", v1::Key { expire_time: Some(end), ..named("short") })).await;
-    let request = v1::RegenerateSecretRequest { grace: duration(3_600), ..replace(&made.id(), Slot::Primary) };
+    let end = prost_types::Timestamp {
+        seconds: 1_800_000_000 + 60,
+        nanos: 0,
+    };
+    let made = stage
+        .make(creating(
+            "acme",
+            v1::Key {
+                expire_time: Some(end),
+                ..named("short")
+            },
+        ))
+        .await;
+    let request = v1::RegenerateSecretRequest {
+        grace: duration(3_600),
+        ..replace(&made.id(), Slot::Primary)
+    };
     let key = ok(regenerate(&stage, request).await).key.unwrap();
-    let old = key.secrets.iter().find(|s| s.id == made.secret(Slot::Primary)).unwrap();
+    let old = key
+        .secrets
+        .iter()
+        .find(|s| s.id == made.secret(Slot::Primary))
+        .unwrap();
     assert_eq!(old.expire_time, Some(end));
 }
 
@@ -93,7 +140,10 @@ async fn an_empty_slot_is_filled_and_an_external_value_taken() {
     let answer = ok(regenerate(&stage, replace(&made.id(), Slot::Secondary)).await);
     assert_eq!(answer.tokens[0].slot(), Slot::Secondary);
     let (by_token, by_digest) = (foreign_token(1), foreign_token(2));
-    let request = v1::RegenerateSecretRequest { source: external(&by_token), ..replace(&made.id(), Slot::Primary) };
+    let request = v1::RegenerateSecretRequest {
+        source: external(&by_token),
+        ..replace(&made.id(), Slot::Primary)
+    };
     assert!(ok(regenerate(&stage, request).await).tokens.is_empty());
     let request = v1::RegenerateSecretRequest {
         source: digest(&by_digest, 256, false),
@@ -111,16 +161,34 @@ async fn an_empty_slot_is_filled_and_an_external_value_taken() {
 async fn eight_secrets_may_retire_at_once_and_no_more() {
     let stage = Stage::set().await;
     let made = stage.key(&[]).await;
-    let request = v1::RegenerateSecretRequest { grace: duration(3_600), ..replace(&made.id(), Slot::Primary) };
+    let request = v1::RegenerateSecretRequest {
+        grace: duration(3_600),
+        ..replace(&made.id(), Slot::Primary)
+    };
     for _ in 0..8 {
         ok(regenerate(&stage, request.clone()).await);
     }
     let before = stage.revision().await;
-    refused(regenerate(&stage, request.clone()).await, Code::FailedPrecondition, "TOO_MANY_RETIRING");
+    refused(
+        regenerate(&stage, request.clone()).await,
+        Code::FailedPrecondition,
+        "TOO_MANY_RETIRING",
+    );
     assert_eq!(stage.revision().await, before);
     // At once is always possible, and so is ending a retiring one.
-    ok(regenerate(&stage, v1::RegenerateSecretRequest { grace: None, ..request.clone() }).await);
-    ok(stage.system.keys().revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary))).await);
+    ok(regenerate(
+        &stage,
+        v1::RegenerateSecretRequest {
+            grace: None,
+            ..request.clone()
+        },
+    )
+    .await);
+    ok(stage
+        .system
+        .keys()
+        .revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary)))
+        .await);
     ok(regenerate(&stage, request.clone()).await);
     stage.advance(HOUR);
     ok(regenerate(&stage, request).await);
@@ -134,39 +202,75 @@ async fn a_revoked_secret_is_refused_at_once_with_its_reason_on_record() {
         reason: v1::RevocationReason::KeyCompromise.into(),
         ..revoke(&made.id(), &made.secret(Slot::Primary))
     };
-    let key = ok(stage.system.keys().revoke_secret(request.clone()).await).key.unwrap();
-    let gone = key.secrets.iter().find(|s| s.id == request.secret_id).unwrap();
-    assert_eq!((gone.state(), gone.revocation_reason()), (secret::State::Revoked, v1::RevocationReason::KeyCompromise));
+    let key = ok(stage.system.keys().revoke_secret(request.clone()).await)
+        .key
+        .unwrap();
+    let gone = key
+        .secrets
+        .iter()
+        .find(|s| s.id == request.secret_id)
+        .unwrap();
+    assert_eq!(
+        (gone.state(), gone.revocation_reason()),
+        (secret::State::Revoked, v1::RevocationReason::KeyCompromise)
+    );
     assert!(gone.expire_time.is_some());
     assert_eq!(stage.reason(&made.primary).await, Reason::SecretRevoked);
     assert_eq!(stage.reason(&made.secondary).await, Reason::Ok);
-    let status = stage.system.keys().revoke_secret(request).await.unwrap_err();
+    let status = stage
+        .system
+        .keys()
+        .revoke_secret(request)
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     // The last one too, and another key's never.
-    ok(stage.system.keys().revoke_secret(revoke(&made.id(), &made.secret(Slot::Secondary))).await);
+    ok(stage
+        .system
+        .keys()
+        .revoke_secret(revoke(&made.id(), &made.secret(Slot::Secondary)))
+        .await);
     let stranger = stage.key(&[]).await;
     let mixed = revoke(&made.id(), &stranger.secret(Slot::Primary));
-    refused(stage.system.keys().revoke_secret(mixed).await, Code::NotFound, "NOT_FOUND");
+    refused(
+        stage.system.keys().revoke_secret(mixed).await,
+        Code::NotFound,
+        "NOT_FOUND",
+    );
     assert_eq!(stage.reason(&stranger.primary).await, Reason::Ok);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_two_slots_are_demanded_neither_is_left_empty() {
     let stage = Stage::set().await;
-    let settings = v1::WorkspaceSettings { slots: v1::SlotPolicy::Two.into(), ..Default::default() };
+    let settings = v1::WorkspaceSettings {
+        slots: v1::SlotPolicy::Two.into(),
+        ..Default::default()
+    };
     stage.configure("acme", settings).await;
     let made = stage.key(&[]).await;
     let before = stage.revision().await;
     for slot in [Slot::Primary, Slot::Secondary] {
-        let answer = stage.system.keys().revoke_secret(revoke(&made.id(), &made.secret(slot))).await;
+        let answer = stage
+            .system
+            .keys()
+            .revoke_secret(revoke(&made.id(), &made.secret(slot)))
+            .await;
         refused(answer, Code::FailedPrecondition, "SLOT_REQUIRED");
     }
     assert_eq!(stage.revision().await, before);
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
     // A retiring one is not one of the two.
-    let request = v1::RegenerateSecretRequest { grace: duration(3_600), ..replace(&made.id(), Slot::Primary) };
+    let request = v1::RegenerateSecretRequest {
+        grace: duration(3_600),
+        ..replace(&made.id(), Slot::Primary)
+    };
     ok(regenerate(&stage, request).await);
-    ok(stage.system.keys().revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary))).await);
+    ok(stage
+        .system
+        .keys()
+        .revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary)))
+        .await);
     assert_eq!(stage.reason(&made.primary).await, Reason::SecretRevoked);
 }
 
@@ -174,36 +278,75 @@ async fn where_two_slots_are_demanded_neither_is_left_empty() {
 async fn only_a_recoverable_workspace_reveals_a_token_and_only_a_live_one() {
     let stage = Stage::set().await;
     let hashed = stage.key(&[]).await;
-    let reveal = |key: &str, secret: &str| v1::RevealSecretRequest { key_id: key.to_owned(), secret_id: secret.to_owned() };
+    let reveal = |key: &str, secret: &str| v1::RevealSecretRequest {
+        key_id: key.to_owned(),
+        secret_id: secret.to_owned(),
+    };
     let keys = || stage.system.keys();
-    refused(keys().reveal_secret(reveal(&hashed.id(), "")).await, Code::FailedPrecondition, "NOT_RECOVERABLE");
-    let settings = v1::WorkspaceSettings { secret_storage: v1::SecretStorage::Recoverable.into(), ..Default::default() };
+    refused(
+        keys().reveal_secret(reveal(&hashed.id(), "")).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+    let settings = v1::WorkspaceSettings {
+        secret_storage: v1::SecretStorage::Recoverable.into(),
+        ..Default::default()
+    };
     stage.configure("acme", settings).await;
     // What was hashed stays so.
-    refused(keys().reveal_secret(reveal(&hashed.id(), "")).await, Code::FailedPrecondition, "NOT_RECOVERABLE");
+    refused(
+        keys().reveal_secret(reveal(&hashed.id(), "")).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
     let token = foreign_token(3);
-    let request = v1::CreateKeyRequest { secondary: external(&token), ..creating("acme", named("kept")) };
+    let request = v1::CreateKeyRequest {
+        secondary: external(&token),
+        ..creating("acme", named("kept"))
+    };
     let made = stage.make(request).await;
     assert!(made.key.secrets.iter().all(|s| s.recoverable));
     let before = stage.revision().await;
     let answer = ok(keys().reveal_secret(reveal(&made.id(), "")).await);
-    assert_eq!(answer.token.unwrap().token, made.primary, "an empty secret id means the PRIMARY one");
+    assert_eq!(
+        answer.token.unwrap().token,
+        made.primary,
+        "an empty secret id means the PRIMARY one"
+    );
     assert_ne!(stage.revision().await, before, "it is audited");
-    let answer = ok(keys().reveal_secret(reveal(&made.id(), &made.secret(Slot::Secondary))).await);
+    let answer = ok(keys()
+        .reveal_secret(reveal(&made.id(), &made.secret(Slot::Secondary)))
+        .await);
     assert_eq!(answer.token.unwrap().token, token);
-    ok(keys().revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary))).await);
-    let dead = keys().reveal_secret(reveal(&made.id(), &made.secret(Slot::Primary))).await;
+    ok(keys()
+        .revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary)))
+        .await);
+    let dead = keys()
+        .reveal_secret(reveal(&made.id(), &made.secret(Slot::Primary)))
+        .await;
     refused(dead, Code::FailedPrecondition, "NOT_RECOVERABLE");
-    let by_digest = v1::CreateKeyRequest { primary: digest(&foreign_token(4), 256, false), ..creating("acme", named("digest")) };
+    let by_digest = v1::CreateKeyRequest {
+        primary: digest(&foreign_token(4), 256, false),
+        ..creating("acme", named("digest"))
+    };
     let by_digest = stage.make(by_digest).await;
-    refused(keys().reveal_secret(reveal(&by_digest.id(), "")).await, Code::FailedPrecondition, "NOT_RECOVERABLE");
+    refused(
+        keys().reveal_secret(reveal(&by_digest.id(), "")).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn back_to_hashed_needs_a_word_and_destroys_the_sealed_tokens() {
     let stage = Stage::set().await;
-    let storage = |s: v1::SecretStorage| v1::WorkspaceSettings { secret_storage: s.into(), ..Default::default() };
-    stage.configure("acme", storage(v1::SecretStorage::Recoverable)).await;
+    let storage = |s: v1::SecretStorage| v1::WorkspaceSettings {
+        secret_storage: s.into(),
+        ..Default::default()
+    };
+    stage
+        .configure("acme", storage(v1::SecretStorage::Recoverable))
+        .await;
     let made = stage.key(&[]).await;
     let back = |acknowledge_warnings| v1::UpdateWorkspaceRequest {
         workspace: Some(v1::Workspace {
@@ -216,13 +359,30 @@ async fn back_to_hashed_needs_a_word_and_destroys_the_sealed_tokens() {
         ..Default::default()
     };
     let directory = || stage.system.directory();
-    refused(directory().update_workspace(back(false)).await, Code::FailedPrecondition, "WARNING_NOT_ACKNOWLEDGED");
-    let reveal = || v1::RevealSecretRequest { key_id: made.id(), secret_id: String::new() };
+    refused(
+        directory().update_workspace(back(false)).await,
+        Code::FailedPrecondition,
+        "WARNING_NOT_ACKNOWLEDGED",
+    );
+    let reveal = || v1::RevealSecretRequest {
+        key_id: made.id(),
+        secret_id: String::new(),
+    };
     ok(stage.system.keys().reveal_secret(reveal()).await);
     ok(directory().update_workspace(back(true)).await);
-    refused(stage.system.keys().reveal_secret(reveal()).await, Code::FailedPrecondition, "NOT_RECOVERABLE");
-    stage.configure("acme", storage(v1::SecretStorage::Recoverable)).await;
-    refused(stage.system.keys().reveal_secret(reveal()).await, Code::FailedPrecondition, "NOT_RECOVERABLE");
+    refused(
+        stage.system.keys().reveal_secret(reveal()).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+    stage
+        .configure("acme", storage(v1::SecretStorage::Recoverable))
+        .await;
+    refused(
+        stage.system.keys().reveal_secret(reveal()).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
     assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
 }
 
@@ -230,14 +390,45 @@ async fn back_to_hashed_needs_a_word_and_destroys_the_sealed_tokens() {
 async fn acknowledging_is_noted_once() {
     let stage = Stage::set().await;
     let made = two_slots(&stage).await;
-    let acknowledge = |secret: &str| v1::AcknowledgeSecretRequest { key_id: made.id(), secret_id: secret.to_owned() };
-    let one = ok(stage.system.keys().acknowledge_secret(acknowledge(&made.secret(Slot::Primary))).await);
-    let times = |key: &v1::Key| key.secrets.iter().filter(|s| s.acknowledge_time.is_some()).count();
+    let acknowledge = |secret: &str| v1::AcknowledgeSecretRequest {
+        key_id: made.id(),
+        secret_id: secret.to_owned(),
+    };
+    let one = ok(stage
+        .system
+        .keys()
+        .acknowledge_secret(acknowledge(&made.secret(Slot::Primary)))
+        .await);
+    let times = |key: &v1::Key| {
+        key.secrets
+            .iter()
+            .filter(|s| s.acknowledge_time.is_some())
+            .count()
+    };
     assert_eq!(times(&one.key.unwrap()), 1);
-    let all = ok(stage.system.keys().acknowledge_secret(acknowledge("")).await);
+    let all = ok(stage
+        .system
+        .keys()
+        .acknowledge_secret(acknowledge(""))
+        .await);
     assert_eq!(times(&all.key.unwrap()), 2);
     let before = stage.revision().await;
-    ok(stage.system.keys().acknowledge_secret(acknowledge("")).await);
-    assert_eq!(stage.revision().await, before, "repeating it changes nothing");
-    invalid(stage.system.keys().acknowledge_secret(acknowledge("x")).await, "secret_id");
+    ok(stage
+        .system
+        .keys()
+        .acknowledge_secret(acknowledge(""))
+        .await);
+    assert_eq!(
+        stage.revision().await,
+        before,
+        "repeating it changes nothing"
+    );
+    invalid(
+        stage
+            .system
+            .keys()
+            .acknowledge_secret(acknowledge("x"))
+            .await,
+        "secret_id",
+    );
 }

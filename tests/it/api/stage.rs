@@ -17,7 +17,10 @@ pub(crate) fn foreign_token(n: u32) -> String {
 
 pub(crate) fn sha256_hex(token: &str) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(token).iter().map(|b| format!("{b:02x}")).collect()
+    sha2::Sha256::digest(token)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// A UUID that makes a call repeatable.
@@ -37,14 +40,23 @@ pub(crate) fn ok<T>(result: Result<Response<T>, Status>) -> T {
 /// The stable reason of an error, and the fields it names.
 pub(crate) fn details(status: &Status) -> (String, Vec<String>) {
     let details = status.get_error_details();
-    let reason = details.error_info().map(|i| i.reason.clone()).unwrap_or_default();
-    let fields = details.bad_request().map(|b| b.field_violations.iter().map(|v| v.field.clone()).collect());
+    let reason = details
+        .error_info()
+        .map(|i| i.reason.clone())
+        .unwrap_or_default();
+    let fields = details
+        .bad_request()
+        .map(|b| b.field_violations.iter().map(|v| v.field.clone()).collect());
     (reason, fields.unwrap_or_default())
 }
 
 /// A call that must be refused in exactly this way.
 #[track_caller]
-pub(crate) fn refused<T: std::fmt::Debug>(result: Result<Response<T>, Status>, code: Code, reason: &str) -> Status {
+pub(crate) fn refused<T: std::fmt::Debug>(
+    result: Result<Response<T>, Status>,
+    code: Code,
+    reason: &str,
+) -> Status {
     let status = match result {
         Ok(response) => panic!("not refused: {:?}", response.into_inner()),
         Err(status) => status,
@@ -57,14 +69,21 @@ pub(crate) fn refused<T: std::fmt::Debug>(result: Result<Response<T>, Status>, c
 
 /// A call that must be refused because of this field.
 #[track_caller]
-pub(crate) fn invalid<T: std::fmt::Debug>(result: Result<Response<T>, Status>, field: &str) -> Status {
+pub(crate) fn invalid<T: std::fmt::Debug>(
+    result: Result<Response<T>, Status>,
+    field: &str,
+) -> Status {
     let status = match result {
         Ok(response) => panic!("not refused: {:?}", response.into_inner()),
         Err(status) => status,
     };
     assert_eq!(status.code(), Code::InvalidArgument, "{}", status.message());
     let (reason, fields) = details(&status);
-    assert!(fields.iter().any(|f| f == field), "{field} is not among {fields:?}: {}", status.message());
+    assert!(
+        fields.iter().any(|f| f == field),
+        "{field} is not among {fields:?}: {}",
+        status.message()
+    );
     assert!(!reason.is_empty());
     status
 }
@@ -94,7 +113,9 @@ pub(crate) fn creating(workspace: &str, key: v1::Key) -> v1::CreateKeyRequest {
 }
 
 fn source(source: Source) -> Option<v1::SecretSource> {
-    Some(v1::SecretSource { source: Some(source) })
+    Some(v1::SecretSource {
+        source: Some(source),
+    })
 }
 
 pub(crate) fn generated() -> Option<v1::SecretSource> {
@@ -102,15 +123,23 @@ pub(crate) fn generated() -> Option<v1::SecretSource> {
 }
 
 pub(crate) fn prefixed(prefix: &str) -> Option<v1::SecretSource> {
-    source(Source::Generate(v1::GenerateSecret { prefix: Some(prefix.to_owned()) }))
+    source(Source::Generate(v1::GenerateSecret {
+        prefix: Some(prefix.to_owned()),
+    }))
 }
 
 pub(crate) fn external(token: &str) -> Option<v1::SecretSource> {
-    source(Source::ExternalToken(v1::ExternalToken { token: token.to_owned(), allow_weak: false }))
+    source(Source::ExternalToken(v1::ExternalToken {
+        token: token.to_owned(),
+        allow_weak: false,
+    }))
 }
 
 pub(crate) fn external_weak(token: &str) -> Option<v1::SecretSource> {
-    source(Source::ExternalToken(v1::ExternalToken { token: token.to_owned(), allow_weak: true }))
+    source(Source::ExternalToken(v1::ExternalToken {
+        token: token.to_owned(),
+        allow_weak: true,
+    }))
 }
 
 pub(crate) fn digest(token: &str, bits: u32, allow_weak: bool) -> Option<v1::SecretSource> {
@@ -122,18 +151,26 @@ pub(crate) fn digest(token: &str, bits: u32, allow_weak: bool) -> Option<v1::Sec
 }
 
 pub(crate) fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
-    Some(prost_types::FieldMask { paths: paths.iter().map(|p| (*p).to_owned()).collect() })
+    Some(prost_types::FieldMask {
+        paths: paths.iter().map(|p| (*p).to_owned()).collect(),
+    })
 }
 
 pub(crate) fn duration(seconds: u64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration { seconds: seconds as i64, nanos: 0 })
+    Some(prost_types::Duration {
+        seconds: seconds as i64,
+        nanos: 0,
+    })
 }
 
 /// A question about a token, presented in a header of its own.
 pub(crate) fn asking(workspace: &str, token: &str, scopes: &[&str]) -> v1::CheckRequest {
     v1::CheckRequest {
         workspace: workspace.to_owned(),
-        credential: Some(v1::Credential { token: token.to_owned(), presentation: 0 }),
+        credential: Some(v1::Credential {
+            token: token.to_owned(),
+            presentation: 0,
+        }),
         required_scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
         ..Default::default()
     }
@@ -188,11 +225,22 @@ impl Stage {
         let mut tokens = Vec::new();
         for workspace in ["acme", "other"] {
             tenant(&system, workspace).await;
-            let made = ok(system.keys().create_key(creating(workspace, holding(&["claviger:*"]))).await);
+            let made = ok(system
+                .keys()
+                .create_key(creating(workspace, holding(&["claviger:*"])))
+                .await);
             tokens.push(Made::from(made).primary);
         }
-        let (acme, other) = (server.client_with(&tokens[0]), server.client_with(&tokens[1]));
-        Self { server, system, acme, other }
+        let (acme, other) = (
+            server.client_with(&tokens[0]),
+            server.client_with(&tokens[1]),
+        );
+        Self {
+            server,
+            system,
+            acme,
+            other,
+        }
     }
 
     pub(crate) async fn make(&self, request: v1::CreateKeyRequest) -> Made {
@@ -261,15 +309,24 @@ impl Stage {
 async fn tenant(system: &Client, workspace: &str) {
     let id = workspace.to_owned();
     let request = v1::CreateWorkspaceRequest {
-        workspace: Some(v1::Workspace { id: id.clone(), ..Default::default() }),
+        workspace: Some(v1::Workspace {
+            id: id.clone(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     ok(system.directory().create_workspace(request).await);
     for name in ["orders:read", "orders:write"] {
-        ok(system.directory().create_scope(declaring(workspace, name)).await);
+        ok(system
+            .directory()
+            .create_scope(declaring(workspace, name))
+            .await);
     }
     for name in ["basic", "pro"] {
-        ok(system.directory().create_subscription(selling(workspace, name)).await);
+        ok(system
+            .directory()
+            .create_subscription(selling(workspace, name))
+            .await);
     }
 }
 

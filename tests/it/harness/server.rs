@@ -1,17 +1,20 @@
 //! The service in process, on a clock that tests move.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use claviger::app::ports::{Clock, Entropy, EntropyError};
+use claviger::app::ports::Clock;
+use claviger::config::{Config, LogFormat};
 use claviger::domain::time::Time;
+use claviger::domain::token::Token;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
-use rand::TryRng as _;
+use claviger::server::{self, BoundAddress, SystemEntropy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tonic::metadata::MetadataValue;
@@ -36,14 +39,6 @@ impl TestClock {
 impl Clock for TestClock {
     fn now(&self) -> Time {
         Time::from_micros(self.0.load(Ordering::SeqCst))
-    }
-}
-
-struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
-        rand::rngs::SysRng.try_fill_bytes(buffer).map_err(|_| EntropyError)
     }
 }
 
@@ -110,14 +105,53 @@ impl Drop for TestServer {
 }
 
 /// A runtime of its own: the service runs on, and stops in order, whatever a test's runtime does.
-fn serve(clock: Arc<TestClock>, ready: oneshot::Sender<SocketAddr>, stopped: oneshot::Receiver<()>) {
+fn serve(
+    clock: Arc<TestClock>,
+    ready: oneshot::Sender<SocketAddr>,
+    stopped: oneshot::Receiver<()>,
+) {
     let dir = TempDir::new().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(run(&dir, clock, ready, stopped));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let app = server::build(config(dir.path()), clock, Arc::new(SystemEntropy))
+            .await
+            .unwrap();
+        let BoundAddress::Tcp(address) = app.addresses().grpc else {
+            panic!("not on TCP")
+        };
+        let mut serving = app.serving();
+        let announce = async {
+            serving.wait_for(|serving| *serving).await.unwrap();
+            let _ = ready.send(address);
+            // An error means that the sender was dropped, which is how a test stops its server.
+            let _ = stopped.await;
+        };
+        app.run(announce).await.unwrap();
+    });
 }
 
-async fn run(dir: &TempDir, clock: Arc<TestClock>, ready: oneshot::Sender<SocketAddr>, stopped: oneshot::Receiver<()>) {
-    let _ = (dir, clock, ready, stopped, SystemEntropy);
+fn config(dir: &Path) -> Config {
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        admin_listen: None,
+        http_listen: None,
+        data_dir: dir.to_owned(),
+        root_key: None,
+        root_key_previous: None,
+        bootstrap_token: Some(Token::external(BOOTSTRAP_TOKEN.to_owned()).unwrap()),
+        default_workspace: "default".parse().unwrap(),
+        trusted_proxies: Vec::new(),
+        drain_delay: Duration::ZERO,
+        max_connections: 1_000,
+        max_concurrent_decisions: 1_000,
+        max_concurrent_admin: 1_000,
+        log_format: LogFormat::Json,
+        log_filter: "off".to_owned(),
+    }
 }
 
 /// Puts the caller's key on each call.
@@ -127,7 +161,9 @@ pub(crate) struct Caller(Option<MetadataValue<tonic::metadata::Ascii>>);
 impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(bearer) = &self.0 {
-            request.metadata_mut().insert("authorization", bearer.clone());
+            request
+                .metadata_mut()
+                .insert("authorization", bearer.clone());
         }
         Ok(request)
     }

@@ -1,8 +1,6 @@
 //! Where a credential may be in a request, read naively.
 
 use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use claviger::domain::decision::Reason;
 use claviger::domain::workspace::{Location, Presentation, WorkspaceSettings};
 
@@ -19,7 +17,17 @@ pub(crate) fn extract(
         &settings.locations
     };
     let mut found: Vec<(Vec<u8>, Presentation)> = Vec::new();
-    let mut ambiguous = false;
+    // Both schemes share one header, and it may stand there once.
+    let schemes = locations
+        .iter()
+        .any(|l| matches!(l, Location::Bearer | Location::Basic));
+    let authorization = named(headers, b"authorization");
+    let mut ambiguous = schemes && authorization.len() > 1;
+    if locations.contains(&Location::Basic) {
+        let joined =
+            |v: &Vec<u8>| v.to_ascii_lowercase().starts_with(b"basic ") && v.contains(&b',');
+        ambiguous |= authorization.iter().any(joined);
+    }
     for location in locations {
         let (values, presentation) = match location {
             Location::Bearer => (scheme(headers, b"bearer", Some), Presentation::Bearer),
@@ -32,7 +40,9 @@ pub(crate) fn extract(
             }
         };
         ambiguous |= values.len() > 1;
-        ambiguous |= values.iter().any(|v| v.contains(&b','));
+        // What joins repeated headers; within base64 nothing is joined.
+        ambiguous |=
+            presentation != Presentation::Basic && values.iter().any(|v| v.contains(&b','));
         let bearer_jwt = |v: &Vec<u8>| {
             presentation == Presentation::Bearer && v.iter().filter(|b| **b == b'.').count() == 2
         };
@@ -71,13 +81,20 @@ fn scheme(
     of_scheme.filter_map(read).collect()
 }
 
+/// Stands for what can't be decoded: no token has such a byte, so it is malformed.
+const UNDECODABLE: &[u8] = &[0];
+
 /// The password, or the user name where the password is empty.
 fn basic_token(encoded: Vec<u8>) -> Option<Vec<u8>> {
-    let lenient =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
-    let pair = engine.decode(encoded).ok()?;
-    let colon = pair.iter().position(|b| *b == b':')?;
+    if encoded.is_empty() {
+        return None;
+    }
+    let pair = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .unwrap_or_default();
+    let Some(colon) = pair.iter().position(|b| *b == b':') else {
+        return Some(UNDECODABLE.to_vec());
+    };
     let (user, password) = (&pair[..colon], &pair[colon + 1..]);
     Some(if password.is_empty() { user } else { password }.to_vec())
 }
@@ -92,28 +109,28 @@ fn query(path: &[u8], name: &str) -> (Vec<Vec<u8>>, bool) {
         let equals = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
         let (raw, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or(&[]));
         if raw == name.as_bytes() {
-            values.push(percent_decoded(value));
-        } else if percent_decoded(raw).eq_ignore_ascii_case(name.as_bytes()) {
+            values.push(percent_decoded(value).unwrap_or(UNDECODABLE.to_vec()));
+        } else if percent_decoded(raw).is_some_and(|raw| raw.eq_ignore_ascii_case(name.as_bytes()))
+        {
             disguised = true;
         }
     }
     (values, disguised)
 }
 
-fn percent_decoded(raw: &[u8]) -> Vec<u8> {
+/// None: a broken escape.
+fn percent_decoded(raw: &[u8]) -> Option<Vec<u8>> {
     let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let (mut out, mut at) = (Vec::new(), 0);
     while at < raw.len() {
-        match (raw[at], digit(raw.get(at + 1)), digit(raw.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (b, _, _) => {
-                out.push(b);
-                at += 1;
-            }
+        if raw[at] == b'%' {
+            let (high, low) = (digit(raw.get(at + 1))?, digit(raw.get(at + 2))?);
+            out.push((high * 16 + low) as u8);
+            at += 3;
+        } else {
+            out.push(raw[at]);
+            at += 1;
         }
     }
-    out
+    Some(out)
 }

@@ -81,6 +81,10 @@ fn part() -> impl Strategy<Value = Part> {
             let pair = STANDARD.encode([t.as_slice(), b":"].concat());
             Part::Header("authorization", format!("basic {pair}").into_bytes())
         }),
+        1 => select(vec!["Basic ???", "Basic am9l", "Basic am9lOnp6,am9lOnp6", "Basic ", "Bearer", "Bearer a.b.c,zz"])
+            .prop_map(|value| Part::Header("authorization", value.as_bytes().to_vec())),
+        1 => select(vec!["a%", "a%zz", "%", "zz%2", "%7a%7A"])
+            .prop_map(|value| Part::Parameter("apikey", value.as_bytes().to_vec())),
         4 => (name, token(), any::<bool>())
             .prop_map(move |(name, t, plain)| Part::Parameter(name, if plain { t } else { encoded(t) })),
     ]
