@@ -1,1 +1,256 @@
-fn main() {}
+//! What one decision costs in process, at a million keys: time, and heap allocations.
+//!
+//! `cargo bench --bench decide`; `CLAVIGER_BENCH_KEYS` sets another number of keys. Tokens are taken in an order that no
+//! cache can foresee.
+
+#![expect(missing_docs, reason = "criterion generates an undocumented `main`")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use claviger::decide::{Demand, Headers, Presented, Question, decide};
+use claviger::domain::decision::Reason;
+use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
+use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::network;
+use claviger::domain::scope::Grant;
+use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use claviger::domain::time::Time;
+use claviger::domain::token::{LookupKey, Token};
+use claviger::domain::workspace::{Presentation, Workspace, WorkspaceSettings};
+use claviger::index::Index;
+use criterion::{Criterion, criterion_group, criterion_main};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[expect(
+    unsafe_code,
+    reason = "an allocator that counts can be written no other way"
+)]
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const NOW: Time = Time::from_micros(1_800_000_000_000_000);
+/// Tokens kept to ask with: enough that neither they nor their keys stay in a cache.
+const ASKED: usize = 1 << 17;
+
+struct World {
+    index: Index,
+    tokens: Vec<Token>,
+}
+
+/// Pseudo-random bytes, the same in every run.
+fn bytes<const N: usize>(seed: u64) -> [u8; N] {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    std::array::from_fn(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[4]
+    })
+}
+
+fn world(keys: usize) -> World {
+    let lookup = LookupKey::new(&[7; 32]);
+    let index = Index::new(lookup.clone(), 1);
+    let workspace: WorkspaceId = "acme".parse().expect("a valid id");
+    let record = Workspace {
+        id: workspace.clone(),
+        display_name: String::new(),
+        enabled: true,
+        settings: WorkspaceSettings::default(),
+        create_time: NOW,
+        update_time: NOW,
+        revision: 1,
+    };
+    index.put_workspace(&record, &[], 1);
+    let grants: Vec<_> = (0..50)
+        .map(|i| Grant::parse(&format!("orders:read{i}")).expect("a valid scope"))
+        .collect();
+    let cidr = network::parse("10.0.0.0/8").expect("a valid network");
+    let stride = (keys / ASKED).max(1);
+    let mut tokens = Vec::new();
+    for n in 0..keys {
+        let seed = n as u64;
+        let token = Token::generate("clv", &bytes(seed));
+        let secret = Secret {
+            id: SecretId::new(NOW, bytes(seed + 1)),
+            slot: Slot::Primary,
+            tag: lookup.tag(&token.digest()),
+            origin: Origin::Generated,
+            weak: false,
+            prefix: "clv".to_owned(),
+            hint: String::new(),
+            sealed: None,
+            create_time: NOW,
+            regenerated: false,
+            retire_time: None,
+            revoke_time: None,
+            revocation_reason: RevocationReason::Unspecified,
+            acknowledge_time: None,
+            last_used_time: None,
+        };
+        index.put_key(&Key {
+            id: KeyId::new(NOW, bytes(seed + 2)),
+            workspace: workspace.clone(),
+            settings: KeySettings {
+                display_name: String::new(),
+                description: String::new(),
+                scopes: vec![
+                    grants[n % 50].clone(),
+                    Grant::parse("messages:send").expect("a valid scope"),
+                ],
+                subscriptions: Vec::new(),
+                allowed_cidrs: if n % 4 == 0 { vec![cidr] } else { Vec::new() },
+                postback_url: String::new(),
+                off_the_record: false,
+                enabled: true,
+                expire_time: None,
+                labels: BTreeMap::new(),
+                enforcement: Enforcement::default(),
+            },
+            secrets: vec![secret],
+            create_time: NOW,
+            update_time: NOW,
+            delete_time: None,
+            purge_time: None,
+            revision: 1,
+        });
+        if n % stride == 0 && tokens.len() < ASKED {
+            tokens.push(token);
+        }
+    }
+    // An order that no prefetcher follows: a full cycle with an odd stride.
+    let len = tokens.len();
+    let order: Vec<_> = (0..len).map(|i| (i * 40_503) % len).collect();
+    let tokens = order.into_iter().map(|i| tokens[i].clone()).collect();
+    World { index, tokens }
+}
+
+fn ask<'q>(presented: Presented<'q>, scopes: &'q [String]) -> Question<'q> {
+    Question {
+        workspace: "acme",
+        presented,
+        source_ip: "10.1.2.3".parse().ok(),
+        all_of: Demand::List(scopes),
+        any_of: Demand::NONE,
+        subscription: "",
+        must_demand: true,
+    }
+}
+
+/// A request as a browser or a proxy sends it: a dozen headers, the key in one of them.
+struct Request<'a> {
+    token: &'a [u8],
+}
+
+const HEADERS: [(&[u8], &[u8]); 11] = [
+    (b":method", b"GET"),
+    (b":path", b"/v1/orders?limit=10"),
+    (b":scheme", b"https"),
+    (b":authority", b"api.example.com"),
+    (b"accept", b"application/json"),
+    (b"accept-encoding", b"gzip, deflate, br"),
+    (b"user-agent", b"orders-client/1.4 (linux)"),
+    (b"x-request-id", b"5b9c1a1e-4b0a-4d52-9d5e-3f6d1c2b7a90"),
+    (b"x-forwarded-for", b"10.1.2.3"),
+    (b"x-forwarded-proto", b"https"),
+    (b"content-type", b"application/json"),
+];
+
+impl Headers for Request<'_> {
+    fn for_each<'h>(&'h self, each: &mut dyn FnMut(&'h [u8], &'h [u8])) {
+        for (name, value) in HEADERS {
+            each(name, value);
+        }
+        each(b"x-api-key", self.token);
+    }
+}
+
+fn decisions(c: &mut Criterion) {
+    let keys = option_env!("CLAVIGER_BENCH_KEYS")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1_000_000);
+    let world = world(keys);
+    let scopes = ["messages:send".to_owned()];
+    let mut next = 0;
+    let mut token = || {
+        next = (next + 1) % world.tokens.len();
+        world.tokens[next].reveal().as_bytes()
+    };
+
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..1_000 {
+        let request = Request { token: token() };
+        let question = ask(
+            Presented::Http {
+                headers: &request,
+                path: b"/v1/orders?limit=10",
+            },
+            &scopes,
+        );
+        let view = world.index.view();
+        assert_eq!(decide(&question, &view, NOW).reason, Reason::Ok);
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    eprintln!(
+        "{keys} keys: {} heap allocations in 1,000 decisions",
+        allocations
+    );
+
+    let mut group = c.benchmark_group(format!("decide at {keys} keys"));
+    group.bench_function("allow, token given", |b| {
+        b.iter(|| {
+            let question = ask(Presented::Token(token(), Presentation::Header), &scopes);
+            let view = world.index.view();
+            black_box(decide(&question, &view, NOW).reason)
+        });
+    });
+    group.bench_function("allow, found among 12 headers", |b| {
+        b.iter(|| {
+            let request = Request { token: token() };
+            let question = ask(
+                Presented::Http {
+                    headers: &request,
+                    path: b"/v1/orders?limit=10",
+                },
+                &scopes,
+            );
+            let view = world.index.view();
+            black_box(decide(&question, &view, NOW).reason)
+        });
+    });
+    let unknown = Token::generate("clv", &[9; 32]);
+    group.bench_function("deny, unknown key", |b| {
+        b.iter(|| {
+            let question = ask(
+                Presented::Token(unknown.reveal().as_bytes(), Presentation::Header),
+                &scopes,
+            );
+            let view = world.index.view();
+            black_box(decide(&question, &view, NOW).reason)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decisions);
+criterion_main!(benches);

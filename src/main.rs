@@ -1,3 +1,96 @@
 //! The `claviger` program: arguments in, exit code out.
 
-fn main() {}
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use claviger::cli::{self, Command, Exit, Io};
+use claviger::config::{Config, ServeArgs};
+use claviger::server::{self, App, SystemClock, SystemEntropy};
+use claviger::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut io = Io::standard();
+    let exit = match cli::parse().into_command() {
+        Command::Serve(args) => match serve(args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&*error),
+        },
+        Command::Recover(args) => match recover(args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&*error),
+        },
+        Command::CheckConfig(args) => cli::check_config(args, &mut io),
+        Command::Healthcheck(args) => cli::healthcheck(args, &mut io).await,
+        Command::Client(command) => cli::run_client(command, &mut io).await,
+    };
+    exit.into()
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn fail(error: &(dyn std::error::Error + Send + Sync)) -> Exit {
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    Exit::Failed
+}
+
+async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let config = args.validate()?;
+    start_log(&config)?;
+    let app = server::build(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+    if let Some(bootstrap) = app.bootstrap() {
+        tracing::info!(path = %bootstrap.path.display(), "the first administrator was made; its token is in this file");
+        let mut terminal = std::io::stderr();
+        // For whoever sits before it; a log never gets it.
+        if terminal.is_terminal() {
+            writeln!(
+                terminal,
+                "\n  The first administrator's token: {}\n  It is in {} too.\n",
+                bootstrap.token.reveal(),
+                bootstrap.path.display()
+            )?;
+        }
+    }
+    run(app).await
+}
+
+async fn recover(args: ServeArgs) -> Result<(), Failure> {
+    let config = args.validate()?;
+    start_log(&config)?;
+    let token = server::recover(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+    writeln!(std::io::stdout(), "{}", token.reveal())?;
+    Ok(())
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let terminal = std::io::stderr().is_terminal();
+    telemetry::start_log(
+        config.log_format.is_json(terminal),
+        terminal,
+        &config.log_filter,
+    )
+}
+
+/// Runs until the first SIGTERM or SIGINT, then drains; at the second it ends at once.
+async fn run(app: App) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signalled = async || {
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let mut running = std::pin::pin!(app.run(async {
+        let _ = stopped.await;
+    }));
+    tokio::select! {
+        ended = &mut running => return Ok(ended?),
+        () = signalled() => {}
+    }
+    let _ = stop.send(());
+    tokio::select! {
+        ended = &mut running => Ok(ended?),
+        () = signalled() => Err("stopped at once, by a second signal".into()),
+    }
+}

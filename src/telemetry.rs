@@ -17,14 +17,27 @@ use crate::grpc::limit::Limit;
 use crate::index::Index;
 
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
-pub fn start_log(json: bool, colour: bool, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn start_log(
+    json: bool,
+    colour: bool,
+    filter: &str,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     use tracing_subscriber::fmt::time::SystemTime;
     use tracing_subscriber::{EnvFilter, fmt};
     // The driver logs every statement, and the migrations every table: not even on request is that ours to show.
-    let filter = EnvFilter::try_new(format!("{filter},sqlx=off,sea_orm=off,sea_orm_migration=warn"))?;
-    let log = fmt().with_env_filter(filter).with_timer(SystemTime).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(format!(
+        "{filter},sqlx=off,sea_orm=off,sea_orm_migration=warn"
+    ))?;
+    let log = fmt()
+        .with_env_filter(filter)
+        .with_timer(SystemTime)
+        .with_writer(std::io::stderr);
     if json {
-        log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        log.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     } else {
         log.with_ansi(colour).with_target(false).try_init()
     }
@@ -50,16 +63,35 @@ pub struct Metrics {
 
 impl Metrics {
     /// All of them, read from where they are counted.
-    pub fn new(index: Arc<Index>, counts: Arc<DecisionCounts>, decisions: Arc<Limit>, administration: Arc<Limit>) -> Self {
+    pub fn new(
+        index: Arc<Index>,
+        counts: Arc<DecisionCounts>,
+        decisions: Arc<Limit>,
+        administration: Arc<Limit>,
+    ) -> Self {
         let mut registry = Registry::with_prefix("claviger");
         let calls = Family::<CallLabels, Counter>::default();
         let connections = Gauge::default();
         let refused_connections = Counter::default();
         registry.register("calls", "Calls by method and gRPC status", calls.clone());
         registry.register("connections", "Connections open now", connections.clone());
-        registry.register("refused_connections", "Connections refused because there were too many", refused_connections.clone());
-        registry.register_collector(Box::new(Counts { index, counts, decisions, administration }));
-        Self { registry, calls, connections, refused_connections }
+        registry.register(
+            "refused_connections",
+            "Connections refused because there were too many",
+            refused_connections.clone(),
+        );
+        registry.register_collector(Box::new(Counts {
+            index,
+            counts,
+            decisions,
+            administration,
+        }));
+        Self {
+            registry,
+            calls,
+            connections,
+            refused_connections,
+        }
     }
 
     /// Counts a call. Only methods that exist are labels: a client can't make up new ones.
@@ -74,7 +106,7 @@ impl Metrics {
         self.calls.get_or_create(&labels).inc();
     }
 
-    /// The metrics as OpenMetrics text.
+    /// The metrics as `OpenMetrics` text.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -93,33 +125,68 @@ struct Counts {
 
 impl Collector for Counts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut family = encoder.encode_descriptor("decisions", "Decisions by door and reason", None, MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor(
+            "decisions",
+            "Decisions by door and reason",
+            None,
+            MetricType::Counter,
+        )?;
         for surface in Surface::ALL {
             for reason in Reason::ALL {
                 let labels = [("surface", surface.as_str()), ("reason", reason.as_str())];
-                ConstCounter::new(self.counts.of(surface, reason)).encode(family.encode_family(&labels)?)?;
+                ConstCounter::new(self.counts.of(surface, reason))
+                    .encode(family.encode_family(&labels)?)?;
             }
         }
-        let mut family =
-            encoder.encode_descriptor("shadowed", "Denials that a restriction in shadow only reported", None, MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor(
+            "shadowed",
+            "Denials that a restriction in shadow only reported",
+            None,
+            MetricType::Counter,
+        )?;
         for reason in Reason::ALL {
-            ConstCounter::new(self.counts.shadowed(reason)).encode(family.encode_family(&[("reason", reason.as_str())])?)?;
+            ConstCounter::new(self.counts.shadowed(reason))
+                .encode(family.encode_family(&[("reason", reason.as_str())])?)?;
         }
-        let mut family = encoder.encode_descriptor("shed", "Calls refused because too many were under way", None, MetricType::Counter)?;
-        for (kind, limit) in [("decision", &self.decisions), ("administration", &self.administration)] {
+        let mut family = encoder.encode_descriptor(
+            "shed",
+            "Calls refused because too many were under way",
+            None,
+            MetricType::Counter,
+        )?;
+        for (kind, limit) in [
+            ("decision", &self.decisions),
+            ("administration", &self.administration),
+        ] {
             ConstCounter::new(limit.shed()).encode(family.encode_family(&[("kind", kind)])?)?;
         }
-        let mut family = encoder.encode_descriptor("under_way", "Calls under way", None, MetricType::Gauge)?;
-        for (kind, limit) in [("decision", &self.decisions), ("administration", &self.administration)] {
+        let mut family =
+            encoder.encode_descriptor("under_way", "Calls under way", None, MetricType::Gauge)?;
+        for (kind, limit) in [
+            ("decision", &self.decisions),
+            ("administration", &self.administration),
+        ] {
             let n = i64::try_from(limit.under_way()).unwrap_or(i64::MAX);
             ConstGauge::new(n).encode(family.encode_family(&[("kind", kind)])?)?;
         }
         let (keys, secrets) = self.index.len();
         let gauges = [
             ("index_keys", "Keys in the index, dead ones too", keys),
-            ("index_secrets", "Secrets in the index, dead ones too", secrets),
-            ("applied_revision", "Number of the last change in force", usize::try_from(self.index.applied().n).unwrap_or(usize::MAX)),
-            ("loaded", "1 once the index is whole", usize::from(self.index.is_loaded())),
+            (
+                "index_secrets",
+                "Secrets in the index, dead ones too",
+                secrets,
+            ),
+            (
+                "applied_revision",
+                "Number of the last change in force",
+                usize::try_from(self.index.applied().n).unwrap_or(usize::MAX),
+            ),
+            (
+                "loaded",
+                "1 once the index is whole",
+                usize::from(self.index.is_loaded()),
+            ),
         ];
         for (name, help, value) in gauges {
             let value = i64::try_from(value).unwrap_or(i64::MAX);

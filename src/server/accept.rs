@@ -79,7 +79,13 @@ impl Connections {
         }
     }
 
-    async fn serve_grpc(&self, mut reader: Reader, writer: Writer, peer: PeerAddress, guard: Guard) {
+    async fn serve_grpc(
+        &self,
+        mut reader: Reader,
+        writer: Writer,
+        peer: PeerAddress,
+        guard: Guard,
+    ) {
         let mut preface = [0; PREFACE.len()];
         let spoken = tokio::time::timeout(PREFACE_DEADLINE, reader.read_exact(&mut preface));
         match self.stop.run_until_cancelled(spoken).await {
@@ -117,8 +123,12 @@ impl Connections {
     async fn serve_pages(&self, reader: Reader, writer: Writer, pages: Pages) {
         let service = service_fn(move |request| answer(pages.clone(), request));
         let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(PREFACE_DEADLINE).max_buf_size(16 * 1024);
-        let connection = builder.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(PREFACE_DEADLINE)
+            .max_buf_size(16 * 1024);
+        let connection =
+            builder.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             _ = &mut connection => return,
@@ -140,6 +150,9 @@ fn answer(
 fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
     )
 }

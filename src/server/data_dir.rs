@@ -25,9 +25,16 @@ pub(super) struct DataDir {
 impl DataDir {
     /// Makes the directory where there is none, and takes it.
     pub(super) fn take(path: &Path) -> Result<Self, StartError> {
-        let unusable = |cause: io::Error| StartError::DataDir { path: path.to_owned(), cause };
+        let unusable = |cause: io::Error| StartError::DataDir {
+            path: path.to_owned(),
+            cause,
+        };
         if !path.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(unusable)?;
         }
         let lock = OpenOptions::new()
             .create(true)
@@ -37,8 +44,13 @@ impl DataDir {
             .open(path.join("lock"))
             .map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(StartError::InUse {
+                path: path.to_owned(),
+            }),
             Err(TryLockError::Error(cause)) => Err(unusable(cause)),
         }
     }
@@ -59,15 +71,23 @@ impl DataDir {
         if !path.exists() {
             return Ok(None);
         }
-        let unreadable = |message: String| StartError::RootKeyFile { path: path.clone(), message };
+        let unreadable = |message: String| StartError::RootKeyFile {
+            path: path.clone(),
+            message,
+        };
         let text = read_secret_file(&path).map_err(|e| unreadable(e.to_string()))?;
-        text.trim().parse().map(Some).map_err(|e: crate::domain::invalid::Invalid| unreadable(e.to_string()))
+        text.trim()
+            .parse()
+            .map(Some)
+            .map_err(|e: crate::domain::invalid::Invalid| unreadable(e.to_string()))
     }
 
     /// Makes a root key and puts it into the directory, synced before anything is wrapped with it.
     pub(super) fn make_root_key(&self, entropy: &dyn Entropy) -> Result<RootKey, StartError> {
         let mut bytes = Zeroizing::new([0; 32]);
-        entropy.fill(bytes.as_mut_slice()).map_err(|e| StartError::Other(e.to_string()))?;
+        entropy
+            .fill(bytes.as_mut_slice())
+            .map_err(|e| StartError::Other(e.to_string()))?;
         let text = Zeroizing::new(STANDARD.encode(*bytes));
         self.write_secret(&self.path.join("root-key"), &text)?;
         Ok(RootKey::from_bytes(*bytes))
@@ -78,13 +98,20 @@ impl DataDir {
         let write = || {
             let temporary = path.with_extension("new");
             let _ = std::fs::remove_file(&temporary);
-            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
+            let mut file = OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(text.as_bytes())?;
             file.write_all(b"\n")?;
             file.sync_all()?;
             std::fs::rename(&temporary, path)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(|cause| StartError::DataDir { path: path.to_owned(), cause })
+        write().map_err(|cause| StartError::DataDir {
+            path: path.to_owned(),
+            cause,
+        })
     }
 }

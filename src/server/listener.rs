@@ -38,12 +38,19 @@ pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// A listener.
 #[derive(Debug)]
-pub(super) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+pub(super) struct Listener {
+    socket: Socket,
+    /// A Unix socket's file, which goes with the listener.
+    _file: Option<SocketFile>,
 }
 
-/// The file of a Unix socket: goes with its listener.
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The file of a Unix socket.
 #[derive(Debug)]
 pub(super) struct SocketFile(PathBuf);
 
@@ -62,29 +69,45 @@ impl Listener {
             ListenAddress::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let bound = BoundAddress::Tcp(listener.local_addr()?);
-                Ok((Self::Tcp(listener), bound))
+                Ok((
+                    Self {
+                        socket: Socket::Tcp(listener),
+                        _file: None,
+                    },
+                    bound,
+                ))
             }
             ListenAddress::Unix(path) => {
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
                 let bound = BoundAddress::Unix(path.clone());
-                Ok((Self::Unix(listener, SocketFile(path.clone())), bound))
+                Ok((
+                    Self {
+                        socket: Socket::Unix(listener),
+                        _file: Some(SocketFile(path.clone())),
+                    },
+                    bound,
+                ))
             }
         }
     }
 
     /// Waits for a connection.
     pub(super) async fn accept(&self) -> io::Result<(Reader, Writer, PeerAddress)> {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.socket {
+            Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Small messages both ways: waiting to fill packets costs 40 ms an answer.
                 stream.set_nodelay(true)?;
                 let (reader, writer) = stream.into_split();
-                Ok((Box::pin(reader), Box::pin(writer), PeerAddress::Ip(peer.ip())))
+                Ok((
+                    Box::pin(reader),
+                    Box::pin(writer),
+                    PeerAddress::Ip(peer.ip()),
+                ))
             }
-            Self::Unix(listener, _) => {
+            Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let (reader, writer) = stream.into_split();
                 Ok((Box::pin(reader), Box::pin(writer), PeerAddress::Local))

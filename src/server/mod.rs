@@ -45,8 +45,8 @@ use crate::telemetry::Metrics;
 use accept::{Connections, Served};
 pub use adapters::{SystemClock, SystemEntropy};
 use data_dir::DataDir;
-use listener::Listener;
 pub use listener::BoundAddress;
+use listener::Listener;
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -64,7 +64,9 @@ const HEALTH_NAMES: [&str; 5] = [
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory can't be used.
-    #[error("`{path}` can't be used: {cause}; check that the directory exists and is writable, or set `--data-dir`")]
+    #[error(
+        "`{path}` can't be used: {cause}; check that the directory exists and is writable, or set `--data-dir`"
+    )]
     DataDir {
         /// The directory or a file in it.
         path: PathBuf,
@@ -72,7 +74,9 @@ pub enum StartError {
         cause: io::Error,
     },
     /// Another process has the data directory.
-    #[error("the data directory `{path}` is in use by another process; stop that, or set another `--data-dir`")]
+    #[error(
+        "the data directory `{path}` is in use by another process; stop that, or set another `--data-dir`"
+    )]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -86,7 +90,9 @@ pub enum StartError {
         message: String,
     },
     /// A database without its root key.
-    #[error("the database `{path}` has keys, but there is no root key; set `CLAVIGER_ROOT_KEY`, or put back the file `root-key` beside it")]
+    #[error(
+        "the database `{path}` has keys, but there is no root key; set `CLAVIGER_ROOT_KEY`, or put back the file `root-key` beside it"
+    )]
     RootKeyMissing {
         /// The database.
         path: PathBuf,
@@ -151,7 +157,9 @@ pub struct App {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +175,11 @@ struct Foundation {
 
 /// Opens what a configuration names, and makes it ready to run. Fails with one clear line; what it made by then stays as
 /// it is, and the next start goes on from there.
-pub async fn build(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<App, StartError> {
+pub async fn build(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<App, StartError> {
     let data_dir = DataDir::take(&config.data_dir)?;
     let (grpc, grpc_at) = bind(&config.listen).await?;
     let admin = match &config.admin_listen {
@@ -178,54 +190,101 @@ pub async fn build(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entro
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let Foundation { core, store, follower, last_used, data_dir, bootstrapped } =
-        open(&config, data_dir, clock, entropy).await?;
-    let bootstrap = if bootstrapped { None } else { make_bootstrap(&config, &core, &data_dir).await? };
+    let Foundation {
+        core,
+        store,
+        follower,
+        last_used,
+        data_dir,
+        bootstrapped,
+    } = open(&config, data_dir, clock, entropy).await?;
+    let bootstrap = if bootstrapped {
+        None
+    } else {
+        make_bootstrap(&config, &core, &data_dir).await?
+    };
     core.ensure_default_workspace().await?;
 
     let counts = Arc::new(DecisionCounts::default());
     let decisions = Limit::new(config.max_concurrent_decisions);
     let administration = Limit::new(config.max_concurrent_admin);
-    let metrics = Arc::new(Metrics::new(core.index.clone(), counts.clone(), decisions.clone(), administration.clone()));
+    let metrics = Arc::new(Metrics::new(
+        core.index.clone(),
+        counts.clone(),
+        decisions.clone(),
+        administration.clone(),
+    ));
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in HEALTH_NAMES {
         // "" begins as SERVING: not before the index is whole.
-        health.set_service_status(name, ServingStatus::NotServing).await;
+        health
+            .set_service_status(name, ServingStatus::NotServing)
+            .await;
     }
     let observer: Observer = {
         let metrics = metrics.clone();
         Arc::new(move |path, code| metrics.call(path, code))
     };
-    let guard = |routes| Guard::new(routes, core.clone(), decisions.clone(), administration.clone(), observer.clone());
-    let for_all = || Ok::<_, StartError>(with_reflection(Routes::new(health_service.clone()))?);
+    let guard = |routes| {
+        Guard::new(
+            routes,
+            core.clone(),
+            decisions.clone(),
+            administration.clone(),
+            observer.clone(),
+        )
+    };
+    let for_all = || with_reflection(Routes::new(health_service.clone()));
     let for_decisions = |routes: Routes| {
         let authorize = AuthorizeService::new(core.clone(), follower.clone(), counts.clone());
-        let ext_authz = ExtAuthzService::new(core.clone(), counts.clone(), decisions.clone(), config.trusted_proxies.clone());
+        let ext_authz = ExtAuthzService::new(
+            core.clone(),
+            counts.clone(),
+            decisions.clone(),
+            config.trusted_proxies.clone(),
+        );
         routes
             .add_service(proto::v1::authorize_server::AuthorizeServer::new(authorize))
             .add_service(ext_authz)
     };
     let for_administration = |routes: Routes| {
         routes
-            .add_service(proto::v1::key_admin_server::KeyAdminServer::new(KeyAdminService::new(core.clone())))
-            .add_service(proto::v1::directory_server::DirectoryServer::new(DirectoryService::new(core.clone())))
+            .add_service(proto::v1::key_admin_server::KeyAdminServer::new(
+                KeyAdminService::new(core.clone()),
+            ))
+            .add_service(proto::v1::directory_server::DirectoryServer::new(
+                DirectoryService::new(core.clone()),
+            ))
     };
     let serving = watch::Sender::new(false);
     let mut listeners = Vec::new();
-    let mut addresses = Addresses { grpc: grpc_at, admin: None, http: None };
+    let mut addresses = Addresses {
+        grpc: grpc_at,
+        admin: None,
+        http: None,
+    };
     match admin {
         None => {
             let routes = for_administration(for_decisions(for_all()?));
             listeners.push((grpc, Served::Grpc(guard(routes.prepare()))));
         }
         Some((admin, admin_at)) => {
-            listeners.push((grpc, Served::Grpc(guard(for_decisions(for_all()?).prepare()))));
-            listeners.push((admin, Served::Grpc(guard(for_administration(for_all()?).prepare()))));
+            listeners.push((
+                grpc,
+                Served::Grpc(guard(for_decisions(for_all()?).prepare())),
+            ));
+            listeners.push((
+                admin,
+                Served::Grpc(guard(for_administration(for_all()?).prepare())),
+            ));
             addresses.admin = Some(admin_at);
         }
     }
     if let Some((http, http_at)) = http {
-        let pages = Pages { metrics: metrics.clone(), serving: serving.subscribe() };
+        let pages = Pages {
+            metrics: metrics.clone(),
+            serving: serving.subscribe(),
+        };
         listeners.push((http, Served::Pages(pages)));
         addresses.http = Some(http_at);
     }
@@ -246,22 +305,39 @@ pub async fn build(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entro
 }
 
 /// Makes a new administrator of everything in a database that no process uses, and returns its token.
-pub async fn recover(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Token, StartError> {
+pub async fn recover(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Token, StartError> {
     let data_dir = DataDir::take(&config.data_dir)?;
-    let Foundation { core, store, follower, data_dir: _data_dir, bootstrapped, .. } = open(&config, data_dir, clock, entropy).await?;
+    let Foundation {
+        core,
+        store,
+        follower,
+        data_dir: _data_dir,
+        bootstrapped,
+        ..
+    } = open(&config, data_dir, clock, entropy).await?;
     if !bootstrapped {
-        return Err(StartError::Other("this database has no administrator yet; start the service, which makes the first one".to_owned()));
+        return Err(StartError::Other(
+            "this database has no administrator yet; start the service, which makes the first one"
+                .to_owned(),
+        ));
     }
     follower.load().await?;
     let (token, prefix) = core.administrator_token()?;
     core.recover(token.clone(), Some(prefix)).await?;
-    store.close().await;
+    store.close().await?;
     Ok(token)
 }
 
 async fn bind(address: &ListenAddress) -> Result<(Listener, BoundAddress), StartError> {
     let bound = Listener::bind(address).await;
-    bound.map_err(|cause| StartError::Listen { address: address.clone(), cause })
+    bound.map_err(|cause| StartError::Listen {
+        address: address.clone(),
+        cause,
+    })
 }
 
 async fn open(
@@ -276,23 +352,41 @@ async fn open(
     let (envelope, meta) = match (store.meta().await?, given) {
         (Some(meta), Some(root)) => {
             let previous = config.root_key_previous.as_ref().map(|key| key.as_bytes());
-            let roots: Vec<_> = [Some(root.as_bytes()), previous].into_iter().flatten().collect();
+            let roots: Vec<_> = [Some(root.as_bytes()), previous]
+                .into_iter()
+                .flatten()
+                .collect();
             let envelope = Envelope::open(&meta.wrapped_keys, &roots).map_err(Error::from_start)?;
             (envelope, meta)
         }
-        (Some(_), None) => return Err(StartError::RootKeyMissing { path: data_dir.database() }),
+        (Some(_), None) => {
+            return Err(StartError::RootKeyMissing {
+                path: data_dir.database(),
+            });
+        }
         (None, given) => {
             let root = match given {
                 Some(root) => root,
                 None => data_dir.make_root_key(&*entropy)?,
             };
-            let (_, wrapped_keys) = Envelope::create(root.as_bytes(), &*entropy).map_err(Error::from_start)?;
+            let (_, wrapped_keys) =
+                Envelope::create(root.as_bytes(), &*entropy).map_err(Error::from_start)?;
             let mut epoch = [0; 4];
-            entropy.fill(&mut epoch).map_err(|e| StartError::Other(e.to_string()))?;
-            let meta = Meta { epoch: u32::from_be_bytes(epoch), wrapped_keys, bootstrapped: false };
+            entropy
+                .fill(&mut epoch)
+                .map_err(|e| StartError::Other(e.to_string()))?;
+            let meta = Meta {
+                epoch: u32::from_be_bytes(epoch),
+                wrapped_keys,
+                bootstrapped: false,
+            };
             // What stands then is what counts: another process may have been first.
             let meta = store.initialise(&meta).await?;
-            (Envelope::open(&meta.wrapped_keys, &[root.as_bytes()]).map_err(Error::from_start)?, meta)
+            (
+                Envelope::open(&meta.wrapped_keys, &[root.as_bytes()])
+                    .map_err(Error::from_start)?,
+                meta,
+            )
         }
     };
     let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
@@ -310,12 +404,23 @@ async fn open(
         tasks: TaskTracker::new(),
         default_workspace: config.default_workspace.clone(),
     });
-    Ok(Foundation { core, store, follower, last_used: queue, data_dir, bootstrapped: meta.bootstrapped })
+    Ok(Foundation {
+        core,
+        store,
+        follower,
+        last_used: queue,
+        data_dir,
+        bootstrapped: meta.bootstrapped,
+    })
 }
 
 /// Makes the first administrator. Its token is on disk before it is in the database: a crash between the two leaves a
 /// token that opens nothing, and the next start makes another.
-async fn make_bootstrap(config: &Config, core: &Arc<Core>, data_dir: &DataDir) -> Result<Option<Bootstrap>, StartError> {
+async fn make_bootstrap(
+    config: &Config,
+    core: &Arc<Core>,
+    data_dir: &DataDir,
+) -> Result<Option<Bootstrap>, StartError> {
     if let Some(token) = &config.bootstrap_token {
         core.bootstrap(token.clone(), None).await?;
         return Ok(None);
@@ -333,7 +438,9 @@ fn with_reflection(routes: Routes) -> Result<Routes, StartError> {
             .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let broken = |e: tonic_reflection::server::Error| StartError::Other(format!("reflection can't be built: {e}"));
+    let broken = |e: tonic_reflection::server::Error| {
+        StartError::Other(format!("reflection can't be built: {e}"))
+    };
     let v1 = builder().build_v1().map_err(broken)?;
     let v1alpha = builder().build_v1alpha().map_err(broken)?;
     Ok(routes.add_service(v1).add_service(v1alpha))
@@ -378,7 +485,11 @@ impl App {
             connections.spawn(shared.accept(listener, served));
         }
         log_addresses(&self.addresses);
-        background.spawn(record::flush_last_used(self.core.clone(), self.last_used, stop_tasks.clone()));
+        background.spawn(record::flush_last_used(
+            self.core.clone(),
+            self.last_used,
+            stop_tasks.clone(),
+        ));
 
         let mut shutdown = std::pin::pin!(shutdown);
         let loaded = tokio::select! {
@@ -395,7 +506,11 @@ impl App {
             background.spawn(async move { follower.poll(stop).await });
             background.spawn(purge(self.core.clone(), stop_tasks.clone()));
             shutdown.await;
-            tracing::info!(drain_delay_ms = u64::try_from(self.config.drain_delay.as_millis()).unwrap_or(u64::MAX), "draining");
+            tracing::info!(
+                drain_delay_ms =
+                    u64::try_from(self.config.drain_delay.as_millis()).unwrap_or(u64::MAX),
+                "draining"
+            );
             self.serving.send_replace(false);
             set_health(&self.health, ServingStatus::NotServing).await;
             tokio::time::sleep(self.config.drain_delay).await;
@@ -409,8 +524,9 @@ impl App {
         stop_tasks.cancel();
         background.close();
         let _ = tokio::time::timeout(FLUSH_DEADLINE, background.wait()).await;
-        self.store.close().await;
+        let closed = self.store.close().await;
         loaded?;
+        closed?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -433,7 +549,11 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
 }
 
 async fn purge(core: Arc<Core>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(PURGE_INTERVAL)).await.is_some() {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(PURGE_INTERVAL))
+        .await
+        .is_some()
+    {
         match core.purge_due().await {
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "purged what was due"),
