@@ -13,7 +13,7 @@ use crate::domain::id::WorkspaceId;
 use crate::domain::scope::{self, AdminScope};
 
 use super::convert;
-use super::key_admin::{call, caller, revision};
+use super::key_admin::{call, caller, recognised, revision};
 use super::proto::v1;
 use super::proto::v1::directory_server::Directory;
 use super::status::to_status;
@@ -92,12 +92,14 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateWorkspaceRequest>,
     ) -> Result<v1::UpdateWorkspaceResponse, Error> {
-        // Which right it takes depends on what changes: the use case demands it.
-        let (caller, mut message) = caller(request, AdminScope::KeysRead)?;
-        if caller.require(AdminScope::DirectoryWrite).is_err() {
-            caller.require(AdminScope::SettingsWrite)?;
-        }
-        let call = call!(caller, AdminScope::KeysRead, "UpdateWorkspace", message);
+        // Which right it takes depends on what changes: the use case demands it. Here it takes one of the two.
+        let (caller, mut message) = recognised(request)?;
+        let right = match caller.require(AdminScope::SettingsWrite) {
+            Ok(()) => AdminScope::SettingsWrite,
+            Err(_) => AdminScope::DirectoryWrite,
+        };
+        caller.require(right)?;
+        let call = call!(caller, right, "UpdateWorkspace", message);
         let wire = message
             .workspace
             .ok_or_else(|| Error::invalid("workspace", "is required"))?;

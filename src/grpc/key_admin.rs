@@ -38,12 +38,18 @@ impl KeyAdminService {
     }
 }
 
-/// Takes the caller that the layer recognised, and demands a right of it: before the request is looked at (AIP-211).
-pub(super) fn caller<T>(request: Request<T>, right: AdminScope) -> Result<(Caller, T), Error> {
+/// Takes the caller that the layer recognised.
+pub(super) fn recognised<T>(request: Request<T>) -> Result<(Caller, T), Error> {
     let (_, mut extensions, message) = request.into_parts();
     let caller: Caller = extensions
         .remove()
         .ok_or_else(|| Error::internal("a call without a caller"))?;
+    Ok((caller, message))
+}
+
+/// Takes the caller, and demands a right of it: before the request is looked at (AIP-211).
+pub(super) fn caller<T>(request: Request<T>, right: AdminScope) -> Result<(Caller, T), Error> {
+    let (caller, message) = recognised(request)?;
     caller.require(right)?;
     Ok((caller, message))
 }
