@@ -162,13 +162,16 @@ pub(super) async fn keep_an_administrator(
     }
     Err(Error::precondition(
         "LAST_ADMINISTRATOR",
-        "this is the last usable key of `system` with `claviger:*`; make another one first",
+        "this is the last usable key of `system` with `claviger:*` that does not expire; make another one first",
     ))
 }
 
+/// Whether a key can administer everything, and goes on to: one that expires, or whose last secret is in its grace, would
+/// leave nobody behind one day.
 fn is_administrator(key: &Key, now: Time) -> bool {
     key.state(now) == KeyState::Active
-        && key.has_live_secret(now)
+        && key.settings.expire_time.is_none()
+        && (key.active(Slot::Primary).is_some() || key.active(Slot::Secondary).is_some())
         && key
             .settings
             .scopes
