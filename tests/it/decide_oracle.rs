@@ -87,6 +87,7 @@ fn decided(index: &Index, question: &Question) -> Answer {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a run says how much it covered")]
 fn the_decision_is_the_one_that_the_documents_describe() {
     let config = Config {
         cases: CASES / QUESTIONS_PER_WORLD,

@@ -145,7 +145,7 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
     let fenced = key
         .secrets
         .iter()
-        .any(|s| s.weak && s.revoke_time.is_none() && !s.retire_time.is_some_and(|t| t <= now));
+        .any(|s| s.weak && s.revoke_time.is_none() && s.retire_time.is_none_or(|t| t > now));
     let mut restrict = |result: Result<(), Reason>, shadow: bool| match result {
         Err(reason) if shadow => {
             answer.shadowed.push(reason);

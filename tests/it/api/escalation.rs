@@ -5,7 +5,7 @@ use tonic::{Code, Response, Status};
 
 use super::stage::{
     Made, Stage, asking, creating, declaring, digest, foreign_token, generated, holding, mask,
-    named, ok, refused, sha256_hex,
+    named, ok, refused,
 };
 use crate::harness::server::Client;
 
@@ -17,11 +17,11 @@ const DEPUTY: [&str; 3] = [
 ];
 
 #[track_caller]
-fn escalation<T: std::fmt::Debug>(result: Result<Response<T>, Status>) {
+pub(crate) fn escalation<T: std::fmt::Debug>(result: Result<Response<T>, Status>) {
     refused(result, Code::PermissionDenied, "ESCALATION");
 }
 
-fn set(id: &str, key: v1::Key, path: &str) -> v1::UpdateKeyRequest {
+pub(crate) fn set(id: &str, key: v1::Key, path: &str) -> v1::UpdateKeyRequest {
     v1::UpdateKeyRequest {
         key: Some(v1::Key {
             id: id.to_owned(),
@@ -258,106 +258,6 @@ async fn a_catalogue_entry_implies_only_what_its_maker_holds() {
         .keys()
         .create_key(creating("acme", through_wildcard))
         .await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_administrator_bound_to_subscriptions_sees_and_makes_only_theirs() {
-    let stage = Stage::set().await;
-    let bound = stage.bound(&["claviger:*"], &["basic"]).await;
-    let key = |subscriptions: &[&str]| v1::Key {
-        subscriptions: subscriptions.iter().map(|s| (*s).to_owned()).collect(),
-        ..holding(&["orders:read"])
-    };
-    let theirs = stage.make(creating("acme", key(&["basic"]))).await;
-    let foreign = [
-        stage.make(creating("acme", key(&["pro"]))).await,
-        stage.make(creating("acme", key(&["basic", "pro"]))).await,
-        stage.make(creating("acme", key(&[]))).await,
-    ];
-    let keys = || bound.keys();
-    ok(keys().get_key(v1::GetKeyRequest { id: theirs.id() }).await);
-    let missing = (Code::NotFound, "NOT_FOUND");
-    for other in &foreign {
-        let id = || other.id();
-        refused(
-            keys().get_key(v1::GetKeyRequest { id: id() }).await,
-            missing.0,
-            missing.1,
-        );
-        refused(
-            keys()
-                .update_key(set(&id(), named("x"), "display_name"))
-                .await,
-            missing.0,
-            missing.1,
-        );
-        refused(
-            keys()
-                .delete_key(v1::DeleteKeyRequest {
-                    id: id(),
-                    ..Default::default()
-                })
-                .await,
-            missing.0,
-            missing.1,
-        );
-        let regenerate = v1::RegenerateSecretRequest {
-            key_id: id(),
-            ..Default::default()
-        };
-        refused(
-            keys().regenerate_secret(regenerate).await,
-            missing.0,
-            missing.1,
-        );
-        let lookup = v1::LookupKeyRequest {
-            sha256_hex: sha256_hex(&other.primary),
-            ..Default::default()
-        };
-        refused(keys().lookup_key(lookup).await, missing.0, missing.1);
-    }
-    let listed = ok(keys().list_keys(v1::ListKeysRequest::default()).await).keys;
-    assert!(
-        listed.iter().all(|k| k.subscriptions == ["basic"]),
-        "{listed:?}"
-    );
-    assert!(listed.iter().any(|k| k.id == theirs.id()));
-    // Neither by making an unbound key, nor by binding elsewhere.
-    ok(keys().create_key(creating("acme", key(&["basic"]))).await);
-    for subscriptions in [&[][..], &["pro"], &["basic", "pro"]] {
-        escalation(
-            keys()
-                .create_key(creating("acme", key(subscriptions)))
-                .await,
-        );
-        escalation(
-            keys()
-                .update_key(set(&theirs.id(), key(subscriptions), "subscriptions"))
-                .await,
-        );
-    }
-    // What concerns the whole workspace is not theirs.
-    let denied = bound
-        .directory()
-        .create_scope(declaring("acme", "new"))
-        .await
-        .unwrap_err();
-    assert_eq!(denied.code(), Code::PermissionDenied);
-    let list = v1::ListSubscriptionsRequest::default();
-    let seen = ok(bound.directory().list_subscriptions(list).await).subscriptions;
-    assert_eq!(
-        seen.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(),
-        ["basic"]
-    );
-    let get = v1::GetSubscriptionRequest {
-        id: "pro".to_owned(),
-        ..Default::default()
-    };
-    refused(
-        bound.directory().get_subscription(get).await,
-        missing.0,
-        missing.1,
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -235,6 +235,7 @@ impl Traffic {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a run says how much it covered")]
 async fn the_four_steps_refuse_no_request_and_never_meet_the_guard() {
     let stage = Stage::set().await;
     let request = v1::CreateKeyRequest {

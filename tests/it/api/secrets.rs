@@ -6,13 +6,12 @@ use claviger::grpc::proto::v1::{self, Reason, Slot, secret};
 use tonic::{Code, Response, Status};
 
 use super::stage::{
-    Made, Stage, creating, digest, duration, external, foreign_token, generated, invalid, named,
-    ok, refused,
+    Made, Stage, creating, digest, duration, external, foreign_token, generated, named, ok, refused,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn replace(key: &str, slot: Slot) -> v1::RegenerateSecretRequest {
+pub(crate) fn replace(key: &str, slot: Slot) -> v1::RegenerateSecretRequest {
     v1::RegenerateSecretRequest {
         key_id: key.to_owned(),
         slot: slot.into(),
@@ -20,18 +19,18 @@ fn replace(key: &str, slot: Slot) -> v1::RegenerateSecretRequest {
     }
 }
 
-async fn regenerate(
+pub(crate) async fn regenerate(
     stage: &Stage,
     request: v1::RegenerateSecretRequest,
 ) -> Result<Response<v1::RegenerateSecretResponse>, Status> {
     stage.system.keys().regenerate_secret(request).await
 }
 
-fn token(answer: &v1::RegenerateSecretResponse) -> String {
+pub(crate) fn token(answer: &v1::RegenerateSecretResponse) -> String {
     answer.tokens[0].token.clone()
 }
 
-fn revoke(key: &str, secret: &str) -> v1::RevokeSecretRequest {
+pub(crate) fn revoke(key: &str, secret: &str) -> v1::RevokeSecretRequest {
     v1::RevokeSecretRequest {
         key_id: key.to_owned(),
         secret_id: secret.to_owned(),
@@ -39,7 +38,7 @@ fn revoke(key: &str, secret: &str) -> v1::RevokeSecretRequest {
     }
 }
 
-async fn two_slots(stage: &Stage) -> Made {
+pub(crate) async fn two_slots(stage: &Stage) -> Made {
     let request = v1::CreateKeyRequest {
         secondary: generated(),
         ..creating("acme", named("two slots"))
@@ -272,163 +271,4 @@ async fn where_two_slots_are_demanded_neither_is_left_empty() {
         .revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary)))
         .await);
     assert_eq!(stage.reason(&made.primary).await, Reason::SecretRevoked);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_a_recoverable_workspace_reveals_a_token_and_only_a_live_one() {
-    let stage = Stage::set().await;
-    let hashed = stage.key(&[]).await;
-    let reveal = |key: &str, secret: &str| v1::RevealSecretRequest {
-        key_id: key.to_owned(),
-        secret_id: secret.to_owned(),
-    };
-    let keys = || stage.system.keys();
-    refused(
-        keys().reveal_secret(reveal(&hashed.id(), "")).await,
-        Code::FailedPrecondition,
-        "NOT_RECOVERABLE",
-    );
-    let settings = v1::WorkspaceSettings {
-        secret_storage: v1::SecretStorage::Recoverable.into(),
-        ..Default::default()
-    };
-    stage.configure("acme", settings).await;
-    // What was hashed stays so.
-    refused(
-        keys().reveal_secret(reveal(&hashed.id(), "")).await,
-        Code::FailedPrecondition,
-        "NOT_RECOVERABLE",
-    );
-    let token = foreign_token(3);
-    let request = v1::CreateKeyRequest {
-        secondary: external(&token),
-        ..creating("acme", named("kept"))
-    };
-    let made = stage.make(request).await;
-    assert!(made.key.secrets.iter().all(|s| s.recoverable));
-    let before = stage.revision().await;
-    let answer = ok(keys().reveal_secret(reveal(&made.id(), "")).await);
-    assert_eq!(
-        answer.token.unwrap().token,
-        made.primary,
-        "an empty secret id means the PRIMARY one"
-    );
-    assert_ne!(stage.revision().await, before, "it is audited");
-    let answer = ok(keys()
-        .reveal_secret(reveal(&made.id(), &made.secret(Slot::Secondary)))
-        .await);
-    assert_eq!(answer.token.unwrap().token, token);
-    ok(keys()
-        .revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary)))
-        .await);
-    let dead = keys()
-        .reveal_secret(reveal(&made.id(), &made.secret(Slot::Primary)))
-        .await;
-    refused(dead, Code::FailedPrecondition, "NOT_RECOVERABLE");
-    let by_digest = v1::CreateKeyRequest {
-        primary: digest(&foreign_token(4), 256, false),
-        ..creating("acme", named("digest"))
-    };
-    let by_digest = stage.make(by_digest).await;
-    refused(
-        keys().reveal_secret(reveal(&by_digest.id(), "")).await,
-        Code::FailedPrecondition,
-        "NOT_RECOVERABLE",
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn back_to_hashed_needs_a_word_and_destroys_the_sealed_tokens() {
-    let stage = Stage::set().await;
-    let storage = |s: v1::SecretStorage| v1::WorkspaceSettings {
-        secret_storage: s.into(),
-        ..Default::default()
-    };
-    stage
-        .configure("acme", storage(v1::SecretStorage::Recoverable))
-        .await;
-    let made = stage.key(&[]).await;
-    let back = |acknowledge_warnings| v1::UpdateWorkspaceRequest {
-        workspace: Some(v1::Workspace {
-            id: "acme".to_owned(),
-            settings: Some(storage(v1::SecretStorage::Hashed)),
-            ..Default::default()
-        }),
-        update_mask: super::stage::mask(&["settings.secret_storage"]),
-        acknowledge_warnings,
-        ..Default::default()
-    };
-    let directory = || stage.system.directory();
-    refused(
-        directory().update_workspace(back(false)).await,
-        Code::FailedPrecondition,
-        "WARNING_NOT_ACKNOWLEDGED",
-    );
-    let reveal = || v1::RevealSecretRequest {
-        key_id: made.id(),
-        secret_id: String::new(),
-    };
-    ok(stage.system.keys().reveal_secret(reveal()).await);
-    ok(directory().update_workspace(back(true)).await);
-    refused(
-        stage.system.keys().reveal_secret(reveal()).await,
-        Code::FailedPrecondition,
-        "NOT_RECOVERABLE",
-    );
-    stage
-        .configure("acme", storage(v1::SecretStorage::Recoverable))
-        .await;
-    refused(
-        stage.system.keys().reveal_secret(reveal()).await,
-        Code::FailedPrecondition,
-        "NOT_RECOVERABLE",
-    );
-    assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn acknowledging_is_noted_once() {
-    let stage = Stage::set().await;
-    let made = two_slots(&stage).await;
-    let acknowledge = |secret: &str| v1::AcknowledgeSecretRequest {
-        key_id: made.id(),
-        secret_id: secret.to_owned(),
-    };
-    let one = ok(stage
-        .system
-        .keys()
-        .acknowledge_secret(acknowledge(&made.secret(Slot::Primary)))
-        .await);
-    let times = |key: &v1::Key| {
-        key.secrets
-            .iter()
-            .filter(|s| s.acknowledge_time.is_some())
-            .count()
-    };
-    assert_eq!(times(&one.key.unwrap()), 1);
-    let all = ok(stage
-        .system
-        .keys()
-        .acknowledge_secret(acknowledge(""))
-        .await);
-    assert_eq!(times(&all.key.unwrap()), 2);
-    let before = stage.revision().await;
-    ok(stage
-        .system
-        .keys()
-        .acknowledge_secret(acknowledge(""))
-        .await);
-    assert_eq!(
-        stage.revision().await,
-        before,
-        "repeating it changes nothing"
-    );
-    invalid(
-        stage
-            .system
-            .keys()
-            .acknowledge_secret(acknowledge("x"))
-            .await,
-        "secret_id",
-    );
 }
