@@ -243,8 +243,29 @@ impl Stage {
         }
     }
 
+    /// Makes a key; its tokens, handed in or generated, must be in no file afterwards.
     pub(crate) async fn make(&self, request: v1::CreateKeyRequest) -> Made {
-        ok(self.system.keys().create_key(request).await).into()
+        for source in [&request.primary, &request.secondary].into_iter().flatten() {
+            if let Some(Source::ExternalToken(external)) = &source.source {
+                self.server.remember(&external.token);
+            }
+        }
+        let made: Made = ok(self.system.keys().create_key(request).await).into();
+        self.server.remember(&made.primary);
+        self.server.remember(&made.secondary);
+        made
+    }
+
+    /// Stops the service, and starts it again on the same folder. Clients of before are to be made again.
+    pub(crate) async fn restart(self) -> Self {
+        let server = self.server.restart().await;
+        let client = |old: &Client| server.client_as(old);
+        Self {
+            system: client(&self.system),
+            acme: client(&self.acme),
+            other: client(&self.other),
+            server,
+        }
     }
 
     /// A key of `acme` with these scopes.

@@ -1,9 +1,10 @@
 //! The service in process, on a clock that tests move.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ impl Clock for TestClock {
 /// A running service with a database of its own; stops in order when dropped.
 pub(crate) struct TestServer {
     pub(crate) clock: Arc<TestClock>,
+    dir: Arc<TempDir>,
+    /// Tokens that nothing on disk may hold, shared with later starts on the same folder.
+    tokens: Arc<Mutex<HashSet<Tail>>>,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -53,18 +57,55 @@ pub(crate) struct TestServer {
 impl TestServer {
     pub(crate) async fn start() -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
+        let server = Self::start_on(Arc::new(TempDir::new().unwrap()), clock, Arc::default()).await;
+        server.remember(BOOTSTRAP_TOKEN);
+        server
+    }
+
+    async fn start_on(
+        dir: Arc<TempDir>,
+        clock: Arc<TestClock>,
+        tokens: Arc<Mutex<HashSet<Tail>>>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let thread = {
-            let clock = clock.clone();
-            std::thread::spawn(move || serve(clock, ready, stopped))
+            let (dir, clock, tokens) = (dir.clone(), clock.clone(), tokens.clone());
+            std::thread::spawn(move || {
+                serve(dir.path(), clock, ready, stopped);
+                assert_clean(dir.path(), &tokens.lock().unwrap());
+            })
         };
         let address = started.await.expect("the service starts");
         Self {
             clock,
+            dir,
+            tokens,
             address,
             stop: Some(stop),
             thread: Some(thread),
+        }
+    }
+
+    /// Stops in order, and starts again on the same folder.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.join();
+        Self::start_on(self.dir.clone(), self.clock.clone(), self.tokens.clone()).await
+    }
+
+    /// A token that must not be found in any file once the service has stopped.
+    pub(crate) fn remember(&self, token: &str) {
+        if let Some(tail) = token.as_bytes().last_chunk() {
+            self.tokens.lock().unwrap().insert(*tail);
+        }
+    }
+
+    fn join(&mut self) {
+        drop(self.stop.take());
+        if let Some(Err(fault)) = self.thread.take().map(JoinHandle::join)
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(fault);
         }
     }
 
@@ -80,11 +121,20 @@ impl TestServer {
 
     /// With this `authorization`, or none.
     pub(crate) fn client(&self, authorization: Option<String>) -> Client {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         let bearer = authorization.map(|text| MetadataValue::try_from(text).unwrap());
+        self.connect(Caller(bearer))
+    }
+
+    /// As a client of an earlier start.
+    pub(crate) fn client_as(&self, old: &Client) -> Client {
+        self.connect(old.caller.clone())
+    }
+
+    fn connect(&self, caller: Caller) -> Client {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         Client {
             channel: endpoint.connect_lazy(),
-            caller: Caller(bearer),
+            caller,
         }
     }
 
@@ -95,29 +145,37 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(Err(fault)) = self.thread.take().map(JoinHandle::join)
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(fault);
-        }
+        self.join();
+    }
+}
+
+/// The end of a token: enough to know it by, and more than a hint shows.
+type Tail = [u8; 16];
+
+/// No file of a stopped service holds a token: neither the database nor anything beside it.
+fn assert_clean(dir: &Path, tokens: &HashSet<Tail>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(16).any(|window| tokens.contains(window));
+        assert!(!found, "a token is in `{}`", path.display());
     }
 }
 
 /// A runtime of its own: the service runs on, and stops in order, whatever a test's runtime does.
 fn serve(
+    dir: &Path,
     clock: Arc<TestClock>,
     ready: oneshot::Sender<SocketAddr>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let dir = TempDir::new().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let app = server::build(config(dir.path()), clock, Arc::new(SystemEntropy))
+        let app = server::build(config(dir), clock, Arc::new(SystemEntropy))
             .await
             .unwrap();
         let BoundAddress::Tcp(address) = app.addresses().grpc else {
