@@ -4,6 +4,10 @@
 //! Every process is started on port 0 or a Unix socket and in a folder of its own, so the tests run side by side.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
+mod decide_oracle;
+#[cfg(test)]
 mod envoy;
 #[cfg(test)]
 mod grpcurl;
@@ -11,6 +15,8 @@ mod grpcurl;
 mod harness;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

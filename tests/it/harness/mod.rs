@@ -13,6 +13,7 @@ mod http;
 mod process;
 mod rig;
 mod secrets;
+pub(crate) mod server;
 mod upstream;
 
 pub(crate) use admin::{Admin, Made, key};

@@ -1,0 +1,166 @@
+//! Tokens that are kept sealed: revealing them, destroying them, acknowledging that they are saved.
+
+use claviger::grpc::proto::v1::{self, Reason, Slot};
+use tonic::Code;
+
+use super::secrets::{revoke, two_slots};
+use super::stage::{Stage, creating, digest, external, foreign_token, invalid, named, ok, refused};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_recoverable_workspace_reveals_a_token_and_only_a_live_one() {
+    let stage = Stage::set().await;
+    let hashed = stage.key(&[]).await;
+    let reveal = |key: &str, secret: &str| v1::RevealSecretRequest {
+        key_id: key.to_owned(),
+        secret_id: secret.to_owned(),
+    };
+    let keys = || stage.system.keys();
+    refused(
+        keys().reveal_secret(reveal(&hashed.id(), "")).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+    let settings = v1::WorkspaceSettings {
+        secret_storage: v1::SecretStorage::Recoverable.into(),
+        ..Default::default()
+    };
+    stage.configure("acme", settings).await;
+    // What was hashed stays so.
+    refused(
+        keys().reveal_secret(reveal(&hashed.id(), "")).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+    let token = foreign_token(3);
+    let request = v1::CreateKeyRequest {
+        secondary: external(&token),
+        ..creating("acme", named("kept"))
+    };
+    let made = stage.make(request).await;
+    assert!(made.key.secrets.iter().all(|s| s.recoverable));
+    let before = stage.revision().await;
+    let answer = ok(keys().reveal_secret(reveal(&made.id(), "")).await);
+    assert_eq!(
+        answer.token.unwrap().token,
+        made.primary,
+        "an empty secret id means the PRIMARY one"
+    );
+    assert_ne!(stage.revision().await, before, "it is audited");
+    let answer = ok(keys()
+        .reveal_secret(reveal(&made.id(), &made.secret(Slot::Secondary)))
+        .await);
+    assert_eq!(answer.token.unwrap().token, token);
+    ok(keys()
+        .revoke_secret(revoke(&made.id(), &made.secret(Slot::Primary)))
+        .await);
+    let dead = keys()
+        .reveal_secret(reveal(&made.id(), &made.secret(Slot::Primary)))
+        .await;
+    refused(dead, Code::FailedPrecondition, "NOT_RECOVERABLE");
+    let by_digest = v1::CreateKeyRequest {
+        primary: digest(&foreign_token(4), 256, false),
+        ..creating("acme", named("digest"))
+    };
+    let by_digest = stage.make(by_digest).await;
+    refused(
+        keys().reveal_secret(reveal(&by_digest.id(), "")).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn back_to_hashed_needs_a_word_and_destroys_the_sealed_tokens() {
+    let stage = Stage::set().await;
+    let storage = |s: v1::SecretStorage| v1::WorkspaceSettings {
+        secret_storage: s.into(),
+        ..Default::default()
+    };
+    stage
+        .configure("acme", storage(v1::SecretStorage::Recoverable))
+        .await;
+    let made = stage.key(&[]).await;
+    let back = |acknowledge_warnings| v1::UpdateWorkspaceRequest {
+        workspace: Some(v1::Workspace {
+            id: "acme".to_owned(),
+            settings: Some(storage(v1::SecretStorage::Hashed)),
+            ..Default::default()
+        }),
+        update_mask: super::stage::mask(&["settings.secret_storage"]),
+        acknowledge_warnings,
+        ..Default::default()
+    };
+    let directory = || stage.system.directory();
+    refused(
+        directory().update_workspace(back(false)).await,
+        Code::FailedPrecondition,
+        "WARNING_NOT_ACKNOWLEDGED",
+    );
+    let reveal = || v1::RevealSecretRequest {
+        key_id: made.id(),
+        secret_id: String::new(),
+    };
+    ok(stage.system.keys().reveal_secret(reveal()).await);
+    ok(directory().update_workspace(back(true)).await);
+    refused(
+        stage.system.keys().reveal_secret(reveal()).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+    stage
+        .configure("acme", storage(v1::SecretStorage::Recoverable))
+        .await;
+    refused(
+        stage.system.keys().reveal_secret(reveal()).await,
+        Code::FailedPrecondition,
+        "NOT_RECOVERABLE",
+    );
+    assert_eq!(stage.reason(&made.primary).await, Reason::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledging_is_noted_once() {
+    let stage = Stage::set().await;
+    let made = two_slots(&stage).await;
+    let acknowledge = |secret: &str| v1::AcknowledgeSecretRequest {
+        key_id: made.id(),
+        secret_id: secret.to_owned(),
+    };
+    let one = ok(stage
+        .system
+        .keys()
+        .acknowledge_secret(acknowledge(&made.secret(Slot::Primary)))
+        .await);
+    let times = |key: &v1::Key| {
+        key.secrets
+            .iter()
+            .filter(|s| s.acknowledge_time.is_some())
+            .count()
+    };
+    assert_eq!(times(&one.key.unwrap()), 1);
+    let all = ok(stage
+        .system
+        .keys()
+        .acknowledge_secret(acknowledge(""))
+        .await);
+    assert_eq!(times(&all.key.unwrap()), 2);
+    let before = stage.revision().await;
+    ok(stage
+        .system
+        .keys()
+        .acknowledge_secret(acknowledge(""))
+        .await);
+    assert_eq!(
+        stage.revision().await,
+        before,
+        "repeating it changes nothing"
+    );
+    invalid(
+        stage
+            .system
+            .keys()
+            .acknowledge_secret(acknowledge("x"))
+            .await,
+        "secret_id",
+    );
+}

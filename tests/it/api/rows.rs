@@ -1,0 +1,102 @@
+//! Every RPC with a request that is good, whose it is, and requests that are not good. What each row must withstand is in
+//! `coverage`.
+
+use prost::Message;
+
+/// What belongs to the tenant that the requests are about.
+#[derive(Clone)]
+pub(crate) struct Names {
+    pub(crate) workspace: String,
+    /// A key with two secrets, and the id of its SECONDARY one.
+    pub(crate) key: String,
+    pub(crate) secret: String,
+    pub(crate) token: String,
+    /// A key that is deleted, and one to delete.
+    pub(crate) deleted: String,
+    pub(crate) spare: String,
+    pub(crate) subscription: String,
+    pub(crate) spare_subscription: String,
+    pub(crate) scope: String,
+    pub(crate) spare_scope: String,
+    /// A workspace without keys.
+    pub(crate) spare_workspace: String,
+}
+
+/// What an administrator of another tenant is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// `NOT_FOUND`, word for word what is said of something that does not exist.
+    NotFound,
+    /// The call is for keys of `system`: refused whatever it names, in the same words whether that exists or not.
+    SystemOnly,
+    /// Success, with nothing of other tenants in the answer.
+    Filtered,
+    /// The RPC knows no callers: whoever reaches the listener may call.
+    Open,
+}
+
+/// One RPC.
+pub(crate) struct Row {
+    pub(crate) rpc: &'static str,
+    /// The right it needs.
+    pub(crate) right: &'static str,
+    pub(crate) foreign: Foreign,
+    pub(crate) good: Vec<u8>,
+    /// Requests with one fault each, and the field that must be named.
+    pub(crate) bad: Vec<(String, Vec<u8>)>,
+}
+
+pub(crate) const READ: &str = "claviger:keys:read";
+pub(crate) const WRITE: &str = "claviger:keys:write";
+pub(crate) const REVEAL: &str = "claviger:keys:reveal";
+pub(crate) const DIRECTORY: &str = "claviger:directory:write";
+pub(crate) const RIGHTS: [&str; 5] = [READ, WRITE, REVEAL, DIRECTORY, "claviger:settings:write"];
+
+/// Builds a row: a good request, and ways to spoil it.
+pub(crate) struct Spoil<M> {
+    good: M,
+    row: Row,
+}
+
+impl<M: Message + Clone> Spoil<M> {
+    pub(crate) fn new(rpc: &'static str, right: &'static str, foreign: Foreign, good: M) -> Self {
+        let row = Row {
+            rpc,
+            right,
+            foreign,
+            good: good.encode_to_vec(),
+            bad: Vec::new(),
+        };
+        Self { good, row }
+    }
+
+    /// The request with a fault, and the field that must be named for it (or one of several, separated by `|`).
+    pub(crate) fn bad(mut self, field: &str, spoil: impl FnOnce(&mut M)) -> Self {
+        let mut request = self.good.clone();
+        spoil(&mut request);
+        self.row
+            .bad
+            .push((field.to_owned(), request.encode_to_vec()));
+        self
+    }
+
+    /// Ids that make a call repeatable are UUIDs of version 4 or 7.
+    pub(crate) fn bad_request_id(self, field: fn(&mut M) -> &mut String) -> Self {
+        let mut out = self;
+        for id in [
+            "nonsense",
+            "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            &"0".repeat(2_000),
+            "3f2b8c1e-6d4a-4c9b-8e7f-00000000000g",
+        ] {
+            out = out.bad("request_id", |r| id.clone_into(field(r)));
+        }
+        out
+    }
+
+    pub(crate) fn done(self) -> Row {
+        self.row
+    }
+}
+
+pub(crate) const CONTROL: &str = "bell\u{7}";

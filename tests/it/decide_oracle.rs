@@ -1,0 +1,134 @@
+//! The decision function against the naive one: the same answer to every question about every small world.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use claviger::decide::{self, Demand, Headers, Presented as Given};
+use claviger::domain::decision::Reason;
+use claviger::domain::network;
+use claviger::domain::token::{LookupKey, TokenDigest};
+use claviger::index::Index;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::oracle::{self, Answer, Presented, Question, World, questions::question, worlds::world};
+
+/// How many questions are asked, ten to each world.
+const CASES: u32 = 100_000;
+const QUESTIONS_PER_WORLD: u32 = 10;
+
+struct List<'a>(&'a [(Vec<u8>, Vec<u8>)]);
+
+impl Headers for List<'_> {
+    fn for_each<'h>(&'h self, each: &mut dyn FnMut(&'h [u8], &'h [u8])) {
+        for (name, value) in self.0 {
+            each(name, value);
+        }
+    }
+}
+
+/// The same world as the index has it.
+fn indexed(world: &World) -> Index {
+    let lookup = LookupKey::new(&[7; 32]);
+    let index = Index::new(lookup.clone(), 1);
+    for workspace in &world.workspaces {
+        let own = world.scopes.iter().filter(|s| s.workspace == workspace.id);
+        index.put_workspace(workspace, &own.cloned().collect::<Vec<_>>(), 1);
+    }
+    for subscription in &world.subscriptions {
+        index.put_subscription(subscription);
+    }
+    for key in &world.keys {
+        let mut key = key.clone();
+        for secret in &mut key.secrets {
+            secret.tag = lookup.tag(&TokenDigest::of(&world.tokens[&secret.id]));
+        }
+        index.put_key(&key);
+    }
+    index.set_loaded(1);
+    index
+}
+
+fn decided(index: &Index, question: &Question) -> Answer {
+    let headers;
+    let presented = match &question.credential {
+        Presented::Token(token, presentation) => Given::Token(token, *presentation),
+        Presented::Http {
+            headers: list,
+            path,
+        } => {
+            headers = List(list);
+            Given::Http {
+                headers: &headers,
+                path,
+            }
+        }
+    };
+    let asked = decide::Question {
+        workspace: &question.workspace,
+        presented,
+        source_ip: question.source_ip.map(network::canonical),
+        all_of: Demand::List(&question.all_of),
+        any_of: Demand::List(&question.any_of),
+        subscription: question.subscription.as_deref().unwrap_or(""),
+        must_demand: question.via_envoy,
+    };
+    let view = index.view();
+    let verdict = decide::decide(&asked, &view, question.now);
+    let allow = verdict.is_allow();
+    Answer {
+        allow,
+        reason: verdict.reason,
+        key: verdict.key.map(|(key, _)| key.id),
+        secret: verdict.key.map(|(_, secret)| secret.id),
+        subscription: Some(verdict.subscription.to_owned()).filter(|s| allow && !s.is_empty()),
+        shadowed: verdict.shadowed.iter().collect(),
+    }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a run says how much it covered")]
+fn the_decision_is_the_one_that_the_documents_describe() {
+    let config = Config {
+        cases: CASES / QUESTIONS_PER_WORLD,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let reached = RefCell::new(BTreeMap::<Reason, u32>::new());
+    let shadowed = RefCell::new(BTreeMap::<Reason, u32>::new());
+    let questions = prop::collection::vec(question(), QUESTIONS_PER_WORLD as usize);
+    let outcome = runner.run(&(world(), questions), |(world, questions)| {
+        let index = indexed(&world);
+        for question in &questions {
+            let expected = oracle::decide(&world, question);
+            prop_assert_eq!(&decided(&index, question), &expected, "{:?}", question);
+            *reached.borrow_mut().entry(expected.reason).or_default() += 1;
+            for reason in expected.shadowed {
+                *shadowed.borrow_mut().entry(reason).or_default() += 1;
+            }
+        }
+        Ok(())
+    });
+    if let Err(fault) = outcome {
+        panic!("{fault}");
+    }
+    let reached = reached.into_inner();
+    println!(
+        "{} decisions compared: {reached:?}",
+        reached.values().sum::<u32>()
+    );
+    for reason in Reason::ALL {
+        assert!(
+            reached.contains_key(&reason),
+            "{reason:?} was never reached"
+        );
+    }
+    for reason in &Reason::ALL[Reason::IpNotAllowed.index()..] {
+        assert!(
+            shadowed.borrow().contains_key(reason),
+            "{reason:?} was never in shadow"
+        );
+    }
+}

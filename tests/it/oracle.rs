@@ -1,0 +1,333 @@
+//! A second, naive decision function, written from the documents alone: no index, no tags, no interning, just the checks
+//! in their order over plain lists. What the fast one says is compared with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use claviger::domain::decision::Reason;
+use claviger::domain::id::{KeyId, SecretId};
+use claviger::domain::key::Key;
+use claviger::domain::secret::{Origin, Secret};
+use claviger::domain::time::Time;
+use claviger::domain::workspace::{
+    Presentation, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace,
+    WorkspaceSettings,
+};
+use sha2::Digest as _;
+
+use self::extract::extract;
+
+mod extract;
+pub(crate) mod questions;
+pub(crate) mod worlds;
+
+/// Everything there is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    pub(crate) workspaces: Vec<Workspace>,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) keys: Vec<Key>,
+    /// The plaintext of each secret.
+    pub(crate) tokens: BTreeMap<SecretId, Vec<u8>>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) workspace: String,
+    pub(crate) credential: Presented,
+    pub(crate) source_ip: Option<IpAddr>,
+    pub(crate) all_of: Vec<String>,
+    pub(crate) any_of: Vec<String>,
+    pub(crate) subscription: Option<String>,
+    pub(crate) via_envoy: bool,
+    pub(crate) now: Time,
+}
+
+/// The credential, or the request that carries it.
+#[derive(Debug, Clone)]
+pub(crate) enum Presented {
+    Token(Vec<u8>, Presentation),
+    Http {
+        headers: Vec<(Vec<u8>, Vec<u8>)>,
+        path: Vec<u8>,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) allow: bool,
+    pub(crate) reason: Reason,
+    pub(crate) key: Option<KeyId>,
+    pub(crate) secret: Option<SecretId>,
+    /// Only told on ALLOW.
+    pub(crate) subscription: Option<String>,
+    pub(crate) shadowed: Vec<Reason>,
+}
+
+/// Checks 1 to 8, in their order.
+pub(crate) fn decide(world: &World, question: &Question) -> Answer {
+    let mut answer = Answer {
+        allow: false,
+        reason: Reason::Ok,
+        key: None,
+        secret: None,
+        subscription: None,
+        shadowed: Vec::new(),
+    };
+    match run(world, question, &mut answer) {
+        Ok(subscription) => {
+            answer.allow = true;
+            answer.subscription = subscription;
+        }
+        Err(reason) => answer.reason = reason,
+    }
+    answer
+}
+
+fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option<String>, Reason> {
+    let workspace = world
+        .workspaces
+        .iter()
+        .find(|w| w.id.as_str() == question.workspace);
+    let settings = workspace.map_or_else(WorkspaceSettings::default, |w| w.settings.clone());
+
+    // 1: something is demanded, or need not be.
+    let demanded = !question.all_of.is_empty() || !question.any_of.is_empty();
+    let undemanded_passes = match settings.undemanded_scopes {
+        UndemandedScopes::Default => !question.via_envoy,
+        UndemandedScopes::Allow => true,
+        UndemandedScopes::Deny => false,
+    };
+    if !demanded && !undemanded_passes {
+        return Err(Reason::NothingDemanded);
+    }
+
+    // 2: exactly one credential.
+    let (token, presentation) = match &question.credential {
+        Presented::Token(token, presentation) => (token.clone(), *presentation),
+        Presented::Http { headers, path } => extract(&settings, headers, path)?,
+    };
+    if token.is_empty() {
+        return Err(Reason::NoCredential);
+    }
+
+    // 3: a secret of this workspace.
+    let Some((key, secret)) = find(world, question, &token) else {
+        return Err(not_found(world, workspace, &token));
+    };
+    answer.key = Some(key.id);
+    answer.secret = Some(secret.id);
+
+    // 4: alive.
+    let now = question.now;
+    if secret.revoke_time.is_some() || secret.retire_time.is_some_and(|t| t <= now) {
+        return Err(Reason::SecretRevoked);
+    }
+    if key.delete_time.is_some() {
+        return Err(Reason::KeyDeleted);
+    }
+    if !key.settings.enabled {
+        return Err(Reason::KeyDisabled);
+    }
+    if key.settings.expire_time.is_some_and(|t| t <= now) {
+        return Err(Reason::KeyExpired);
+    }
+    if !workspace.is_some_and(|w| w.enabled) {
+        return Err(Reason::WorkspaceDisabled);
+    }
+
+    // 5 to 8: restrictions, each of which may be in shadow.
+    let enforcement = key.settings.enforcement;
+    let fenced = key
+        .secrets
+        .iter()
+        .any(|s| s.weak && s.revoke_time.is_none() && s.retire_time.is_none_or(|t| t > now));
+    let mut restrict = |result: Result<(), Reason>, shadow: bool| match result {
+        Err(reason) if shadow => {
+            answer.shadowed.push(reason);
+            Ok(false)
+        }
+        Err(reason) => Err(reason),
+        Ok(()) => Ok(true),
+    };
+    restrict(
+        network(key, question.source_ip),
+        enforcement.shadow_network && !fenced,
+    )?;
+    restrict(
+        presented_well(world, question, &settings, key, presentation),
+        enforcement.shadow_presentation,
+    )?;
+    let acting = acting_subscription(key, question);
+    let billed = restrict(
+        subscribed(world, key, question, acting.as_deref()),
+        enforcement.shadow_subscription,
+    )?;
+    restrict(scopes(key, question), enforcement.shadow_scopes)?;
+    Ok(acting.filter(|_| billed))
+}
+
+fn find<'a>(world: &'a World, question: &Question, token: &[u8]) -> Option<(&'a Key, &'a Secret)> {
+    let of_workspace = world
+        .keys
+        .iter()
+        .filter(|k| k.workspace.as_str() == question.workspace);
+    let data = of_workspace.filter(|k| {
+        let only_admin = !k.settings.scopes.is_empty()
+            && k.settings
+                .scopes
+                .iter()
+                .all(|s| s.as_str().starts_with("claviger:"));
+        k.workspace.as_str() != "system" && !only_admin
+    });
+    data.flat_map(|k| k.secrets.iter().map(move |s| (k, s)))
+        .find(|(_, s)| world.tokens.get(&s.id).is_some_and(|t| t == token))
+}
+
+fn not_found(world: &World, workspace: Option<&Workspace>, token: &[u8]) -> Reason {
+    let strange = token.len() > 512 || token.iter().any(|b| !(0x21..=0x7e).contains(b));
+    if strange {
+        return Reason::MalformedCredential;
+    }
+    let Some(workspace) = workspace else {
+        return Reason::WorkspaceDisabled;
+    };
+    // What administers is looked up like everything else, and then it is as if it were not there.
+    let own = world.keys.iter().filter(|k| k.workspace == workspace.id);
+    let generated = own
+        .flat_map(|k| &k.secrets)
+        .filter(|s| s.origin == Origin::Generated);
+    let prefixes: BTreeSet<&str> = generated.map(|s| s.prefix.as_str()).collect();
+    let forged = prefixes
+        .into_iter()
+        .filter(|p| !p.is_empty())
+        .any(|prefix| {
+            let body = token.strip_prefix(format!("{prefix}_").as_bytes());
+            body.is_some_and(|body| !checksum_fits(prefix, body))
+        });
+    if forged {
+        Reason::MalformedCredential
+    } else {
+        Reason::UnknownKey
+    }
+}
+
+/// 48 characters of URL-safe base64: 32 random bytes and the first 4 of SHA-256 over prefix and those.
+fn checksum_fits(prefix: &str, body: &[u8]) -> bool {
+    let decoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(body);
+    decoded.is_ok_and(|bytes| {
+        bytes.len() == 36 && {
+            let (random, check) = bytes.split_at(32);
+            sha2::Sha256::digest([prefix.as_bytes(), random].concat()).starts_with(check)
+        }
+    })
+}
+
+fn network(key: &Key, source_ip: Option<IpAddr>) -> Result<(), Reason> {
+    let cidrs = &key.settings.allowed_cidrs;
+    if cidrs.is_empty() {
+        return Ok(());
+    }
+    let ip = source_ip.ok_or(Reason::IpUnknown)?.to_canonical();
+    if cidrs.iter().any(|net| net.contains(&ip)) {
+        Ok(())
+    } else {
+        Err(Reason::IpNotAllowed)
+    }
+}
+
+fn presented_well(
+    world: &World,
+    question: &Question,
+    settings: &WorkspaceSettings,
+    key: &Key,
+    presentation: Presentation,
+) -> Result<(), Reason> {
+    let of_workspace = if settings.presentations.is_empty() {
+        PresentationSet::defaults()
+    } else {
+        settings.presentations
+    };
+    let consents = |name: &String| {
+        let entry = world
+            .scopes
+            .iter()
+            .find(|s| s.workspace == key.workspace && s.name == *name);
+        of_workspace.contains(presentation)
+            || entry.is_some_and(|s| s.presentations.contains(presentation))
+    };
+    let nothing = question.all_of.is_empty() && question.any_of.is_empty();
+    let good = if nothing {
+        of_workspace.contains(presentation)
+    } else {
+        question.all_of.iter().all(consents)
+            && (question.any_of.is_empty()
+                || of_workspace.contains(presentation)
+                || question.any_of.iter().any(|s| holds(key, s) && consents(s)))
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(Reason::PresentationNotAllowed)
+    }
+}
+
+/// The one asked for, else the key's only one.
+fn acting_subscription(key: &Key, question: &Question) -> Option<String> {
+    match (&question.subscription, &key.settings.subscriptions[..]) {
+        (Some(asked), _) => Some(asked.clone()),
+        (None, [only]) => Some(only.as_str().to_owned()),
+        (None, _) => None,
+    }
+}
+
+fn subscribed(
+    world: &World,
+    key: &Key,
+    question: &Question,
+    acting: Option<&str>,
+) -> Result<(), Reason> {
+    let Some(acting) = acting else {
+        return Ok(());
+    };
+    let bound = &key.settings.subscriptions;
+    let own = question.subscription.is_none()
+        || bound.is_empty()
+        || bound.iter().any(|s| s.as_str() == acting);
+    let enabled = world
+        .subscriptions
+        .iter()
+        .any(|s| s.workspace == key.workspace && s.id.as_str() == acting && s.enabled);
+    if own && enabled {
+        Ok(())
+    } else {
+        Err(Reason::SubscriptionNotAllowed)
+    }
+}
+
+fn scopes(key: &Key, question: &Question) -> Result<(), Reason> {
+    let all = question.all_of.iter().all(|s| holds(key, s));
+    let any = question.any_of.is_empty() || question.any_of.iter().any(|s| holds(key, s));
+    if all && any {
+        Ok(())
+    } else {
+        Err(Reason::InsufficientScope)
+    }
+}
+
+/// `a:*` holds whatever begins with `a:`; any other grant holds itself.
+fn holds(key: &Key, scope: &str) -> bool {
+    key.settings
+        .scopes
+        .iter()
+        .any(|grant| match grant.as_str().strip_suffix(":*") {
+            Some(family) => scope
+                .strip_prefix(family)
+                .is_some_and(|rest| rest.starts_with(':')),
+            None => grant.as_str() == scope,
+        })
+}
