@@ -75,10 +75,21 @@ fn what_is_in_doubt_is_refused_until_it_is_put_in_again() {
     let index = index();
     index.put_key(&key(5, true));
     index.put_workspace(&workspace(5, true), &[], 5);
-    index.close_key(key(5, true).id);
-    index.close_workspace(&workspace(5, true).id);
-    assert!(!is_open(&index));
-    assert!(index.view().workspace("acme").unwrap().is_closed());
+    index.close(&[key(5, true).id], &[workspace(5, true).id]);
+    let refused = || !is_open(&index) && index.view().workspace("acme").unwrap().is_closed();
+    assert!(refused());
+    // What was read before the doubt arose does not end it.
+    index.put_key(&key(5, true));
+    index.put_workspace(&workspace(5, true), &[], 5);
+    assert!(refused());
+    // A newer doubt outlives what was read because of an older one.
+    let read_because_of = index.closed();
+    index.close(&[key(5, true).id], &[workspace(5, true).id]);
+    index.lift(&read_because_of);
+    index.put_key(&key(5, true));
+    index.put_workspace(&workspace(5, true), &[], 6);
+    assert!(refused());
+    index.lift(&index.closed());
     // The change in doubt was not made: the state that is read again has the revision it had.
     index.put_key(&key(5, true));
     index.put_workspace(&workspace(5, true), &[], 6);
