@@ -51,6 +51,23 @@ impl Envelope {
         Ok(Self::from_keys(&keys))
     }
 
+    /// Wraps the keys of a database anew with `to`, where another of the root keys wraps them now; none where `to` does.
+    pub fn rewrap(
+        wrapped: &[u8],
+        to: &RootKeyBytes,
+        others: &[&RootKeyBytes],
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, EnvelopeError> {
+        if open(to, WRAP_PURPOSE, wrapped).is_some() {
+            return Ok(None);
+        }
+        let keys = others
+            .iter()
+            .find_map(|root| open(root, WRAP_PURPOSE, wrapped));
+        let keys = keys.ok_or(EnvelopeError::WrongRootKey)?;
+        seal(to, WRAP_PURPOSE, &keys, entropy).map(Some)
+    }
+
     /// The key that tags are made with.
     pub fn lookup(&self) -> &LookupKey {
         &self.lookup
@@ -234,6 +251,25 @@ mod tests {
             Envelope::open(&[], &[&[1; 32]]),
             Err(EnvelopeError::WrongRootKey)
         ));
+    }
+
+    #[test]
+    fn keys_are_wrapped_anew_with_the_new_root_key() {
+        let entropy = Counting(0.into());
+        let (made, wrapped) = Envelope::create(&[1; 32], &entropy).unwrap();
+        assert!(
+            Envelope::rewrap(&wrapped, &[1; 32], &[], &entropy)
+                .unwrap()
+                .is_none()
+        );
+        let anew = Envelope::rewrap(&wrapped, &[2; 32], &[&[1; 32]], &entropy)
+            .unwrap()
+            .unwrap();
+        let opened = Envelope::open(&anew, &[&[2; 32]]).unwrap();
+        let digest = crate::domain::token::TokenDigest::of(b"x");
+        assert_eq!(opened.lookup().tag(&digest), made.lookup().tag(&digest));
+        assert!(Envelope::open(&anew, &[&[1; 32]]).is_err());
+        assert!(Envelope::rewrap(&wrapped, &[3; 32], &[&[4; 32]], &entropy).is_err());
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub trait Store: Send + Sync + 'static {
     async fn meta(&self) -> Result<Option<Meta>, StoreError>;
     /// Writes `meta` where there is none; returns what stands then, which may be another process's.
     async fn initialise(&self, meta: &Meta) -> Result<Meta, StoreError>;
+    /// Replaces the wrapped keys `from` by `to`, the same keys under another root key; nothing where they are not `from`.
+    async fn rewrap(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError>;
     /// Begins a mutation by taking the next revision, which orders it after all others: what it then reads is what is true
     /// at that revision. Dropped without [`Tx::commit`], it leaves no trace, its revision included.
     async fn begin(&self) -> Result<Box<dyn Tx>, StoreError>;

@@ -76,23 +76,41 @@ fn what_is_in_doubt_is_refused_until_it_is_put_in_again() {
     index.put_key(&key(5, true));
     index.put_workspace(&workspace(5, true), &[], 5);
     index.close(&[key(5, true).id], &[workspace(5, true).id]);
-    let refused = || !is_open(&index) && index.view().workspace("acme").unwrap().is_closed();
-    assert!(refused());
+    assert!(!is_open(&index));
+    assert!(index.view().workspace("acme").unwrap().is_closed());
     // What was read before the doubt arose does not end it.
-    index.put_key(&key(5, true));
-    index.put_workspace(&workspace(5, true), &[], 5);
-    assert!(refused());
-    // A newer doubt outlives what was read because of an older one.
-    let read_because_of = index.closed();
-    index.close(&[key(5, true).id], &[workspace(5, true).id]);
-    index.lift(&read_because_of);
-    index.put_key(&key(5, true));
-    index.put_workspace(&workspace(5, true), &[], 6);
-    assert!(refused());
-    index.lift(&index.closed());
+    index.put_key(&key(6, true));
+    index.put_workspace(&workspace(6, true), &[], 6);
+    assert!(!is_open(&index));
+    assert!(index.view().workspace("acme").unwrap().is_closed());
+    // Nor does what ends an older doubt end a newer one.
+    let older = index.closed();
+    index.close(&[key(5, true).id], &[]);
+    index.lift(&older);
+    index.put_key(&key(6, true));
+    assert!(!is_open(&index));
     // The change in doubt was not made: the state that is read again has the revision it had.
-    index.put_key(&key(5, true));
-    index.put_workspace(&workspace(5, true), &[], 6);
+    index.lift(&index.closed());
+    index.put_key(&key(6, true));
+    index.put_workspace(&workspace(6, true), &[], 6);
     assert!(is_open(&index));
     assert!(!index.view().workspace("acme").unwrap().is_closed());
+}
+
+#[test]
+fn nothing_of_a_deleted_workspace_stays() {
+    let index = index();
+    index.put_workspace(&workspace(1, true), &[], 1);
+    index.put_subscription(&Subscription {
+        workspace: workspace(1, true).id,
+        id: "s1".parse().unwrap(),
+        display_name: String::new(),
+        enabled: true,
+        create_time: Time::from_micros(1),
+        update_time: Time::from_micros(1),
+        revision: 2,
+    });
+    assert!(index.view().subscription_enabled("acme", "s1"));
+    index.remove_workspace(&workspace(1, true).id);
+    assert!(!index.view().subscription_enabled("acme", "s1"));
 }

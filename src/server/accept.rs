@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use crate::app::limit::{Limit, Permit};
 use crate::grpc::guard::{Guard, PeerAddress};
 use crate::http::Pages;
 use crate::telemetry::Metrics;
@@ -36,7 +37,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) struct Connections {
     pub(super) metrics: Arc<Metrics>,
-    pub(super) most: usize,
+    /// How many at once, on this listener.
+    pub(super) limit: Arc<Limit>,
     pub(super) tracker: TaskTracker,
     /// Stops accepting, and lets connections go.
     pub(super) stop: CancellationToken,
@@ -47,6 +49,28 @@ pub(super) struct Connections {
 pub(super) enum Served {
     Grpc(Guard),
     Pages(Pages),
+}
+
+/// A connection that counts, until it is dropped: at its end, however that comes.
+struct Counted {
+    metrics: Arc<Metrics>,
+    _permit: Permit,
+}
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>, permit: Permit) -> Self {
+        metrics.connections.inc();
+        Self {
+            metrics: metrics.clone(),
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.connections.dec();
+    }
 }
 
 impl Connections {
@@ -63,18 +87,18 @@ impl Connections {
                     continue;
                 }
             };
-            if self.metrics.connections.get() >= i64::try_from(self.most).unwrap_or(i64::MAX) {
+            let Some(permit) = self.limit.acquire() else {
                 self.metrics.refused_connections.inc();
                 continue;
-            }
-            self.metrics.connections.inc();
+            };
+            let counted = Counted::new(&self.metrics, permit);
             let (served, shared) = (served.clone(), self.clone());
             self.tracker.spawn(async move {
+                let _counted = counted;
                 match served {
                     Served::Grpc(guard) => shared.serve_grpc(reader, writer, peer, guard).await,
                     Served::Pages(pages) => shared.serve_pages(reader, writer, pages).await,
                 }
-                shared.metrics.connections.dec();
             });
         }
     }
@@ -101,7 +125,9 @@ impl Connections {
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(1_024)
-            .max_header_list_size(16 * 1024)
+            // Room for what a proxy may copy from its client's request into the call's own head, such as trace state: over
+            // this a call fails, and failures are what `failure_mode_allow` lets through.
+            .max_header_list_size(64 * 1024)
             .max_local_error_reset_streams(1_024)
             .max_pending_accept_reset_streams(20)
             .initial_stream_window_size(1024 * 1024)

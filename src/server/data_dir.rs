@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -36,6 +36,7 @@ impl DataDir {
                 .create(path)
                 .map_err(unusable)?;
         }
+        warn_if_loose(path);
         let lock = OpenOptions::new()
             .create(true)
             .write(true)
@@ -113,5 +114,13 @@ impl DataDir {
             path: path.to_owned(),
             cause,
         })
+    }
+}
+
+/// Says so where others may look into the directory: what lies in it opens everything.
+fn warn_if_loose(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |m| m.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read the data directory; `chmod 700` it");
     }
 }

@@ -119,7 +119,8 @@ impl Listener {
 /// Removes a socket that nobody listens on; what is no socket stays, and binding fails.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).await.is_err() {
+    let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).await.is_err_and(refused) {
         std::fs::remove_file(path)?;
     }
     Ok(())

@@ -49,7 +49,7 @@ pub use listener::BoundAddress;
 use listener::Listener;
 
 /// Longest that tasks may take to end, once connections are gone.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const HEALTH_NAMES: [&str; 5] = [
@@ -353,11 +353,19 @@ async fn open(
     let given = config.root_key.clone().or(lying_there);
     let (envelope, meta) = match (store.meta().await?, given) {
         (Some(meta), Some(root)) => {
-            let previous = config.root_key_previous.as_ref().map(|key| key.as_bytes());
-            let roots: Vec<_> = [Some(root.as_bytes()), previous]
-                .into_iter()
-                .flatten()
+            let previous: Vec<_> = config
+                .root_key_previous
+                .iter()
+                .map(|key| key.as_bytes())
                 .collect();
+            let anew = Envelope::rewrap(&meta.wrapped_keys, root.as_bytes(), &previous, &*entropy);
+            if let Some(anew) = anew.map_err(Error::from_start)? {
+                store.rewrap(&meta.wrapped_keys, &anew).await?;
+                tracing::info!(
+                    "the database's keys are wrapped with the new root key; the previous one is no longer needed"
+                );
+            }
+            let roots: Vec<_> = [root.as_bytes()].into_iter().chain(previous).collect();
             let envelope = Envelope::open(&meta.wrapped_keys, &roots).map_err(Error::from_start)?;
             (envelope, meta)
         }
@@ -480,7 +488,7 @@ impl App {
         for (listener, served) in self.listeners {
             let shared = Connections {
                 metrics: self.metrics.clone(),
-                most: self.config.max_connections,
+                limit: Limit::new(self.config.max_connections),
                 tracker: connections.clone(),
                 stop: stop_accepting.clone(),
             };
@@ -527,9 +535,10 @@ impl App {
         stop_tasks.cancel();
         background.close();
         let _ = tokio::time::timeout(FLUSH_DEADLINE, background.wait()).await;
-        let closed = self.store.close().await;
+        let closed = tokio::time::timeout(FLUSH_DEADLINE, self.store.close()).await;
         loaded?;
-        closed?;
+        // What is not closed in time is as after a crash: the write-ahead log is read at the next start.
+        closed.unwrap_or(Ok(()))?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -85,13 +85,24 @@ impl SqlStore {
         })
         .await
         .map_err(|e| open_failed(path, e))?;
-        Ok(Self { writer, reader })
+        // Not behind lists: the answer to a change waits for the feed.
+        let follower = connect(path, Access::Read, 1, |options| {
+            options.pragma("query_only", "ON")
+        })
+        .await
+        .map_err(|e| open_failed(path, e))?;
+        Ok(Self {
+            writer,
+            reader,
+            follower,
+        })
     }
 
     /// Moves the write-ahead log into the database file and closes it. Calls after this fail.
     pub async fn close(&self) -> Result<(), StoreError> {
         // Readers first: a snapshot of theirs would keep the log from being emptied.
         self.reader.close_by_ref().await.map_err(error::failed)?;
+        self.follower.close_by_ref().await.map_err(error::failed)?;
         let checkpoint = self
             .writer
             .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")

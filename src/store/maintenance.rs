@@ -57,6 +57,22 @@ pub(super) async fn write_meta<C: ConnectionTrait>(
     Ok(())
 }
 
+/// Replaces the wrapped keys, if they are still those.
+pub(super) async fn rewrap<C: ConnectionTrait>(
+    connection: &C,
+    from: &[u8],
+    to: &[u8],
+) -> Result<(), StoreError> {
+    meta::Entity::update_many()
+        .col_expr(meta::Column::WrappedKeys, Expr::val(to.to_vec()))
+        .filter(meta::Column::Id.eq(META_ID))
+        .filter(meta::Column::WrappedKeys.eq(from.to_vec()))
+        .exec(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
 /// Says that the bootstrap key has been made.
 pub(super) async fn set_bootstrapped<C: ConnectionTrait>(connection: &C) -> Result<(), StoreError> {
     let done = meta::Entity::update_many()

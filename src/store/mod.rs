@@ -42,6 +42,8 @@ const FLUSH: usize = 500;
 pub struct SqlStore {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    /// For who follows the feed, alone.
+    follower: DatabaseConnection,
 }
 
 impl SqlStore {
@@ -61,6 +63,10 @@ impl Store for SqlStore {
         maintenance::write_meta(&self.writer, meta).await?;
         let stands = maintenance::read_meta(&self.writer).await?;
         stands.ok_or_else(|| error::corrupt("what was written of it is not there"))
+    }
+
+    async fn rewrap(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        maintenance::rewrap(&self.writer, from, to).await
     }
 
     async fn begin(&self) -> Result<Box<dyn Tx>, StoreError> {
@@ -131,11 +137,11 @@ impl Store for SqlStore {
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
-        load::load(&self.snapshot().await?, sink).await
+        load::load(&self.follower.begin().await.map_err(failed)?, sink).await
     }
 
     async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError> {
-        feed::batch(&self.snapshot().await?, after, limit).await
+        feed::batch(&self.follower.begin().await.map_err(failed)?, after, limit).await
     }
 
     async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError> {
