@@ -21,7 +21,8 @@ pub(crate) fn register(token: &str) {
         .insert(token.to_owned());
 }
 
-/// Every place below a folder where a registered token stands, or its bare SHA-256 (a digest that is not keyed would let a
+/// Every place below a folder where a registered token stands, or anything of a generated token's shape, or the bare SHA-256
+/// of a registered one (a digest that is not keyed would let a
 /// thief of the database try candidates). Where a token is meant to be, `bootstrap-token`, is left out.
 pub(crate) fn scan(root: &Path) -> Vec<String> {
     let mut needles: HashMap<[u8; WINDOW], Vec<(Vec<u8>, &str)>> = HashMap::new();
@@ -46,6 +47,12 @@ pub(crate) fn scan(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     visit(root, &mut |path, bytes| {
         for (at, start) in bytes.windows(WINDOW).enumerate() {
+            if is_generated(&bytes[at..]) {
+                found.push(format!(
+                    "a generated token in {} at byte {at}",
+                    path.display()
+                ));
+            }
             for (needle, what) in needles.get(start).into_iter().flatten() {
                 if bytes[at..].starts_with(needle) {
                     found.push(format!("{what} in {} at byte {at}", path.display()));
@@ -54,6 +61,15 @@ pub(crate) fn scan(root: &Path) -> Vec<String> {
         }
     });
     found
+}
+
+/// Does a token with the default prefix begin here? So none is missed that no test has registered.
+fn is_generated(bytes: &[u8]) -> bool {
+    let body = bytes.strip_prefix(b"clv_").and_then(|rest| rest.get(..48));
+    body.is_some_and(|body| {
+        body.iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    })
 }
 
 fn visit(path: &Path, with: &mut impl FnMut(&Path, &[u8])) {
@@ -86,6 +102,8 @@ fn the_watch_over_tokens_sees_one_in_a_file_and_spares_the_bootstrap_token() {
     std::fs::create_dir(dir.path().join("deep")).unwrap();
     std::fs::write(dir.path().join("deep/log"), format!("..{token}..")).unwrap();
     std::fs::write(dir.path().join("deep/db"), Sha256::digest(token)).unwrap();
+    let generated = format!("clv_{}", "aB3_-x".repeat(8));
+    std::fs::write(dir.path().join("deep/unregistered"), generated).unwrap();
     let found = scan(dir.path());
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found.len(), 3, "{found:?}");
 }
