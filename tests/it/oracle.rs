@@ -164,7 +164,7 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
     )?;
     let acting = acting_subscription(key, question);
     let billed = restrict(
-        subscribed(world, key, question, acting.as_deref()),
+        subscribed(world, key, acting.as_deref()),
         enforcement.shadow_subscription,
     )?;
     restrict(scopes(key, question), enforcement.shadow_scopes)?;
@@ -285,24 +285,24 @@ fn acting_subscription(key: &Key, question: &Question) -> Option<String> {
     }
 }
 
-fn subscribed(
-    world: &World,
-    key: &Key,
-    question: &Question,
-    acting: Option<&str>,
-) -> Result<(), Reason> {
-    let Some(acting) = acting else {
-        return Ok(());
-    };
+fn subscribed(world: &World, key: &Key, acting: Option<&str>) -> Result<(), Reason> {
     let bound = &key.settings.subscriptions;
-    let own = question.subscription.is_none()
-        || bound.is_empty()
-        || bound.iter().any(|s| s.as_str() == acting);
-    let enabled = world
-        .subscriptions
-        .iter()
-        .any(|s| s.workspace == key.workspace && s.id.as_str() == acting && s.enabled);
-    if own && enabled {
+    let is_enabled = |id: &str| {
+        let mut of_key = world
+            .subscriptions
+            .iter()
+            .filter(|s| s.workspace == key.workspace);
+        of_key.any(|s| s.id.as_str() == id && s.enabled)
+    };
+    let good = match acting {
+        // Bound to several, and none asked for: one that is enabled is enough.
+        None => bound.is_empty() || bound.iter().any(|s| is_enabled(s.as_str())),
+        Some(acting) => {
+            let own = bound.is_empty() || bound.iter().any(|s| s.as_str() == acting);
+            own && is_enabled(acting)
+        }
+    };
+    if good {
         Ok(())
     } else {
         Err(Reason::SubscriptionNotAllowed)
