@@ -277,6 +277,13 @@ impl Core {
             });
         }
         if done.unchanged {
+            // What was found to be so already may be the work of a call that has not applied it yet.
+            let before = scene.tx.revision().saturating_sub(1);
+            drop(scene);
+            self.feed
+                .catch_up(before)
+                .await
+                .map_err(Error::outcome_unknown)?;
             return Ok(Answer {
                 value: done.value,
                 revision: Some(self.index.applied()),

@@ -232,3 +232,54 @@ async fn a_refused_call_may_be_repeated_with_its_id_once_it_can_succeed() {
         .await);
     ok(stage.acme.keys().create_key(request).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_lost_its_rights_since_is_given_no_token_again() {
+    let stage = Stage::set().await;
+    let rights = ["claviger:keys:write", "claviger:directory:write"];
+    let maker = stage.key(&rights).await;
+    let caller = stage.server.client_with(&maker.primary);
+    let request = v1::CreateKeyRequest {
+        request_id: request_id(1),
+        ..creating("acme", holding(&["claviger:directory:write"]))
+    };
+    assert_eq!(
+        ok(caller.keys().create_key(request.clone()).await)
+            .tokens
+            .len(),
+        1
+    );
+    let narrow = v1::UpdateKeyRequest {
+        key: Some(v1::Key {
+            id: maker.id(),
+            ..holding(&rights[..1])
+        }),
+        update_mask: mask(&["scopes"]),
+        ..Default::default()
+    };
+    ok(stage.system.keys().update_key(narrow).await);
+    let again = ok(caller.keys().create_key(request).await);
+    assert!(again.token_withheld && again.tokens.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_secret_that_is_dead_by_now_is_withheld() {
+    let stage = Stage::set().await;
+    let first = ok(stage.acme.keys().create_key(create(1)).await);
+    let id = first.key.as_ref().unwrap().id.clone();
+    let replace = v1::RegenerateSecretRequest {
+        key_id: id.clone(),
+        slot: Slot::Secondary.into(),
+        ..Default::default()
+    };
+    ok(stage.acme.keys().regenerate_secret(replace).await);
+    let again = ok(stage.acme.keys().create_key(create(1)).await);
+    assert!(again.token_withheld && again.tokens == first.tokens[..1]);
+    let delete = v1::DeleteKeyRequest {
+        id,
+        ..Default::default()
+    };
+    ok(stage.acme.keys().delete_key(delete).await);
+    let again = ok(stage.acme.keys().create_key(create(1)).await);
+    assert!(again.token_withheld && again.tokens.is_empty());
+}
