@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{KeyId, SubscriptionId, WorkspaceId};
 use super::network::IpNet;
+use super::revision;
 use super::scope::Grant;
 use super::secret::{Secret, Slot};
 use super::time::Time;
@@ -132,6 +133,6 @@ impl Key {
 
     /// What a guarded change compares: changes with every change of the key.
     pub fn etag(&self) -> String {
-        format!("{:x}", self.revision)
+        revision::etag(self.revision)
     }
 }

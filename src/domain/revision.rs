@@ -44,6 +44,11 @@ impl FromStr for Revision {
     }
 }
 
+/// What a guarded change compares: the number of the last change of a thing, which every change of it makes new.
+pub fn etag(n: u64) -> String {
+    format!("{n:x}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

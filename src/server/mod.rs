@@ -4,10 +4,11 @@
 mod accept;
 mod adapters;
 mod data_dir;
+mod error;
+mod foundation;
 mod listener;
 
 use std::future::Future;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -22,11 +23,8 @@ use tonic_health::server::HealthReporter;
 
 use crate::app::Core;
 use crate::app::authorize::DecisionCounts;
-use crate::app::envelope::Envelope;
-use crate::app::error::Error;
-use crate::app::last_used::LastUsed;
 use crate::app::limit::{Limit, Shares};
-use crate::app::ports::{Clock, Entropy, Meta, Store as _, StoreError};
+use crate::app::ports::{Clock, Entropy};
 use crate::config::{Config, ListenAddress};
 use crate::domain::token::Token;
 use crate::feed::Follower;
@@ -37,14 +35,16 @@ use crate::grpc::guard::{Guard, Observer};
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::proto;
 use crate::http::Pages;
-use crate::index::{Index, SecretUsage};
+use crate::index::SecretUsage;
 use crate::record;
-use crate::store::{OpenError, SqlStore};
+use crate::store::SqlStore;
 use crate::telemetry::Metrics;
 
 use accept::{Connections, Served};
 pub use adapters::{SystemClock, SystemEntropy};
 use data_dir::DataDir;
+pub use error::StartError;
+use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 
@@ -59,65 +59,6 @@ const HEALTH_NAMES: [&str; 5] = [
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
-
-/// Why the service does not start: one line each, with what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory can't be used.
-    #[error(
-        "`{path}` can't be used: {cause}; check that the directory exists and is writable, or set `--data-dir`"
-    )]
-    DataDir {
-        /// The directory or a file in it.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// Another process has the data directory.
-    #[error(
-        "the data directory `{path}` is in use by another process; stop that, or set another `--data-dir`"
-    )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The root key's file can't be read.
-    #[error("the root key in `{path}` can't be used: {message}")]
-    RootKeyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        message: String,
-    },
-    /// A database without its root key.
-    #[error(
-        "the database `{path}` has keys, but there is no root key; set `CLAVIGER_ROOT_KEY`, or put back the file `root-key` beside it"
-    )]
-    RootKeyMissing {
-        /// The database.
-        path: PathBuf,
-    },
-    /// Listening failed.
-    #[error("can't listen on `{address}`: {cause}; set another address, or stop what uses it")]
-    Listen {
-        /// The address.
-        address: ListenAddress,
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// The database can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The database can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A use case of the start failed.
-    #[error("{0}")]
-    Use(#[from] Error),
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
 
 /// Where the service listens.
 #[derive(Debug, Clone)]
@@ -161,16 +102,6 @@ impl std::fmt::Debug for App {
             .field("addresses", &self.addresses)
             .finish_non_exhaustive()
     }
-}
-
-/// What use cases need, opened: all but listeners.
-struct Foundation {
-    core: Arc<Core>,
-    store: SqlStore,
-    follower: Arc<Follower>,
-    last_used: Receiver<Arc<SecretUsage>>,
-    data_dir: DataDir,
-    bootstrapped: bool,
 }
 
 /// Opens what a configuration names, and makes it ready to run. Fails with one clear line; what it made by then stays as
@@ -342,106 +273,6 @@ async fn bind(address: &ListenAddress) -> Result<(Listener, BoundAddress), Start
     })
 }
 
-async fn open(
-    config: &Config,
-    data_dir: DataDir,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-) -> Result<Foundation, StartError> {
-    let store = SqlStore::open(&data_dir.database()).await?;
-    let lying_there = data_dir.root_key()?;
-    let given = config.root_key.clone().or(lying_there);
-    let (envelope, meta) = match (store.meta().await?, given) {
-        (Some(meta), Some(root)) => {
-            let previous: Vec<_> = config
-                .root_key_previous
-                .iter()
-                .map(|key| key.as_bytes())
-                .collect();
-            let anew = Envelope::rewrap(&meta.wrapped_keys, root.as_bytes(), &previous, &*entropy);
-            if let Some(anew) = anew.map_err(Error::from_start)? {
-                store.rewrap(&meta.wrapped_keys, &anew).await?;
-                tracing::info!(
-                    "the database's keys are wrapped with the new root key; the previous one is no longer needed"
-                );
-            }
-            let roots: Vec<_> = [root.as_bytes()].into_iter().chain(previous).collect();
-            let envelope = Envelope::open(&meta.wrapped_keys, &roots).map_err(Error::from_start)?;
-            (envelope, meta)
-        }
-        (Some(_), None) => {
-            return Err(StartError::RootKeyMissing {
-                path: data_dir.database(),
-            });
-        }
-        (None, given) => {
-            let root = match given {
-                Some(root) => root,
-                None => data_dir.make_root_key(&*entropy)?,
-            };
-            let (_, wrapped_keys) =
-                Envelope::create(root.as_bytes(), &*entropy).map_err(Error::from_start)?;
-            let mut epoch = [0; 4];
-            entropy
-                .fill(&mut epoch)
-                .map_err(|e| StartError::Other(e.to_string()))?;
-            let meta = Meta {
-                epoch: u32::from_be_bytes(epoch),
-                wrapped_keys,
-                bootstrapped: false,
-            };
-            // What stands then is what counts: another process may have been first.
-            let meta = store.initialise(&meta).await?;
-            (
-                Envelope::open(&meta.wrapped_keys, &[root.as_bytes()])
-                    .map_err(Error::from_start)?,
-                meta,
-            )
-        }
-    };
-    let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
-    let shared: Arc<dyn crate::app::ports::Store> = Arc::new(store.clone());
-    let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
-    let (last_used, queue) = LastUsed::new();
-    let core = Arc::new(Core {
-        store: shared,
-        index,
-        feed: follower.clone(),
-        clock,
-        entropy,
-        envelope,
-        last_used,
-        tasks: TaskTracker::new(),
-        default_workspace: config.default_workspace.clone(),
-    });
-    Ok(Foundation {
-        core,
-        store,
-        follower,
-        last_used: queue,
-        data_dir,
-        bootstrapped: meta.bootstrapped,
-    })
-}
-
-/// Makes the first administrator. Its token is on disk before it is in the database: a crash between the two leaves a
-/// token that opens nothing, and the next start makes another.
-async fn make_bootstrap(
-    config: &Config,
-    core: &Arc<Core>,
-    data_dir: &DataDir,
-) -> Result<Option<Bootstrap>, StartError> {
-    if let Some(token) = &config.bootstrap_token {
-        core.bootstrap(token.clone(), None).await?;
-        return Ok(None);
-    }
-    let (token, prefix) = core.administrator_token()?;
-    let path = data_dir.bootstrap_token();
-    data_dir.write_secret(&path, token.reveal())?;
-    core.bootstrap(token.clone(), Some(prefix)).await?;
-    Ok(Some(Bootstrap { token, path }))
-}
-
 fn with_reflection(routes: Routes) -> Result<Routes, StartError> {
     let builder = || {
         tonic_reflection::server::Builder::configure()
@@ -454,13 +285,6 @@ fn with_reflection(routes: Routes) -> Result<Routes, StartError> {
     let v1 = builder().build_v1().map_err(broken)?;
     let v1alpha = builder().build_v1alpha().map_err(broken)?;
     Ok(routes.add_service(v1).add_service(v1alpha))
-}
-
-impl Error {
-    /// A wrong root key is for the operator to read, not an internal fault.
-    fn from_start(error: crate::app::envelope::EnvelopeError) -> StartError {
-        StartError::Other(error.to_string())
-    }
 }
 
 impl App {

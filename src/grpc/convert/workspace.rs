@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::directory::{ScopeEdit, SubscriptionEdit, WorkspaceEdit};
 use crate::app::error::Error;
+use crate::domain::revision;
 use crate::domain::scope::{self, Grant};
 use crate::domain::text;
 use crate::domain::time::Time;
@@ -207,7 +208,7 @@ pub(in crate::grpc) fn workspace(workspace: &Workspace) -> v1::Workspace {
         settings: Some(wire_settings(&workspace.settings)),
         create_time: Some(timestamp(workspace.create_time)),
         update_time: Some(timestamp(workspace.update_time)),
-        etag: format!("{:x}", workspace.revision),
+        etag: revision::etag(workspace.revision),
     }
 }
 
@@ -298,7 +299,7 @@ pub(in crate::grpc) fn subscription(subscription: &Subscription) -> v1::Subscrip
         enabled: Some(subscription.enabled),
         create_time: Some(timestamp(subscription.create_time)),
         update_time: Some(timestamp(subscription.update_time)),
-        etag: format!("{:x}", subscription.revision),
+        etag: revision::etag(subscription.revision),
     }
 }
 
@@ -386,6 +387,6 @@ pub(in crate::grpc) fn scope(scope: &Scope) -> v1::Scope {
             .collect(),
         create_time: Some(timestamp(scope.create_time)),
         update_time: Some(timestamp(scope.update_time)),
-        etag: format!("{:x}", scope.revision),
+        etag: revision::etag(scope.revision),
     }
 }

@@ -1,0 +1,68 @@
+//! Workspaces, subscriptions and scope catalogues.
+
+mod scopes;
+mod subscriptions;
+mod workspaces;
+
+use serde::Serialize;
+
+use crate::app::Core;
+use crate::app::error::{Code, Error};
+use crate::app::page;
+use crate::domain::id::{KeyId, WorkspaceId};
+
+pub use scopes::ScopeEdit;
+pub use subscriptions::SubscriptionEdit;
+pub use workspaces::WorkspaceEdit;
+
+impl Core {
+    async fn require_workspace(&self, id: &WorkspaceId) -> Result<(), Error> {
+        match self.store.workspace(id).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found("workspace")),
+        }
+    }
+}
+
+/// A page out of one thing more than it holds, and how to go on.
+fn paged<T, C: Serialize>(
+    mut found: Vec<T>,
+    size: u32,
+    arguments: &str,
+    cursor: impl Fn(&T) -> C,
+) -> Result<(Vec<T>, String), Error> {
+    let more = found.len() > size as usize;
+    found.truncate(size as usize);
+    let next = match found.last() {
+        Some(last) if more => page::token(&cursor(last), arguments)?,
+        _ => String::new(),
+    };
+    Ok((found, next))
+}
+
+fn no_catalogue_in_system(workspace: &WorkspaceId, what: &str) -> Result<(), Error> {
+    if workspace.is_system() {
+        Err(Error::precondition(
+            "RESERVED_WORKSPACE",
+            format!("`system` is for administrators, and has no {what}; name another workspace"),
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+fn exists(what: &str) -> Error {
+    Error::new(
+        Code::AlreadyExists,
+        "ALREADY_EXISTS",
+        format!("there is a {what} of this name already; update it, or choose another name"),
+    )
+}
+
+fn in_use(what: &str, how: &str, key: KeyId) -> Error {
+    Error::precondition(
+        "IN_USE",
+        format!("the {what} is in use: key `{key}` {how}; change or purge the keys first"),
+    )
+    .with("key_id", key)
+}

@@ -1,0 +1,241 @@
+//! Workspaces.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+
+use crate::app::Core;
+use crate::app::auth::Caller;
+use crate::app::error::Error;
+use crate::app::keys::check_etag;
+use crate::app::mutate::{Answer, Call, Done, Scene};
+use crate::app::page;
+use crate::app::ports::Resource;
+use crate::domain::id::WorkspaceId;
+use crate::domain::revision;
+use crate::domain::scope::AdminScope;
+use crate::domain::workspace::{
+    Location, PresentationSet, UndemandedScopes, Workspace, WorkspaceSettings,
+};
+
+use super::{exists, paged};
+
+/// A change of a workspace, to its new value.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each is the field of the same name")]
+pub enum WorkspaceEdit {
+    DisplayName(String),
+    Enabled(bool),
+    Settings(WorkspaceSettings),
+    Locations(Vec<Location>),
+    Presentations(PresentationSet),
+    UndemandedScopes(UndemandedScopes),
+    Recoverable(bool),
+    TwoSlots(bool),
+    RotationGuard(Option<std::time::Duration>),
+    TokenPrefix(Option<String>),
+}
+
+impl WorkspaceEdit {
+    fn apply(self, to: &mut Workspace) {
+        let settings = &mut to.settings;
+        match self {
+            Self::DisplayName(v) => to.display_name = v,
+            Self::Enabled(v) => to.enabled = v,
+            Self::Settings(v) => *settings = v,
+            Self::Locations(v) => settings.locations = v,
+            Self::Presentations(v) => settings.presentations = v,
+            Self::UndemandedScopes(v) => settings.undemanded_scopes = v,
+            Self::Recoverable(v) => settings.recoverable = v,
+            Self::TwoSlots(v) => settings.two_slots = v,
+            Self::RotationGuard(v) => settings.rotation_guard = v,
+            Self::TokenPrefix(v) => settings.token_prefix = v,
+        }
+    }
+}
+
+impl Core {
+    /// Makes a workspace; only callers of `system` may.
+    pub async fn create_workspace(
+        self: &Arc<Self>,
+        call: Call,
+        mut workspace: Workspace,
+    ) -> Result<Answer<Workspace>, Error> {
+        self.mutate(
+            call,
+            Box::new(move |scene, caller| {
+                async move {
+                    require_system(caller, "making a workspace")?;
+                    if scene.tx.workspace(&workspace.id).await?.is_some() {
+                        return Err(exists("workspace"));
+                    }
+                    workspace.create_time = scene.now;
+                    workspace.update_time = scene.now;
+                    workspace.revision = scene.tx.revision();
+                    scene.tx.put_workspace(&workspace).await?;
+                    let resource = Resource::Workspace(workspace.id.clone());
+                    scene
+                        .record("CREATE", resource, (None, Some(&workspace)), false)
+                        .await?;
+                    Ok(Done::new(workspace))
+                }
+                .boxed()
+            }),
+        )
+        .await
+    }
+
+    /// Reads a workspace.
+    pub async fn get_workspace(
+        &self,
+        caller: &Caller,
+        id: &WorkspaceId,
+    ) -> Result<Workspace, Error> {
+        let visible = caller.is_system() || *id == caller.workspace;
+        let workspace = if visible {
+            self.store.workspace(id).await?
+        } else {
+            None
+        };
+        workspace.ok_or_else(|| Error::not_found("workspace"))
+    }
+
+    /// Lists workspaces: all for callers of `system`, else the caller's own.
+    pub async fn list_workspaces(
+        &self,
+        caller: &Caller,
+        size: u32,
+        token: &str,
+    ) -> Result<(Vec<Workspace>, String), Error> {
+        let after: Option<WorkspaceId> = page::cursor(token, "workspaces")?;
+        if !caller.is_system() {
+            let own = self.store.workspace(&caller.workspace).await?;
+            return Ok((
+                own.into_iter().filter(|_| after.is_none()).collect(),
+                String::new(),
+            ));
+        }
+        let found = self.store.list_workspaces(after.as_ref(), size + 1).await?;
+        paged(found, size, "workspaces", |w| w.id.clone())
+    }
+
+    /// Changes a workspace. `acknowledged` lets a change destroy something.
+    pub async fn update_workspace(
+        self: &Arc<Self>,
+        call: Call,
+        id: WorkspaceId,
+        etag: String,
+        edits: Vec<WorkspaceEdit>,
+        acknowledged: bool,
+    ) -> Result<Answer<Workspace>, Error> {
+        self.mutate(
+            call,
+            Box::new(move |scene, caller| {
+                async move {
+                    let before = scene.workspace(&id).await?;
+                    check_etag(&etag, &revision::etag(before.revision))?;
+                    caller.require_unbound()?;
+                    let mut workspace = before.clone();
+                    for edit in edits {
+                        edit.apply(&mut workspace);
+                    }
+                    if workspace.settings != before.settings {
+                        caller.require(AdminScope::SettingsWrite)?;
+                    }
+                    if workspace.display_name != before.display_name {
+                        caller.require(AdminScope::DirectoryWrite)?;
+                    }
+                    if workspace.enabled != before.enabled {
+                        require_system(caller, "switching a workspace on or off")?;
+                        if id.is_system() {
+                            return Err(Error::precondition(
+                                "LAST_ADMINISTRATOR",
+                                "`system` can't be switched off: nobody could switch it on again",
+                            ));
+                        }
+                    }
+                    if before.settings.recoverable && !workspace.settings.recoverable {
+                        destroy_sealed(scene, &id, acknowledged).await?;
+                    }
+                    workspace.update_time = scene.now;
+                    workspace.revision = scene.tx.revision();
+                    scene.tx.put_workspace(&workspace).await?;
+                    scene
+                        .record(
+                            "UPDATE",
+                            Resource::Workspace(id),
+                            (Some(&before), Some(&workspace)),
+                            before.enabled != workspace.enabled
+                                || before.settings != workspace.settings,
+                        )
+                        .await?;
+                    Ok(Done::new(workspace))
+                }
+                .boxed()
+            }),
+        )
+        .await
+    }
+
+    /// Deletes a workspace without keys.
+    pub async fn delete_workspace(
+        self: &Arc<Self>,
+        call: Call,
+        id: WorkspaceId,
+        etag: String,
+    ) -> Result<Answer<()>, Error> {
+        self.mutate(
+            call,
+            Box::new(move |scene, caller| {
+                async move {
+                    let before = scene.workspace(&id).await?;
+                    require_system(caller, "deleting a workspace")?;
+                    check_etag(&etag, &revision::etag(before.revision))?;
+                    if id.is_system() || id == scene.core.default_workspace {
+                        return Err(Error::precondition("RESERVED_WORKSPACE", "`system` and the process's default workspace can't be deleted"));
+                    }
+                    if scene.tx.has_keys(&id).await? {
+                        return Err(Error::precondition("WORKSPACE_NOT_EMPTY", "the workspace has keys, or deleted ones that are not purged yet; purge them first"));
+                    }
+                    scene.tx.delete_workspace(&id).await?;
+                    scene.record("DELETE", Resource::Workspace(id), (Some(&before), None), true).await?;
+                    Ok(Done::new(()))
+                }
+                .boxed()
+            }),
+        )
+        .await
+    }
+}
+
+/// What may be lost is said before it is.
+async fn destroy_sealed(
+    scene: &mut Scene,
+    id: &WorkspaceId,
+    acknowledged: bool,
+) -> Result<(), Error> {
+    if acknowledged {
+        scene.tx.destroy_sealed(id).await?;
+        return Ok(());
+    }
+    match scene.tx.count_sealed(id).await? {
+        0 => Ok(()),
+        sealed => Err(Error::precondition(
+            "WARNING_NOT_ACKNOWLEDGED",
+            format!(
+                "{sealed} tokens can be read again now, and would be destroyed for good; set `acknowledge_warnings` to go ahead"
+            ),
+        )),
+    }
+}
+
+fn require_system(caller: &Caller, what: &str) -> Result<(), Error> {
+    if caller.is_system() {
+        Ok(())
+    } else {
+        Err(Error::denied(
+            "SYSTEM_ONLY",
+            format!("{what} needs a key of the workspace `system`"),
+        ))
+    }
+}

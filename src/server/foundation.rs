@@ -1,0 +1,126 @@
+//! What use cases stand on: the database, its keys, the index and who follows for it.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use tokio_util::task::TaskTracker;
+
+use crate::app::Core;
+use crate::app::envelope::Envelope;
+use crate::app::last_used::LastUsed;
+use crate::app::ports::{Clock, Entropy, Meta, Store};
+use crate::config::Config;
+use crate::feed::Follower;
+use crate::index::{Index, SecretUsage};
+use crate::store::SqlStore;
+
+use super::data_dir::DataDir;
+use super::{Bootstrap, StartError};
+
+/// What use cases need, opened: all but listeners.
+pub(super) struct Foundation {
+    pub(super) core: Arc<Core>,
+    pub(super) store: SqlStore,
+    pub(super) follower: Arc<Follower>,
+    pub(super) last_used: Receiver<Arc<SecretUsage>>,
+    pub(super) data_dir: DataDir,
+    pub(super) bootstrapped: bool,
+}
+
+pub(super) async fn open(
+    config: &Config,
+    data_dir: DataDir,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Foundation, StartError> {
+    let store = SqlStore::open(&data_dir.database()).await?;
+    let lying_there = data_dir.root_key()?;
+    let given = config.root_key.clone().or(lying_there);
+    let (envelope, meta) = match (store.meta().await?, given) {
+        (Some(meta), Some(root)) => {
+            let previous: Vec<_> = config
+                .root_key_previous
+                .iter()
+                .map(|key| key.as_bytes())
+                .collect();
+            let anew = Envelope::rewrap(&meta.wrapped_keys, root.as_bytes(), &previous, &*entropy);
+            if let Some(anew) = anew? {
+                store.rewrap(&meta.wrapped_keys, &anew).await?;
+                tracing::info!(
+                    "the database's keys are wrapped with the new root key; the previous one is no longer needed"
+                );
+            }
+            let roots: Vec<_> = [root.as_bytes()].into_iter().chain(previous).collect();
+            let envelope = Envelope::open(&meta.wrapped_keys, &roots)?;
+            (envelope, meta)
+        }
+        (Some(_), None) => {
+            return Err(StartError::RootKeyMissing {
+                path: data_dir.database(),
+            });
+        }
+        (None, given) => {
+            let root = match given {
+                Some(root) => root,
+                None => data_dir.make_root_key(&*entropy)?,
+            };
+            let (_, wrapped_keys) = Envelope::create(root.as_bytes(), &*entropy)?;
+            let mut epoch = [0; 4];
+            entropy
+                .fill(&mut epoch)
+                .map_err(|e| StartError::Other(e.to_string()))?;
+            let meta = Meta {
+                epoch: u32::from_be_bytes(epoch),
+                wrapped_keys,
+                bootstrapped: false,
+            };
+            // What stands then is what counts: another process may have been first.
+            let meta = store.initialise(&meta).await?;
+            (
+                Envelope::open(&meta.wrapped_keys, &[root.as_bytes()])?,
+                meta,
+            )
+        }
+    };
+    let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
+    let shared: Arc<dyn crate::app::ports::Store> = Arc::new(store.clone());
+    let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
+    let (last_used, queue) = LastUsed::new();
+    let core = Arc::new(Core {
+        store: shared,
+        index,
+        feed: follower.clone(),
+        clock,
+        entropy,
+        envelope,
+        last_used,
+        tasks: TaskTracker::new(),
+        default_workspace: config.default_workspace.clone(),
+    });
+    Ok(Foundation {
+        core,
+        store,
+        follower,
+        last_used: queue,
+        data_dir,
+        bootstrapped: meta.bootstrapped,
+    })
+}
+
+/// Makes the first administrator. Its token is on disk before it is in the database: a crash between the two leaves a
+/// token that opens nothing, and the next start makes another.
+pub(super) async fn make_bootstrap(
+    config: &Config,
+    core: &Arc<Core>,
+    data_dir: &DataDir,
+) -> Result<Option<Bootstrap>, StartError> {
+    if let Some(token) = &config.bootstrap_token {
+        core.bootstrap(token.clone(), None).await?;
+        return Ok(None);
+    }
+    let (token, prefix) = core.administrator_token()?;
+    let path = data_dir.bootstrap_token();
+    data_dir.write_secret(&path, token.reveal())?;
+    core.bootstrap(token.clone(), Some(prefix)).await?;
+    Ok(Some(Bootstrap { token, path }))
+}
