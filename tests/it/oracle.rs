@@ -202,13 +202,14 @@ fn not_found(world: &World, workspace: Option<&Workspace>, token: &[u8]) -> Reas
         .flat_map(|k| &k.secrets)
         .filter(|s| s.origin == Origin::Generated);
     let prefixes: BTreeSet<&str> = generated.map(|s| s.prefix.as_str()).collect();
-    let forged = prefixes
+    // Of `acme` and `acme_live` the longer one is what the token claims.
+    let body = |prefix: &str| token.strip_prefix(format!("{prefix}_").as_bytes());
+    let claimed = prefixes
         .into_iter()
-        .filter(|p| !p.is_empty())
-        .any(|prefix| {
-            let body = token.strip_prefix(format!("{prefix}_").as_bytes());
-            body.is_some_and(|body| !checksum_fits(prefix, body))
-        });
+        .filter(|prefix| !prefix.is_empty() && body(prefix).is_some())
+        .max_by_key(|prefix| prefix.len());
+    let forged =
+        claimed.is_some_and(|prefix| body(prefix).is_some_and(|body| !checksum_fits(prefix, body)));
     if forged {
         Reason::MalformedCredential
     } else {

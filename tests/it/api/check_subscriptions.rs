@@ -122,3 +122,34 @@ async fn shadow_reports_each_restriction_and_lets_the_request_pass() {
         .await);
     assert_eq!(stage.reason(&made.primary).await, Reason::KeyDisabled);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_subscriptions_are_all_disabled_opens_nothing() {
+    let stage = Stage::set().await;
+    let key = |subscriptions: &[&str]| v1::Key {
+        subscriptions: subscriptions.iter().map(|s| (*s).to_owned()).collect(),
+        ..named("a key")
+    };
+    let one = with(&stage, key(&["pro"])).await;
+    let two = with(&stage, key(&["basic", "pro"])).await;
+    let free = with(&stage, key(&[])).await;
+    let refused = Reason::SubscriptionNotAllowed;
+    for (disabled, expected) in [
+        ("pro", [refused, Reason::Ok, Reason::Ok]),
+        ("basic", [refused, refused, Reason::Ok]),
+    ] {
+        let off = v1::UpdateSubscriptionRequest {
+            subscription: Some(v1::Subscription {
+                workspace: "acme".to_owned(),
+                id: disabled.to_owned(),
+                enabled: Some(false),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        ok(stage.acme.directory().update_subscription(off).await);
+        for (made, expected) in [&one, &two, &free].into_iter().zip(expected) {
+            assert_eq!(stage.reason(&made.primary).await, expected, "{disabled}");
+        }
+    }
+}

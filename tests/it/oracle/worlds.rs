@@ -39,7 +39,7 @@ pub(crate) const PRESENTATIONS: [Presentation; 4] = [
     Presentation::Query,
 ];
 
-/// Tokens that a key may have, with the prefix where we made them; the fourth looks like ours and is not.
+/// Tokens that a key may have, with the prefix where we made them; `clv_looks…` looks like ours and is not.
 pub(crate) fn tokens() -> Vec<(&'static str, String)> {
     let own = |prefix: &'static str, n| {
         (
@@ -52,6 +52,7 @@ pub(crate) fn tokens() -> Vec<(&'static str, String)> {
         own("clv", 1),
         own("clv", 2),
         own("acme_live", 3),
+        own("acme", 4),
         foreign("clv_looks-like-ours-but-is-not"),
         foreign("a.token.with-two-dots"),
         foreign("plus+slash/percent%41=equals"),
