@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
 
-.PHONY: test lint tools bench
+.PHONY: test lint tools bench soak
 
 ## All tests and checks; the last line says how many tests passed and failed.
 test: lint
@@ -22,3 +22,7 @@ tools:
 ## The criterion benches; nothing has to be installed for them.
 bench:
 	cargo bench
+
+## The tests that `make test` runs small, at full length; writes docs/reliability.md.
+soak: tools
+	@scripts/soak.sh

@@ -10,6 +10,12 @@ mkdir -p target/it
 status=0
 cargo test --no-fail-fast 2>&1 | tee "$log" || status=$?
 
+if [ -s target/it/figures ]; then
+  echo
+  echo "shown:"
+  sed 's/^/  /' target/it/figures
+fi
+
 # What a machine does not allow (mounting, say) is said here and not passed over.
 if [ -s target/it/not-checked ]; then
   echo

@@ -28,6 +28,14 @@ pub(crate) use upstream::Upstream;
 /// How long a test waits for an event that must come. Never a measure of speed: it only ends a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether the long figures are run: `make soak` sets this when it builds.
+pub(crate) const SOAK: bool = option_env!("CLAVIGER_SOAK").is_some();
+
+/// Notes a figure that a test has shown; `make test` prints it, `make soak` keeps it.
+pub(crate) fn figure(text: &str) {
+    note("figures", text);
+}
+
 /// The repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -64,12 +72,16 @@ pub(crate) fn may_unshare(args: &[&str]) -> bool {
 
 /// Notes that this machine does not allow a check; `make test` prints it.
 pub(crate) fn not_checked(what: &str) {
+    note("not-checked", what);
+}
+
+fn note(file: &str, line: &str) {
     let dir = repository().join("target/it");
     std::fs::create_dir_all(&dir).unwrap();
     let mut file = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(dir.join("not-checked"))
+        .open(dir.join(file))
         .unwrap();
-    writeln!(file, "{what}").unwrap();
+    writeln!(file, "{line}").unwrap();
 }

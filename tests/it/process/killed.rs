@@ -8,9 +8,10 @@ use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::{self, Decision};
 use tokio::task::JoinSet;
 
-use crate::harness::{Admin, Folder, PATIENCE, Process, key, register, tool};
+use crate::harness::{Admin, Folder, PATIENCE, Process, SOAK, figure, key, register, tool};
 
-const ROUNDS: usize = 20;
+/// How often the process is killed; more with `make soak`.
+const ROUNDS: usize = if SOAK { 200 } else { 20 };
 const CREATES_A_ROUND: usize = 50;
 const CALLERS: usize = 8;
 
@@ -45,6 +46,10 @@ fn every_acknowledged_key_survives_kill_9_in_the_middle_of_a_thousand_creates() 
 
     assert!(process.stop().success());
     assert_eq!(integrity(&folder), "ok");
+    figure(&format!(
+        "`kill -9` during writes: {ROUNDS} times, {} creates acknowledged, 0 of them lost, integrity check ok",
+        acknowledged.len()
+    ));
 }
 
 /// Callers that make key after key until the connection is gone.
