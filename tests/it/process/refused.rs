@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use claviger::grpc::proto::v1::Decision;
 use serde_json::Value;
 
-use crate::harness::{Ended, Folder, Process, is_root, not_checked, run, tool};
+use crate::harness::{Ended, Folder, Process, is_root, key, not_checked, run, tool};
 
 /// The one line that says why, in lower case; all else on standard error must be ordinary events.
 fn complaint(ended: &Ended) -> String {
@@ -45,6 +46,31 @@ fn a_wrong_root_key_is_refused_in_one_line() {
     std::fs::copy(other.data().join(&name), ours.data().join(&name)).unwrap();
     let line = complaint(&run(&ours, &[], &[]));
     assert!(line.contains("root key"), "{line}");
+}
+
+#[test]
+fn a_root_key_is_replaced_by_one_start_with_both_at_hand() {
+    let folder = Folder::new();
+    let file = |name: &str, digit: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, digit.repeat(64)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (old, new) = (file("old-key", "a"), file("new-key", "b"));
+
+    let mut process = Process::start(&folder, &["--root-key-file", &old]);
+    let made = process.admin().make("default", key("kept", &[]));
+    assert!(process.stop().success());
+    let line = complaint(&run(&folder, &["--root-key-file", &new], &[]));
+    assert!(line.contains("root key"), "{line}");
+
+    let both = ["--root-key-file", &new, "--root-key-previous-file", &old];
+    assert!(Process::start(&folder, &both).stop().success());
+    let line = complaint(&run(&folder, &["--root-key-file", &old], &[]));
+    assert!(line.contains("root key"), "{line}");
+    let process = Process::start(&folder, &["--root-key-file", &new]);
+    let decision = process.admin().decide("default", &made.token);
+    assert_eq!(decision.decision(), Decision::Allow);
 }
 
 #[test]
