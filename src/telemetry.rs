@@ -1,17 +1,16 @@
 //! Logs and metrics. What they may say is what an operator needs, never a token, an address or a body.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::app::authorize::{DecisionCounts, Surface};
+use crate::app::calls::CallCounts;
 use crate::app::limit::{Limit, Shares};
 use crate::domain::decision::Reason;
 use crate::index::Index;
@@ -24,7 +23,8 @@ pub fn start_log(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     use tracing_subscriber::fmt::time::SystemTime;
     use tracing_subscriber::{EnvFilter, fmt};
-    // The driver logs every statement, and the migrations every table: not even on request is that ours to show.
+    // The migrations log every table, and the driver would log every statement, were it not told to be silent where it is
+    // opened: a filter that somebody asks for can't be trusted with that.
     let filter = EnvFilter::try_new(format!(
         "{filter},sqlx=off,sea_orm=off,sea_orm_migration=warn"
     ))?;
@@ -43,20 +43,10 @@ pub fn start_log(
     }
 }
 
-/// Calls by method and outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    method: String,
-    code: String,
-}
-
 /// The metrics of a process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    calls: Family<CallLabels, Counter>,
-    /// The paths of all methods.
-    methods: HashSet<String>,
     /// Connections open now.
     pub connections: Gauge,
     /// Connections refused because there were too many.
@@ -70,13 +60,11 @@ impl Metrics {
         counts: Arc<DecisionCounts>,
         decisions: Arc<Limit>,
         administration: Arc<Shares>,
-        methods: HashSet<String>,
+        calls: Arc<CallCounts>,
     ) -> Self {
         let mut registry = Registry::with_prefix("claviger");
-        let calls = Family::<CallLabels, Counter>::default();
         let connections = Gauge::default();
         let refused_connections = Counter::default();
-        registry.register("calls", "Calls by method and gRPC status", calls.clone());
         registry.register("connections", "Connections open now", connections.clone());
         registry.register(
             "refused_connections",
@@ -85,30 +73,16 @@ impl Metrics {
         );
         registry.register_collector(Box::new(Counts {
             index,
+            calls,
             counts,
             decisions,
             administration,
         }));
         Self {
             registry,
-            calls,
-            methods,
             connections,
             refused_connections,
         }
-    }
-
-    /// Counts a call that was answered with this status. Only methods that exist are labels: clients must not make up new
-    /// ones, and fill the memory.
-    pub fn call(&self, path: &str, code: &str) {
-        if !self.methods.contains(path) {
-            return;
-        }
-        let labels = CallLabels {
-            method: path.trim_start_matches('/').to_owned(),
-            code: code.to_owned(),
-        };
-        self.calls.get_or_create(&labels).inc();
     }
 
     /// The metrics as `OpenMetrics` text.
@@ -123,6 +97,7 @@ impl Metrics {
 #[derive(Debug)]
 struct Counts {
     index: Arc<Index>,
+    calls: Arc<CallCounts>,
     counts: Arc<DecisionCounts>,
     decisions: Arc<Limit>,
     administration: Arc<Shares>,
@@ -130,6 +105,16 @@ struct Counts {
 
 impl Collector for Counts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "calls",
+            "Calls by method and gRPC status",
+            None,
+            MetricType::Counter,
+        )?;
+        for (path, code, count) in self.calls.iter() {
+            let labels = [("method", path.trim_start_matches('/')), ("code", code)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
         let mut family = encoder.encode_descriptor(
             "decisions",
             "Decisions by door and reason",

@@ -58,7 +58,7 @@ impl Caller {
                 "the key of this call has no right over Claviger: none of its scopes is of the family `claviger:`",
             ));
         }
-        used.note(&admitted.1.usage, now);
+        used.note(&admitted.secret.usage, now);
         Ok(caller)
     }
 
@@ -70,7 +70,12 @@ impl Caller {
             .map_err(|reason| unauthenticated(NO_LONGER, reason))
     }
 
-    fn of((key, secret, workspace): Admitted<'_>, peer: Option<IpAddr>) -> Self {
+    fn of(admitted: Admitted<'_>, peer: Option<IpAddr>) -> Self {
+        let Admitted {
+            key,
+            secret,
+            workspace,
+        } = admitted;
         let implied = workspace
             .scopes
             .iter()

@@ -156,7 +156,9 @@ impl fmt::Debug for ReplayKey {
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// No root key at hand opens the database's keys.
-    #[error("the root key does not open this database's keys; give the key it was made with")]
+    #[error(
+        "the root key does not open this database's keys; give the one that wraps them, or give it as CLAVIGER_ROOT_KEY_PREVIOUS to replace it"
+    )]
     WrongRootKey,
     /// The cipher refused, which it does only for absurd lengths.
     #[error("sealing failed")]

@@ -49,8 +49,8 @@ impl Limit {
     }
 }
 
-/// A limit that workspaces share: none gets more than half of it, and `system` has one of its own. So no tenant can keep
-/// others from administering, and nobody the administrators of all.
+/// A limit that workspaces share: none but `system` gets more than half of it, and `system` has a reserve beside it. So no
+/// tenant can keep others from administering, and nobody the administrators of all.
 #[derive(Debug)]
 pub struct Shares {
     tenants: Arc<Limit>,
@@ -59,7 +59,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// At most this many at once, and a quarter more for `system`.
+    /// At most this many at once, and a quarter more in reserve for `system`.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             tenants: Limit::new(most),
@@ -71,7 +71,7 @@ impl Shares {
     /// Takes a place for a workspace, or sheds.
     pub fn acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<Share> {
         if workspace.is_system() {
-            let permit = self.system.acquire()?;
+            let permit = self.system.acquire().or_else(|| self.tenants.acquire())?;
             return Some(Share {
                 _permit: permit,
                 of: None,

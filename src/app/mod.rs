@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod authorize;
 pub mod bootstrap;
+pub mod calls;
 pub mod directory;
 pub mod envelope;
 pub mod error;

@@ -267,7 +267,19 @@ impl Core {
                 .map_err(Error::outcome_unknown)?;
             return Ok(answer);
         }
-        let done = work(&mut scene, &caller).await?;
+        let done = match work(&mut scene, &caller).await {
+            Ok(done) => done,
+            Err(error) => {
+                // What was found to be so may be the work of a call that has not applied it yet.
+                let before = scene.tx.revision().saturating_sub(1);
+                drop(scene);
+                self.feed
+                    .catch_up(before)
+                    .await
+                    .map_err(Error::outcome_unknown)?;
+                return Err(error);
+            }
+        };
         if call.dry_run {
             return Ok(Answer {
                 value: done.value,

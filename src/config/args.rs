@@ -128,7 +128,7 @@ pub struct ServeArgs {
     )]
     pub drain_delay: String,
 
-    /// Connections at once; more are closed at once
+    /// Connections at once on each listener; more are closed at once
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONNECTIONS",
@@ -148,7 +148,7 @@ pub struct ServeArgs {
     )]
     pub max_concurrent_decisions: String,
 
-    /// Administration calls at once; more are refused as overload
+    /// Administration calls at once, of one workspace at most half; a quarter more is in reserve for `system`
     #[arg(
         long,
         env = "CLAVIGER_MAX_CONCURRENT_ADMIN",

@@ -3,12 +3,13 @@
 //! Invariants: nothing in here awaits, locks, does I/O, or can fail. Checks run in one order, and the first that fails
 //! decides.
 
+mod admit;
 mod extract;
 
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::network;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
@@ -16,6 +17,7 @@ use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::{Location, Presentation, PresentationSet, UndemandedScopes};
 use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
 
+pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
 use extract::{Credential, Extracted};
 
@@ -381,78 +383,4 @@ fn scopes_suffice(question: &Question<'_>, scopes: &[Grant]) -> bool {
 /// Whether a key holds a scope that a data request demands. Rights over Claviger never count there.
 fn holds(scopes: &[Grant], demanded: &str) -> bool {
     !scope::is_admin(demanded) && scopes.iter().any(|grant| grant.covers(demanded))
-}
-
-/// An administrator: a key, the secret of it that was presented, and its workspace.
-pub type Admitted<'v> = (&'v KeyRecord, &'v SecretRecord, &'v WorkspaceRecord);
-
-/// The administrator that a credential is, by the same checks as any request (3 to 5). A token is unique within a
-/// workspace, not across: `system` comes first, then the workspace named, then the only one there is. Holders that are
-/// dead, or that know no more than a digest, do not count against the one that is left: importing somebody's digest must
-/// not lock them out.
-pub fn admit<'v>(
-    credential: &[u8],
-    workspace: Option<&str>,
-    source_ip: Option<IpAddr>,
-    view: &'v View<'_>,
-    now: Time,
-) -> Result<Admitted<'v>, Reason> {
-    if credential.is_empty() {
-        return Err(Reason::NoCredential);
-    }
-    if credential.len() > token::MAX_LEN || !credential.iter().copied().all(token::is_token_byte) {
-        return Err(Reason::MalformedCredential);
-    }
-    let tag = view.lookup_key().tag(&TokenDigest::of(credential));
-    let of = |name: &str| {
-        view.holders(&tag)
-            .find(|(key, _)| key.workspace.as_str() == name)
-    };
-    let sure = || {
-        view.holders(&tag)
-            .filter(|(key, secret)| secret.is_live(now) && !secret.by_digest && !key.deleted)
-    };
-    let (key, secret) = match (of(WorkspaceId::SYSTEM), workspace) {
-        (Some(found), _) => found,
-        (None, Some(name)) => of(name).ok_or(Reason::UnknownKey)?,
-        (None, None) => match (sure().count(), view.holders(&tag).count()) {
-            (1, _) => sure().next().ok_or(Reason::UnknownKey)?,
-            (0, 0) => return Err(Reason::UnknownKey),
-            (0, 1) => view.holders(&tag).next().ok_or(Reason::UnknownKey)?,
-            _ => return Err(Reason::AmbiguousCredential),
-        },
-    };
-    still_admitted(key, secret, source_ip, view, now)
-}
-
-/// The same for an administrator who was recognised before: whether the key and the secret are still good.
-pub fn readmit<'v>(
-    key: KeyId,
-    secret: SecretId,
-    source_ip: Option<IpAddr>,
-    view: &'v View<'_>,
-    now: Time,
-) -> Result<Admitted<'v>, Reason> {
-    let key = view.key(key).ok_or(Reason::UnknownKey)?;
-    let secret = key
-        .secrets
-        .iter()
-        .find(|s| s.id == secret)
-        .ok_or(Reason::UnknownKey)?;
-    still_admitted(key, secret, source_ip, view, now)
-}
-
-fn still_admitted<'v>(
-    key: &'v KeyRecord,
-    secret: &'v SecretRecord,
-    source_ip: Option<IpAddr>,
-    view: &'v View<'_>,
-    now: Time,
-) -> Result<Admitted<'v>, Reason> {
-    let workspace = view
-        .workspace(key.workspace.as_str())
-        .ok_or(Reason::WorkspaceDisabled)?;
-    check_alive(key, secret, workspace, now)?;
-    check_network(key, source_ip)?;
-    Ok((key, secret, workspace))
 }

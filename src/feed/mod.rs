@@ -1,4 +1,4 @@
-//! Follows the feed of changes and applies it to the index: the index's only writer.
+//! Follows the feed of changes and applies it to the index: the index's only writer, but for what is refused in doubt.
 //!
 //! Invariant: revisions are applied in order, and one is said to be applied only when everything up to it is in.
 
@@ -97,9 +97,18 @@ impl Follower {
                 return Ok(());
             }
             let batch = self.read(applied, &closed).await?;
-            self.index.lift(&closed);
+            let whole = batch.upto >= batch.head;
+            if whole {
+                // Only with the last part is all that was in doubt read.
+                self.index.lift(&closed);
+            }
             self.apply(&batch);
-            if batch.upto >= batch.head {
+            if whole && batch.head < n {
+                return Err(StoreError::Unavailable(
+                    "the feed does not have the change yet".to_owned(),
+                ));
+            }
+            if whole {
                 return Ok(());
             }
         }
@@ -130,14 +139,6 @@ impl Follower {
     }
 
     fn apply(&self, batch: &FeedBatch) {
-        for (id, row) in &batch.workspaces {
-            match row {
-                Some((workspace, scopes)) => {
-                    self.index.put_workspace(workspace, scopes, batch.head)
-                }
-                None => self.index.remove_workspace(id),
-            }
-        }
         for ((workspace, id), row) in &batch.subscriptions {
             match row {
                 Some(subscription) => self.index.put_subscription(subscription),
@@ -148,6 +149,15 @@ impl Follower {
             match row {
                 Some(key) => self.index.put_key(key),
                 None => self.index.remove_key(*id),
+            }
+        }
+        // Last: what opens a workspace again must find everything of it in place.
+        for (id, row) in &batch.workspaces {
+            match row {
+                Some((workspace, scopes)) => {
+                    self.index.put_workspace(workspace, scopes, batch.head)
+                }
+                None => self.index.remove_workspace(id),
             }
         }
         self.index.set_applied(batch.upto);

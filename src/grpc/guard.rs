@@ -20,10 +20,11 @@ use tower::Service;
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::authorize::not_loaded;
+use crate::app::calls::CallCounts;
 use crate::app::error::{Code, Error};
 use crate::app::limit::{Limit, Shares};
 
-use super::status::{code_name, to_status};
+use super::status::to_status;
 
 /// Longest an administration call may take, where its caller sets no deadline.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -48,9 +49,6 @@ impl PeerAddress {
     }
 }
 
-/// Told of every call of a method that exists: its path, and the name of the status it was answered with.
-pub type Observer = Arc<dyn Fn(&str, &'static str) + Send + Sync>;
-
 /// The services of one listener, guarded.
 #[derive(Clone)]
 pub struct Guard {
@@ -58,7 +56,7 @@ pub struct Guard {
     core: Arc<Core>,
     decisions: Arc<Limit>,
     administration: Option<Arc<Shares>>,
-    observer: Observer,
+    calls: Arc<CallCounts>,
 }
 
 impl std::fmt::Debug for Guard {
@@ -97,14 +95,14 @@ impl Guard {
         core: Arc<Core>,
         decisions: Arc<Limit>,
         administration: Option<Arc<Shares>>,
-        observer: Observer,
+        calls: Arc<CallCounts>,
     ) -> Self {
         Self {
             routes,
             core,
             decisions,
             administration,
-            observer,
+            calls,
         }
     }
 
@@ -193,9 +191,10 @@ impl Service<http::Request<Incoming>> for Guard {
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
         let mut guard = self.clone();
         async move {
-            let path = request.uri().path().to_owned();
-            let observer = guard.observer.clone();
-            let response = match Kind::of(&path) {
+            let path = request.uri().path();
+            let method = guard.calls.method(path);
+            let calls = guard.calls.clone();
+            let response = match Kind::of(path) {
                 // A listener without administration does not judge administrators' keys either.
                 Kind::Administration if guard.administration.is_some() => {
                     guard.administer(request).await
@@ -206,8 +205,9 @@ impl Service<http::Request<Incoming>> for Guard {
                     Err(never) => match never {},
                 },
             };
-            let code = code_of(&response);
-            observer(&path, code_name(code));
+            if let Some(method) = method {
+                calls.note(method, code_of(&response) as usize);
+            }
             Ok(response)
         }
         .boxed()

@@ -1,6 +1,11 @@
 //! The generated messages and services of `claviger.v1`, and the `Debug` of those messages that carry a token: it never
 //! shows it.
 
+use std::collections::HashSet;
+use std::fmt;
+
+use prost::Message as _;
+
 /// `claviger.v1`, documented in `proto/claviger/v1/*.proto`.
 #[expect(
     clippy::allow_attributes,
@@ -15,7 +20,7 @@ pub mod v1 {
 /// All protos as a descriptor set, Envoy's and their comments included: what reflection serves.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 
-/// The paths of all methods that are served, Envoy's, health and reflection included.
+/// The paths of all methods that are served, Envoy's and health included.
 pub fn methods() -> HashSet<String> {
     let sets = [DESCRIPTOR, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let files = sets
@@ -33,11 +38,6 @@ pub fn methods() -> HashSet<String> {
     }
     methods
 }
-
-use std::collections::HashSet;
-use std::fmt;
-
-use prost::Message as _;
 
 /// Stands for a value that nobody may see; an empty one is shown as such, which helps to find a missing one.
 struct Hidden(bool);

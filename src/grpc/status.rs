@@ -26,29 +26,6 @@ pub const fn grpc_code(code: Code) -> GrpcCode {
     }
 }
 
-/// The name of a gRPC status code in metrics.
-pub const fn code_name(code: GrpcCode) -> &'static str {
-    match code {
-        GrpcCode::Ok => "Ok",
-        GrpcCode::Cancelled => "Cancelled",
-        GrpcCode::Unknown => "Unknown",
-        GrpcCode::InvalidArgument => "InvalidArgument",
-        GrpcCode::DeadlineExceeded => "DeadlineExceeded",
-        GrpcCode::NotFound => "NotFound",
-        GrpcCode::AlreadyExists => "AlreadyExists",
-        GrpcCode::PermissionDenied => "PermissionDenied",
-        GrpcCode::ResourceExhausted => "ResourceExhausted",
-        GrpcCode::FailedPrecondition => "FailedPrecondition",
-        GrpcCode::Aborted => "Aborted",
-        GrpcCode::OutOfRange => "OutOfRange",
-        GrpcCode::Unimplemented => "Unimplemented",
-        GrpcCode::Internal => "Internal",
-        GrpcCode::Unavailable => "Unavailable",
-        GrpcCode::DataLoss => "DataLoss",
-        GrpcCode::Unauthenticated => "Unauthenticated",
-    }
-}
-
 /// What the caller reads: code, message, reason, field paths; never the cause. The cause of what is no fault of the caller
 /// is logged here, once.
 pub fn to_status(error: &Error) -> Status {
@@ -76,12 +53,14 @@ fn log(error: &Error) {
         .unwrap_or_default();
     match error.code {
         Code::Internal => tracing::error!(reason = error.reason, cause, "internal fault"),
+        Code::Unavailable if error.reason == "NOT_LOADED" => {}
         Code::Unavailable => tracing::warn!(
             reason = error.reason,
             cause,
             "call answered with UNAVAILABLE"
         ),
-        Code::Unauthenticated => tracing::info!(cause, "administration call without a usable key"),
+        // Anybody can cause it, as often as they like: the metrics count it, and the log is told on request.
+        Code::Unauthenticated => tracing::debug!(cause, "administration call without a usable key"),
         Code::InvalidArgument
         | Code::PermissionDenied
         | Code::NotFound

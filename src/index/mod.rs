@@ -1,7 +1,8 @@
 //! The resident key set: everything a decision needs, in memory, whole.
 //!
 //! Invariants: readers never block and never allocate; a record is immutable and swapped whole; a late re-read never
-//! brings an old state back (each record carries its revision). There is one writer at a time: whoever applies the feed.
+//! brings an old state back (each record carries its revision). Writers take turns: whoever applies the feed, and who
+//! closes what is in doubt.
 //! No tokio, no tonic, no SQL in here.
 
 mod hash;
@@ -165,7 +166,7 @@ impl Index {
     }
 }
 
-/// What only the writer calls: one at a time.
+/// What writers call: a lock gives them turns.
 impl Index {
     /// Says that it is whole up to a revision.
     pub fn set_loaded(&self, n: u64) {

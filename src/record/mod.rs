@@ -14,7 +14,7 @@ use crate::index::SecretUsage;
 
 /// How often times of last use are written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// How many go into one transaction: administration waits behind it.
+/// How many are handed to the store at once; it divides them further.
 const BATCH: usize = 1_000;
 
 /// Writes times of last use until told to stop, and once more then: an orderly stop loses none.

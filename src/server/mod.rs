@@ -23,6 +23,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::app::Core;
 use crate::app::authorize::DecisionCounts;
+use crate::app::calls::CallCounts;
 use crate::app::limit::{Limit, Shares};
 use crate::app::ports::{Clock, Entropy};
 use crate::config::{Config, ListenAddress};
@@ -31,7 +32,7 @@ use crate::feed::Follower;
 use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
-use crate::grpc::guard::{Guard, Observer};
+use crate::grpc::guard::Guard;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::proto;
 use crate::http::Pages;
@@ -139,12 +140,13 @@ pub async fn build(
     let counts = Arc::new(DecisionCounts::default());
     let decisions = Limit::new(config.max_concurrent_decisions);
     let administration = Shares::new(config.max_concurrent_admin);
+    let calls = Arc::new(CallCounts::new(proto::methods()));
     let metrics = Arc::new(Metrics::new(
         core.index.clone(),
         counts.clone(),
         decisions.clone(),
         administration.clone(),
-        proto::methods(),
+        calls.clone(),
     ));
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in HEALTH_NAMES {
@@ -153,10 +155,6 @@ pub async fn build(
             .set_service_status(name, ServingStatus::NotServing)
             .await;
     }
-    let observer: Observer = {
-        let metrics = metrics.clone();
-        Arc::new(move |path, code| metrics.call(path, code))
-    };
     let guard = |routes, administers: bool| {
         let shares = administers.then(|| administration.clone());
         Guard::new(
@@ -164,7 +162,7 @@ pub async fn build(
             core.clone(),
             decisions.clone(),
             shares,
-            observer.clone(),
+            calls.clone(),
         )
     };
     let for_all = || with_reflection(Routes::new(health_service.clone()));
@@ -309,6 +307,8 @@ impl App {
         let stop_tasks = CancellationToken::new();
         let connections = TaskTracker::new();
         let background = TaskTracker::new();
+        let stop_purging = CancellationToken::new();
+        let purging = TaskTracker::new();
         for (listener, served) in self.listeners {
             let shared = Connections {
                 metrics: self.metrics.clone(),
@@ -339,7 +339,7 @@ impl App {
             let follower = self.follower.clone();
             let stop = stop_tasks.clone();
             background.spawn(async move { follower.poll(stop).await });
-            background.spawn(purge(self.core.clone(), stop_tasks.clone()));
+            purging.spawn(purge(self.core.clone(), stop_purging.clone()));
             shutdown.await;
             tracing::info!(
                 drain_delay_ms =
@@ -353,7 +353,10 @@ impl App {
         stop_accepting.cancel();
         connections.close();
         connections.wait().await;
-        // Changes that nobody waits for any more are still made, and then no new ones.
+        // Purges first, then changes that nobody waits for any more; after them there is nobody left to make new ones.
+        stop_purging.cancel();
+        purging.close();
+        let _ = tokio::time::timeout(FLUSH_DEADLINE, purging.wait()).await;
         self.core.tasks.close();
         let _ = tokio::time::timeout(FLUSH_DEADLINE, self.core.tasks.wait()).await;
         stop_tasks.cancel();
