@@ -84,6 +84,7 @@ struct CreateWorkspaceArgs {
     /// A name for people
     #[arg(
         long,
+        visible_alias = "name",
         default_value = "",
         hide_default_value = true,
         value_name = "NAME"
@@ -103,7 +104,7 @@ struct UpdateWorkspaceArgs {
     /// Its id
     id: String,
     /// A name for people
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "name", value_name = "NAME")]
     display_name: Option<String>,
     /// Switch it on or off
     #[arg(long, value_name = "BOOL")]
@@ -187,6 +188,7 @@ struct CreateSubscriptionArgs {
     /// A name for people
     #[arg(
         long,
+        visible_alias = "name",
         default_value = "",
         hide_default_value = true,
         value_name = "NAME"
@@ -204,7 +206,7 @@ struct UpdateSubscriptionArgs {
     /// Its id
     id: String,
     /// A name for people
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "name", value_name = "NAME")]
     display_name: Option<String>,
     /// Switch it on or off
     #[arg(long, value_name = "BOOL")]
@@ -276,7 +278,7 @@ struct UpdateScopeArgs {
 #[derive(Debug, Args)]
 struct ScopeSettings {
     /// A name for people
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "name", value_name = "NAME")]
     display_name: Option<String>,
     /// A longer text for people
     #[arg(long)]
