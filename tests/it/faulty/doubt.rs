@@ -3,6 +3,7 @@
 use claviger::app::directory::{SubscriptionEdit, WorkspaceEdit};
 use claviger::app::error::Code;
 use claviger::app::keys::Edit;
+use claviger::app::ports::{Doubt, Feed as _};
 use claviger::domain::decision::Reason;
 
 use super::stage::{is_unknown, request, stage, subscription};
@@ -254,5 +255,26 @@ async fn a_repeated_call_is_answered_only_once_its_change_is_in_force_here() {
     assert_eq!(answer.revision.map(|r| r.n), Some(before + 1));
     assert_eq!(stage.applied(), before + 1);
     assert_eq!(stage.ask(&key), Reason::Ok, "in force with the answer");
+    stage.index_equals_database(&[&key]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_that_comes_after_its_change_was_applied_is_settled_before_the_call_is_answered() {
+    let stage = stage().await;
+    let key = stage.key().await;
+    let rename = || stage.rename(&key, request(1));
+    let answer = rename().await.unwrap();
+    // As where one call fails to apply its change, another applies it, and only then the first says so.
+    stage.follower.doubt(Doubt {
+        keys: vec![key.id],
+        workspaces: Vec::new(),
+    });
+    assert_eq!(stage.ask(&key), Reason::KeyDisabled);
+    stage.store.feed_fails_after(0);
+    is_unknown(rename().await);
+    assert_eq!(stage.ask(&key), Reason::KeyDisabled);
+    stage.store.heal();
+    assert_eq!(rename().await.unwrap().revision, answer.revision);
+    assert_eq!(stage.ask(&key), Reason::Ok, "settled with the answer");
     stage.index_equals_database(&[&key]).await;
 }
