@@ -10,6 +10,8 @@ mod decide_oracle;
 #[cfg(test)]
 mod envoy;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod grpcurl;
 #[cfg(test)]
 mod harness;

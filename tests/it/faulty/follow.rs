@@ -1,0 +1,111 @@
+//! What the follower does with more changes than it reads in one go, and with a feed that is behind.
+
+use claviger::app::ports::{Actor, Change, Feed as _, Resource, Store as _, StoreError};
+use claviger::domain::decision::Reason;
+
+use super::stage::{Made, Stage, is_unknown, stage};
+use super::store::Commit;
+
+/// Changes in all, and in each revision: a batch ends in the middle of one.
+const CHANGES: u64 = 2_500;
+const IN_EACH: u64 = 7;
+
+/// Changes a key `times` times in one revision, as another process would: the follower is not told. Returns the revision.
+async fn change_elsewhere(stage: &Stage, key: &Made, enabled: bool, times: u64) -> u64 {
+    let mut tx = stage.store.begin().await.unwrap();
+    let n = tx.revision();
+    let mut key = tx.key(key.id).await.unwrap().unwrap();
+    key.settings.display_name = format!("changed in {n}");
+    key.settings.enabled = enabled;
+    key.revision = n;
+    tx.put_key(&key).await.unwrap();
+    let change = Change {
+        actor: Actor::Service,
+        action: "UPDATE",
+        resource: Resource::Key(key.workspace, key.id),
+        before: None,
+        after: None,
+        time: stage.core.clock.now(),
+    };
+    for _ in 0..times {
+        tx.append(&change).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    n
+}
+
+/// Changes a key in most of them, and disables another in the last. Returns the last revision.
+async fn change_a_lot_elsewhere(stage: &Stage, often: &Made, at_last: &Made) -> u64 {
+    for _ in 1..CHANGES.div_ceil(IN_EACH) {
+        change_elsewhere(stage, often, true, IN_EACH).await;
+    }
+    change_elsewhere(stage, at_last, false, IN_EACH).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_changes_than_one_batch_holds_are_applied_in_order_by_one_catch_up() {
+    let stage = stage().await;
+    let (first, last) = (stage.key().await, stage.key().await);
+    let before = stage.applied();
+    let n = change_a_lot_elsewhere(&stage, &first, &last).await;
+    assert_eq!(stage.ask(&last), Reason::Ok, "nobody has told us");
+    stage.store.take_reads();
+    stage.follower.catch_up(n).await.unwrap();
+
+    let reads = stage.store.take_reads();
+    assert_eq!(reads.len(), 3, "{reads:?}");
+    let mut reached = before;
+    for read in &reads {
+        assert_eq!((read.after, read.head), (reached, n), "{reads:?}");
+        assert!(read.upto > reached, "{reads:?}");
+        reached = read.upto;
+    }
+    assert_eq!((reached, stage.applied()), (n, n));
+    assert_eq!(stage.ask(&first), Reason::Ok);
+    assert_eq!(stage.ask(&last), Reason::KeyDisabled);
+    stage.index_equals_database(&[&first, &last]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_is_not_lifted_before_the_last_batch() {
+    let stage = stage().await;
+    let (doubted, last) = (stage.key().await, stage.key().await);
+    stage.store.next_commit(Commit::UnknownNotMade);
+    is_unknown(stage.disable(&doubted, None).await);
+    let before = stage.applied();
+    let n = change_a_lot_elsewhere(&stage, &doubted, &last).await;
+
+    // One more batch each time; each brings newer states of the key in doubt.
+    let mut reached = before;
+    for _ in 0..2 {
+        stage.store.feed_fails_after(1);
+        stage.follower.catch_up(n).await.unwrap_err();
+        assert!(stage.applied() > reached && stage.applied() < n);
+        reached = stage.applied();
+        assert!(stage.in_doubt(&doubted));
+        assert_eq!(stage.ask(&doubted), Reason::KeyDisabled);
+    }
+    stage.store.feed_fails_after(1);
+    stage.follower.catch_up(n).await.unwrap();
+    stage.store.heal();
+    assert_eq!(stage.ask(&doubted), Reason::Ok);
+    stage.index_equals_database(&[&doubted, &last]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_the_feed_does_not_have_yet_is_never_said_to_be_applied() {
+    let stage = stage().await;
+    let key = stage.key().await;
+    let n = stage.applied();
+    for ahead in [n + 1, n + 1_000] {
+        let error = stage.follower.catch_up(ahead).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert_eq!(stage.applied(), n);
+    }
+    // A change of another process goes half the way: it is applied, and still is not what was asked for.
+    change_elsewhere(&stage, &key, false, 1).await;
+    stage.follower.catch_up(n + 2).await.unwrap_err();
+    assert_eq!(stage.applied(), n + 1);
+    assert_eq!(stage.ask(&key), Reason::KeyDisabled);
+    stage.follower.catch_up(n + 1).await.unwrap();
+}

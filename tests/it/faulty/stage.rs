@@ -1,0 +1,298 @@
+//! Use cases over a store that fails on demand, and one administrator to call them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use claviger::app::Core;
+use claviger::app::auth::Caller;
+use claviger::app::directory::{SubscriptionEdit, WorkspaceEdit};
+use claviger::app::envelope::Envelope;
+use claviger::app::error::{Code, Error};
+use claviger::app::keys::{Edit, NewKey, Source};
+use claviger::app::last_used::LastUsed;
+use claviger::app::mutate::{Answer, Call, Repeat};
+use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
+use claviger::decide::{Demand, Presented, Question, decide};
+use claviger::domain::decision::Reason;
+use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::scope::AdminScope;
+use claviger::domain::workspace::{Presentation, Subscription, Workspace};
+use claviger::feed::Follower;
+use claviger::index::Index;
+use claviger::server::{SystemClock, SystemEntropy};
+use claviger::store::SqlStore;
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use super::store::FaultyStore;
+
+/// A key of the default workspace, and what opens it.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub(super) id: KeyId,
+    token: String,
+}
+
+/// A process over a store that fails on demand.
+pub(super) struct Stage {
+    _dir: TempDir,
+    pub(super) store: FaultyStore,
+    pub(super) core: Arc<Core>,
+    pub(super) follower: Arc<Follower>,
+    caller: Caller,
+}
+
+pub(super) async fn stage() -> Stage {
+    let dir = tempfile::tempdir().unwrap();
+    let real = SqlStore::open(&dir.path().join("claviger.db"))
+        .await
+        .unwrap();
+    let store = FaultyStore::new(real);
+    let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
+    let meta = Meta {
+        epoch: 7,
+        wrapped_keys,
+        bootstrapped: false,
+    };
+    store.initialise(&meta).await.unwrap();
+    let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
+    let core = Arc::new(Core {
+        store: shared,
+        index,
+        feed: follower.clone(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        envelope,
+        last_used: LastUsed::new().0,
+        tasks: TaskTracker::new(),
+        default_workspace: workspace(),
+    });
+    let (token, prefix) = core.administrator_token().unwrap();
+    core.bootstrap(token.clone(), Some(prefix)).await.unwrap();
+    follower.load().await.unwrap();
+    let now = core.clock.now();
+    let caller = Caller::authenticate(
+        token.reveal().as_bytes(),
+        None,
+        None,
+        &core.index.view(),
+        now,
+        &core.last_used,
+    )
+    .unwrap();
+    Stage {
+        _dir: dir,
+        store,
+        core,
+        follower,
+        caller,
+    }
+}
+
+/// The workspace that all keys of these tests are of.
+pub(super) fn workspace() -> WorkspaceId {
+    "acme".parse().unwrap()
+}
+
+pub(super) fn subscription() -> SubscriptionId {
+    "gold".parse().unwrap()
+}
+
+/// The failure that leaves open whether the change was made.
+pub(super) fn is_unknown<T: std::fmt::Debug>(answer: Result<T, Error>) {
+    let error = answer.unwrap_err();
+    assert_eq!(
+        (error.code, error.reason),
+        (Code::Unavailable, "OUTCOME_UNKNOWN"),
+        "{error}"
+    );
+}
+
+/// What tells one call from another, for who repeats it.
+pub(super) fn request(id: u8) -> Option<Repeat> {
+    Some(Repeat {
+        request_id: [id; 16],
+        request: vec![id].into(),
+    })
+}
+
+impl Stage {
+    pub(super) async fn key(&self) -> Made {
+        let new = NewKey {
+            workspace: workspace(),
+            settings: KeySettings {
+                display_name: "key".to_owned(),
+                description: String::new(),
+                scopes: Vec::new(),
+                subscriptions: Vec::new(),
+                allowed_cidrs: Vec::new(),
+                postback_url: String::new(),
+                off_the_record: false,
+                enabled: true,
+                expire_time: None,
+                labels: BTreeMap::new(),
+                enforcement: Enforcement::default(),
+            },
+            primary: Source::Generate(None),
+            secondary: None,
+        };
+        let call = self.call("CreateKey", AdminScope::KeysWrite, None);
+        let answer = self.core.create_key(call, new).await.unwrap();
+        let made = Made {
+            id: answer.value.id,
+            token: answer.tokens[0].token.reveal().to_owned(),
+        };
+        assert_eq!(self.ask(&made), Reason::Ok);
+        made
+    }
+
+    pub(super) async fn make_subscription(&self) {
+        let now = self.core.clock.now();
+        let new = Subscription {
+            workspace: workspace(),
+            id: subscription(),
+            display_name: "Gold".to_owned(),
+            enabled: true,
+            create_time: now,
+            update_time: now,
+            revision: 0,
+        };
+        let call = self.call("CreateSubscription", AdminScope::DirectoryWrite, None);
+        self.core.create_subscription(call, new).await.unwrap();
+    }
+
+    pub(super) async fn edit(
+        &self,
+        key: &Made,
+        edit: Edit,
+        repeat: Option<Repeat>,
+    ) -> Result<Answer<Key>, Error> {
+        let call = self.call("UpdateKey", AdminScope::KeysWrite, repeat);
+        self.core
+            .update_key(call, key.id, String::new(), vec![edit])
+            .await
+    }
+
+    pub(super) async fn disable(
+        &self,
+        key: &Made,
+        repeat: Option<Repeat>,
+    ) -> Result<Answer<Key>, Error> {
+        self.edit(key, Edit::Enabled(false), repeat).await
+    }
+
+    pub(super) async fn rename(
+        &self,
+        key: &Made,
+        repeat: Option<Repeat>,
+    ) -> Result<Answer<Key>, Error> {
+        self.edit(key, Edit::DisplayName("renamed".to_owned()), repeat)
+            .await
+    }
+
+    pub(super) async fn edit_workspace(
+        &self,
+        edit: WorkspaceEdit,
+    ) -> Result<Answer<Workspace>, Error> {
+        let call = self.call("UpdateWorkspace", AdminScope::DirectoryWrite, None);
+        self.core
+            .update_workspace(call, workspace(), String::new(), vec![edit], false)
+            .await
+    }
+
+    pub(super) async fn edit_subscription(
+        &self,
+        edit: SubscriptionEdit,
+    ) -> Result<Answer<Subscription>, Error> {
+        let call = self.call("UpdateSubscription", AdminScope::DirectoryWrite, None);
+        let named = (workspace(), subscription());
+        self.core
+            .update_subscription(call, named, String::new(), vec![edit])
+            .await
+    }
+
+    /// What a request with this key is answered now.
+    pub(super) fn ask(&self, key: &Made) -> Reason {
+        self.ask_for(key, "")
+    }
+
+    /// The same for a request that is accounted to a subscription.
+    pub(super) fn ask_for(&self, key: &Made, subscription: &str) -> Reason {
+        let workspace = workspace();
+        let question = Question {
+            workspace: workspace.as_str(),
+            presented: Presented::Token(key.token.as_bytes(), Presentation::Bearer),
+            source_ip: None,
+            all_of: Demand::NONE,
+            any_of: Demand::NONE,
+            subscription,
+            must_demand: false,
+        };
+        let view = self.core.index.view();
+        decide(&question, &view, self.core.clock.now()).reason
+    }
+
+    /// Whether a key is refused only because nobody knows what became of a change of it.
+    pub(super) fn in_doubt(&self, key: &Made) -> bool {
+        self.core.index.view().key(key.id).unwrap().is_closed()
+    }
+
+    /// The same of the workspace.
+    pub(super) fn workspace_in_doubt(&self) -> bool {
+        let view = self.core.index.view();
+        view.workspace(workspace().as_str()).unwrap().is_closed()
+    }
+
+    /// Asks the feed for news, as is done now and then although nobody changed anything here.
+    pub(super) async fn hear(&self) -> Result<(), StoreError> {
+        self.follower.catch_up(0).await
+    }
+
+    pub(super) fn applied(&self) -> u64 {
+        self.core.index.applied().n
+    }
+
+    /// The index is what a new process would load from the database: every record whole, and nothing is in doubt.
+    pub(super) async fn index_equals_database(&self, keys: &[&Made]) {
+        let fresh = Arc::new(Index::new(
+            self.core.envelope.lookup().clone(),
+            self.core.index.epoch(),
+        ));
+        let follower = Follower::new(Arc::new(self.store.clone()), fresh.clone());
+        follower.load().await.unwrap();
+        assert_eq!(self.core.index.applied(), fresh.applied());
+        assert_eq!(self.core.index.len(), fresh.len());
+        let (ours, theirs) = (self.core.index.view(), fresh.view());
+        for key in keys {
+            assert_eq!(
+                format!("{:?}", ours.key(key.id).unwrap()),
+                format!("{:?}", theirs.key(key.id).unwrap())
+            );
+        }
+        let (our, their) = (
+            ours.workspace(workspace().as_str()).unwrap(),
+            theirs.workspace(workspace().as_str()).unwrap(),
+        );
+        assert_eq!(our.enabled, their.enabled);
+        assert!(!our.is_closed());
+        assert_eq!(
+            ours.subscription_enabled(workspace().as_str(), subscription().as_str()),
+            theirs.subscription_enabled(workspace().as_str(), subscription().as_str())
+        );
+        let closed = self.core.index.closed();
+        assert!(closed.keys.is_empty() && closed.workspaces.is_empty());
+    }
+
+    fn call(&self, method: &'static str, right: AdminScope, repeat: Option<Repeat>) -> Call {
+        Call {
+            caller: self.caller.clone(),
+            right,
+            method,
+            repeat,
+            dry_run: false,
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! A store that fails on demand: the real one behind it does the work.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use claviger::app::ports::{
+    Change, FeedBatch, IdempotencyRecord, KeyQuery, Loaded, Meta, Store, StoreError, Tx,
+};
+use claviger::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use claviger::domain::key::Key;
+use claviger::domain::time::Time;
+use claviger::domain::token::Tag;
+use claviger::domain::workspace::{Scope, Subscription, Workspace};
+use claviger::store::SqlStore;
+
+/// What becomes of a commit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Commit {
+    /// What the database says.
+    #[default]
+    Honest,
+    /// It is made, but nobody can tell.
+    UnknownMade,
+    /// It is not made, and nobody can tell.
+    UnknownNotMade,
+    /// It is certain that it was not made.
+    Refused,
+}
+
+/// One read of the feed: after which revision, up to which, and where the database was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) after: u64,
+    pub(super) upto: u64,
+    pub(super) head: u64,
+}
+
+/// What fails now.
+#[derive(Debug, Default)]
+struct Faults {
+    commit: Commit,
+    /// How many reads of the feed still succeed; none: all.
+    feeds_left: Option<usize>,
+    rows_fail: bool,
+    reads: Vec<Read>,
+}
+
+/// A store that fails on demand.
+#[derive(Debug, Clone)]
+pub(super) struct FaultyStore {
+    inner: SqlStore,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl FaultyStore {
+    pub(super) fn new(inner: SqlStore) -> Self {
+        Self {
+            inner,
+            faults: Arc::default(),
+        }
+    }
+
+    /// The next commit ends like this; those after it are honest again.
+    pub(super) fn next_commit(&self, commit: Commit) {
+        self.faults.lock().unwrap().commit = commit;
+    }
+
+    /// So many reads of the feed succeed, and then no more.
+    pub(super) fn feed_fails_after(&self, reads: usize) {
+        self.faults.lock().unwrap().feeds_left = Some(reads);
+    }
+
+    /// Whether single keys and workspaces can be read.
+    pub(super) fn rows_fail(&self, fail: bool) {
+        self.faults.lock().unwrap().rows_fail = fail;
+    }
+
+    /// Everything can be read again.
+    pub(super) fn heal(&self) {
+        let mut faults = self.faults.lock().unwrap();
+        faults.feeds_left = None;
+        faults.rows_fail = false;
+    }
+
+    /// The reads of the feed that succeeded since this was last asked.
+    pub(super) fn take_reads(&self) -> Vec<Read> {
+        std::mem::take(&mut self.faults.lock().unwrap().reads)
+    }
+
+    fn row(&self) -> Result<(), StoreError> {
+        if self.faults.lock().unwrap().rows_fail {
+            return Err(StoreError::Unavailable("no row can be read".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn begin(&self) -> Result<Box<dyn Tx>, StoreError> {
+        Ok(Box::new(FaultyTx {
+            inner: self.inner.begin().await?,
+            faults: self.faults.clone(),
+        }))
+    }
+
+    async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError> {
+        {
+            let mut faults = self.faults.lock().unwrap();
+            match &mut faults.feeds_left {
+                Some(0) => {
+                    return Err(StoreError::Unavailable("no feed can be read".to_owned()));
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        let batch = self.inner.feed(after, limit).await?;
+        let read = Read {
+            after,
+            upto: batch.upto,
+            head: batch.head,
+        };
+        self.faults.lock().unwrap().reads.push(read);
+        Ok(batch)
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
+        self.row()?;
+        self.inner.key(id).await
+    }
+
+    async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+        self.row()?;
+        self.inner.workspace(id).await
+    }
+
+    async fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        self.inner.meta().await
+    }
+
+    async fn initialise(&self, meta: &Meta) -> Result<Meta, StoreError> {
+        self.inner.initialise(meta).await
+    }
+
+    async fn rewrap(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        self.inner.rewrap(from, to).await
+    }
+
+    async fn list_keys(&self, query: &KeyQuery) -> Result<Vec<Key>, StoreError> {
+        self.inner.list_keys(query).await
+    }
+
+    async fn secret_holder(
+        &self,
+        workspace: &WorkspaceId,
+        tag: &Tag,
+    ) -> Result<Option<(KeyId, SecretId)>, StoreError> {
+        self.inner.secret_holder(workspace, tag).await
+    }
+
+    async fn list_workspaces(
+        &self,
+        after: Option<&WorkspaceId>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
+        self.inner.list_workspaces(after, limit).await
+    }
+
+    async fn subscription(
+        &self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StoreError> {
+        self.inner.subscription(workspace, id).await
+    }
+
+    async fn list_subscriptions(
+        &self,
+        workspace: &WorkspaceId,
+        only: Option<&[SubscriptionId]>,
+        after: Option<&SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        self.inner
+            .list_subscriptions(workspace, only, after, limit)
+            .await
+    }
+
+    async fn scope(
+        &self,
+        workspace: &WorkspaceId,
+        name: &str,
+    ) -> Result<Option<Scope>, StoreError> {
+        self.inner.scope(workspace, name).await
+    }
+
+    async fn list_scopes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Scope>, StoreError> {
+        self.inner.list_scopes(workspace, after, limit).await
+    }
+
+    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
+        self.inner.load(sink).await
+    }
+
+    async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError> {
+        self.inner.flush_last_used(used).await
+    }
+
+    async fn due_for_purge(&self, now: Time, limit: u32) -> Result<Vec<KeyId>, StoreError> {
+        self.inner.due_for_purge(now, limit).await
+    }
+
+    async fn with_secrets_ended_before(
+        &self,
+        before: Time,
+        limit: u32,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        self.inner.with_secrets_ended_before(before, limit).await
+    }
+
+    async fn expire_idempotency(
+        &self,
+        before: Time,
+        sealed_before: Time,
+    ) -> Result<(), StoreError> {
+        self.inner.expire_idempotency(before, sealed_before).await
+    }
+}
+
+/// A mutation whose commit fails on demand.
+struct FaultyTx {
+    inner: Box<dyn Tx>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+#[async_trait]
+impl Tx for FaultyTx {
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let commit = std::mem::take(&mut self.faults.lock().unwrap().commit);
+        let unknown = || StoreError::OutcomeUnknown("the connection broke".to_owned());
+        match commit {
+            Commit::Honest => self.inner.commit().await,
+            Commit::UnknownMade => {
+                self.inner.commit().await?;
+                Err(unknown())
+            }
+            Commit::UnknownNotMade => Err(unknown()),
+            Commit::Refused => Err(StoreError::Unavailable("it is locked".to_owned())),
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        self.inner.revision()
+    }
+
+    async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError> {
+        self.inner.key(id).await
+    }
+
+    async fn keys_of(&mut self, workspace: &WorkspaceId) -> Result<Vec<Key>, StoreError> {
+        self.inner.keys_of(workspace).await
+    }
+
+    async fn secret_holder(
+        &mut self,
+        workspace: &WorkspaceId,
+        tag: &Tag,
+    ) -> Result<Option<(KeyId, SecretId)>, StoreError> {
+        self.inner.secret_holder(workspace, tag).await
+    }
+
+    async fn put_key(&mut self, key: &Key) -> Result<(), StoreError> {
+        self.inner.put_key(key).await
+    }
+
+    async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError> {
+        self.inner.purge_key(id).await
+    }
+
+    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.destroy_sealed(workspace).await
+    }
+
+    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.count_sealed(workspace).await
+    }
+
+    async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+        self.inner.workspace(id).await
+    }
+
+    async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError> {
+        self.inner.put_workspace(workspace).await
+    }
+
+    async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError> {
+        self.inner.delete_workspace(id).await
+    }
+
+    async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError> {
+        self.inner.has_keys(workspace).await
+    }
+
+    async fn subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StoreError> {
+        self.inner.subscription(workspace, id).await
+    }
+
+    async fn put_subscription(&mut self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.inner.put_subscription(subscription).await
+    }
+
+    async fn delete_subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_subscription(workspace, id).await
+    }
+
+    async fn key_with_subscription(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &SubscriptionId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        self.inner.key_with_subscription(workspace, id).await
+    }
+
+    async fn scopes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Scope>, StoreError> {
+        self.inner.scopes(workspace).await
+    }
+
+    async fn put_scope(&mut self, scope: &Scope) -> Result<(), StoreError> {
+        self.inner.put_scope(scope).await
+    }
+
+    async fn delete_scope(
+        &mut self,
+        workspace: &WorkspaceId,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_scope(workspace, name).await
+    }
+
+    async fn key_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grant: &str,
+    ) -> Result<Option<KeyId>, StoreError> {
+        self.inner.key_with_grant(workspace, grant).await
+    }
+
+    async fn idempotency(
+        &mut self,
+        id: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.inner.idempotency(id).await
+    }
+
+    async fn put_idempotency(&mut self, record: &IdempotencyRecord) -> Result<(), StoreError> {
+        self.inner.put_idempotency(record).await
+    }
+
+    async fn forget_tokens(
+        &mut self,
+        key: KeyId,
+        secret: Option<SecretId>,
+    ) -> Result<(), StoreError> {
+        self.inner.forget_tokens(key, secret).await
+    }
+
+    async fn set_bootstrapped(&mut self) -> Result<(), StoreError> {
+        self.inner.set_bootstrapped().await
+    }
+
+    async fn append(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.inner.append(change).await
+    }
+}
