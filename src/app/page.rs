@@ -49,6 +49,22 @@ pub fn cursor<C: DeserializeOwned>(token: &str, arguments: &str) -> Result<Optio
     Ok(Some(cursor))
 }
 
+/// A page out of what was found, one thing more than it holds if there is more, and the token to go on with.
+pub fn cut<T, C: Serialize>(
+    mut found: Vec<T>,
+    size: u32,
+    arguments: &str,
+    cursor: impl Fn(&T) -> C,
+) -> Result<(Vec<T>, String), Error> {
+    let more = found.len() > size as usize;
+    found.truncate(size as usize);
+    let next = match found.last() {
+        Some(last) if more => token(&cursor(last), arguments)?,
+        _ => String::new(),
+    };
+    Ok((found, next))
+}
+
 fn digest(arguments: &str) -> u64 {
     let digest: [u8; 32] = Sha256::digest(arguments).into();
     digest

@@ -4,11 +4,8 @@ mod scopes;
 mod subscriptions;
 mod workspaces;
 
-use serde::Serialize;
-
 use crate::app::Core;
 use crate::app::error::{Code, Error};
-use crate::app::page;
 use crate::domain::id::{KeyId, WorkspaceId};
 
 pub use scopes::ScopeEdit;
@@ -16,28 +13,13 @@ pub use subscriptions::SubscriptionEdit;
 pub use workspaces::WorkspaceEdit;
 
 impl Core {
-    async fn require_workspace(&self, id: &WorkspaceId) -> Result<(), Error> {
+    /// Demands that a workspace exists.
+    pub(in crate::app) async fn require_workspace(&self, id: &WorkspaceId) -> Result<(), Error> {
         match self.store.workspace(id).await? {
             Some(_) => Ok(()),
             None => Err(Error::not_found("workspace")),
         }
     }
-}
-
-/// A page out of one thing more than it holds, and how to go on.
-fn paged<T, C: Serialize>(
-    mut found: Vec<T>,
-    size: u32,
-    arguments: &str,
-    cursor: impl Fn(&T) -> C,
-) -> Result<(Vec<T>, String), Error> {
-    let more = found.len() > size as usize;
-    found.truncate(size as usize);
-    let next = match found.last() {
-        Some(last) if more => page::token(&cursor(last), arguments)?,
-        _ => String::new(),
-    };
-    Ok((found, next))
 }
 
 fn no_catalogue_in_system(workspace: &WorkspaceId, what: &str) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use crate::domain::revision;
 use crate::domain::scope::{self, Grant};
 use crate::domain::workspace::{PresentationSet, Scope};
 
-use super::{exists, in_use, no_catalogue_in_system, paged};
+use super::{exists, in_use, no_catalogue_in_system};
 
 /// Most entries of a workspace's catalogue: it is resident, and swapped whole.
 const MAX_SCOPES: usize = 1_000;
@@ -95,7 +95,7 @@ impl Core {
             .store
             .list_scopes(workspace, after.as_deref(), size + 1)
             .await?;
-        paged(found, size, &arguments, |s| s.name.clone())
+        page::cut(found, size, &arguments, |s| s.name.clone())
     }
 
     /// Changes a catalogue entry.

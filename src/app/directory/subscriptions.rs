@@ -15,7 +15,7 @@ use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::revision;
 use crate::domain::workspace::Subscription;
 
-use super::{exists, in_use, no_catalogue_in_system, paged};
+use super::{exists, in_use, no_catalogue_in_system};
 
 /// A change of a subscription, to its new value.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl Core {
             .store
             .list_subscriptions(workspace, only, after.as_ref(), size + 1)
             .await?;
-        paged(found, size, &arguments, |s| s.id.clone())
+        page::cut(found, size, &arguments, |s| s.id.clone())
     }
 
     /// Changes a subscription.

@@ -18,7 +18,7 @@ use crate::domain::workspace::{
     Location, PresentationSet, UndemandedScopes, Workspace, WorkspaceSettings,
 };
 
-use super::{exists, paged};
+use super::exists;
 
 /// A change of a workspace, to its new value.
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ impl Core {
             ));
         }
         let found = self.store.list_workspaces(after.as_ref(), size + 1).await?;
-        paged(found, size, "workspaces", |w| w.id.clone())
+        page::cut(found, size, "workspaces", |w| w.id.clone())
     }
 
     /// Changes a workspace. `acknowledged` lets a change destroy something.

@@ -232,9 +232,7 @@ impl Core {
             page.workspace, page.filter, page.order, caller.subscriptions
         );
         let after: Option<Cursor> = page::cursor(&page.token, &arguments)?;
-        if self.store.workspace(&page.workspace).await?.is_none() {
-            return Err(Error::not_found("workspace"));
-        }
+        self.require_workspace(&page.workspace).await?;
         let all_but_deleted = StateSet {
             active: true,
             disabled: true,
@@ -261,16 +259,11 @@ impl Core {
             // One more than asked for tells whether there is a next page.
             limit: page.size + 1,
         };
-        let mut keys = self.store.list_keys(&query).await?;
-        let more = keys.len() > page.size as usize;
-        keys.truncate(page.size as usize);
-        let next = match keys.last() {
-            Some(last) if more => {
-                let name = crate::domain::text::fold(&last.settings.display_name);
-                page::token(&Cursor { name, id: last.id }, &arguments)?
-            }
-            _ => String::new(),
-        };
+        let found = self.store.list_keys(&query).await?;
+        let (keys, next) = page::cut(found, page.size, &arguments, |last| Cursor {
+            name: crate::domain::text::fold(&last.settings.display_name),
+            id: last.id,
+        })?;
         Ok((
             keys.into_iter()
                 .map(|key| self.with_fresh_use(key))
