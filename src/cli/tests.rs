@@ -233,6 +233,15 @@ impl KeyAdmin for Fake {
         }))
     }
 
+    type ImportKeysStream = tokio_stream::Empty<Result<v1::ImportKeysResponse, Status>>;
+
+    async fn import_keys(
+        &self,
+        _: Request<tonic::Streaming<v1::ImportKeysRequest>>,
+    ) -> Result<Response<Self::ImportKeysStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     unused! {
         list_keys: ListKeysRequest => ListKeysResponse,
         delete_key: DeleteKeyRequest => DeleteKeyResponse,

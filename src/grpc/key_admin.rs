@@ -333,6 +333,15 @@ macro_rules! serve {
             $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
                 self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
             })*
+
+            type ImportKeysStream = tokio_stream::Empty<Result<v1::ImportKeysResponse, Status>>;
+
+            async fn import_keys(
+                &self,
+                _request: Request<tonic::Streaming<v1::ImportKeysRequest>>,
+            ) -> Result<Response<Self::ImportKeysStream>, Status> {
+                Err(Status::unimplemented("sets of keys can't be moved in yet"))
+            }
         }
     };
 }

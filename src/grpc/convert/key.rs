@@ -391,6 +391,7 @@ fn secret(secret: &Secret, now: Time) -> v1::Secret {
         last_used_time: secret.last_used_time.map(timestamp),
         acknowledge_time: secret.acknowledge_time.map(timestamp),
         revocation_reason: wire_reason(secret.revocation_reason).into(),
+        sha256_hex: String::new(),
     }
 }
 
