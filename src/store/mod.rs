@@ -5,6 +5,7 @@
 //! anything; a read of more than one statement is one snapshot.
 
 mod bounded;
+mod bulk;
 mod connect;
 mod convert;
 mod directory;
