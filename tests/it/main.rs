@@ -6,17 +6,25 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod decide_oracle;
 #[cfg(test)]
 mod envoy;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod go;
 #[cfg(test)]
 mod grpcurl;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod node;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
