@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what the tests run against, under target/tools: the real Envoy, grpcurl, buf, Python with grpcio, what the Node
-# and Go examples need, and what reads compose files and Dockerfiles.
+# and Go examples need, and what reads compose files and Dockerfiles; and Debian's PostgreSQL.
 # Run as often as you like: what is there in the wanted version is left alone, and needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -73,6 +73,7 @@ have cc "gcc libc6-dev" "a C compiler, for the embedded SQLite"
 have python3 "python3 python3-venv" "Python 3.9 or newer"
 have node "nodejs npm" "Node.js 18 or newer, for buf"
 have curl curl "curl, for the README's commands"
+scripts/postgres.sh install
 
 requirements=examples/python/requirements.txt
 python_stamp="python-$(cat "$requirements" - <<<"$ENVOY_VERSION" | cksum | cut -d' ' -f1)"

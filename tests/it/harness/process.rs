@@ -71,15 +71,24 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it in a folder and waits until it serves.
     pub(crate) fn start(folder: &Arc<Folder>, args: &[&str]) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same with variables.
+    pub(crate) fn start_with(folder: &Arc<Folder>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BINARY);
         command.args(overriding(&folder.data(), args)).args(args);
-        Self::start_as(folder, command)
+        Self::start_as(folder, command, env)
     }
 
     /// The same with a command that ends up running the binary.
-    pub(crate) fn start_as(folder: &Arc<Folder>, mut command: Command) -> Self {
+    pub(crate) fn start_as(
+        folder: &Arc<Folder>,
+        mut command: Command,
+        env: &[(&str, &str)],
+    ) -> Self {
         command.env_clear().env("PATH", search_path());
-        command.env("RUST_BACKTRACE", "1");
+        command.env("RUST_BACKTRACE", "1").envs(env.iter().copied());
         let (child, _out, mut log) =
             Child::start(&mut command, &folder.output("out"), &folder.output("err"));
         let http = log.wait("the address of `http`", |l| listening(l, "http"));
