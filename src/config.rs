@@ -18,15 +18,20 @@ use faults::{Faults, Source};
 
 mod address;
 mod args;
+mod database;
 mod faults;
 mod secret;
 
 pub use address::ListenAddress;
 pub use args::{SECRETS, SecretSetting, ServeArgs, settings_table};
+pub use database::DatabaseUrl;
 pub use secret::{RootKey, read_secret_file};
 
 /// Longest drain delay: an orchestrator would have killed the process by then.
 const MAX_DRAIN_DELAY: Duration = Duration::from_secs(300);
+
+/// Shortest time that changes are kept: who follows them may have been away for as long.
+const MIN_AUDIT_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +79,11 @@ pub struct Config {
     pub admin_listen: Option<ListenAddress>,
     /// Where metrics and health are served over HTTP.
     pub http_listen: Option<ListenAddress>,
-    /// Directory of the database.
+    /// Directory of the database where that is SQLite, of the lock, and of what is made on the first start.
     pub data_dir: PathBuf,
-    /// The root key; absent: made or read in the data directory.
+    /// The PostgreSQL database; absent: SQLite in the data directory.
+    pub database_url: Option<DatabaseUrl>,
+    /// The root key; absent, which it never is with PostgreSQL: made or read in the data directory.
     pub root_key: Option<RootKey>,
     /// The root key before.
     pub root_key_previous: Option<RootKey>,
@@ -86,6 +93,8 @@ pub struct Config {
     pub default_workspace: WorkspaceId,
     /// Networks whose `x-forwarded-for` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How long changes are kept.
+    pub audit_retention: Duration,
     /// How long calls are still taken after `NOT_SERVING` is told.
     pub drain_delay: Duration,
     /// Connections at once.
@@ -146,13 +155,24 @@ impl ServeArgs {
             faults.add("data-dir", "is empty; name a directory");
         }
 
-        let [root, previous, bootstrap] = SECRETS.map(|s| s.variable);
+        let [database, root, previous, bootstrap] = SECRETS.map(|s| s.variable);
         let from = |variable, flag, file| Source {
             variable,
             flag,
             file,
             value: environment(variable),
         };
+        let database_given = environment(database).is_some() || self.database_url_file.is_some();
+        let root_given = environment(root).is_some() || self.root_key_file.is_some();
+        let database_url = faults.secret(
+            from(database, "database-url-file", self.database_url_file),
+            str::parse::<DatabaseUrl>,
+        );
+        if database_given && !root_given {
+            faults.lines.push(format!(
+                "`{root}`: must be set where `{database}` is: every process on one database shares it; `openssl rand -base64 32` makes one"
+            ));
+        }
         let root_key = faults.secret(
             from(root, "root-key-file", self.root_key_file),
             str::parse::<RootKey>,
@@ -182,6 +202,8 @@ impl ServeArgs {
             self.trusted_proxies.as_deref().unwrap_or_default(),
             networks,
         );
+        let audit_retention =
+            faults.read("audit-retention", &self.audit_retention, audit_retention);
         let drain_delay = faults.read("drain-delay", &self.drain_delay, drain_delay);
         let max_connections = faults.read("max-connections", &self.max_connections, count);
         let max_concurrent_decisions = faults.read(
@@ -200,11 +222,13 @@ impl ServeArgs {
                 admin_listen,
                 http_listen,
                 data_dir: self.data_dir,
+                database_url,
                 root_key,
                 root_key_previous,
                 bootstrap_token,
                 default_workspace: default_workspace?,
                 trusted_proxies: trusted_proxies?,
+                audit_retention: audit_retention?,
                 drain_delay: drain_delay?,
                 max_connections: max_connections?,
                 max_concurrent_decisions: max_concurrent_decisions?,
@@ -245,6 +269,16 @@ fn networks(text: &str) -> Result<Vec<IpNet>, Invalid> {
             network::parse(part).map_err(|fault| Invalid::new(format!("at `{part}`: {fault}")))
         })
         .collect()
+}
+
+fn audit_retention(text: &str) -> Result<Duration, Invalid> {
+    match humantime::parse_duration(text) {
+        Ok(kept) if kept >= MIN_AUDIT_RETENTION => Ok(kept),
+        Ok(_) => Err(Invalid::new("is too short; at least `7d`")),
+        Err(_) => Err(Invalid::new(
+            "is no duration; give a number and a unit such as `400d`",
+        )),
+    }
 }
 
 fn drain_delay(text: &str) -> Result<Duration, Invalid> {

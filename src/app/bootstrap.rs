@@ -18,16 +18,19 @@ use crate::domain::workspace::{Workspace, WorkspaceSettings};
 
 impl Core {
     /// Makes the workspaces `system` and the default one, and the first administrator with this token: all in one change,
-    /// once in a database's life.
+    /// once in a database's life. None where another process was first: then this token opens nothing.
     pub async fn bootstrap(
         self: &Arc<Self>,
         token: Token,
         generated_prefix: Option<String>,
-    ) -> Result<KeyId, Error> {
+    ) -> Result<Option<KeyId>, Error> {
         self.mutate_as(
             Actor::Bootstrap,
             Box::new(move |scene| {
                 async move {
+                    if !scene.tx.set_bootstrapped().await? {
+                        return Ok(None);
+                    }
                     let default = scene.core.default_workspace.clone();
                     for (id, name) in [(WorkspaceId::system(), "System"), (default, "Default")] {
                         make_workspace(scene, id, name).await?;
@@ -39,8 +42,7 @@ impl Core {
                         "Bootstrap administrator",
                     )
                     .await?;
-                    scene.tx.set_bootstrapped().await?;
-                    Ok(id)
+                    Ok(Some(id))
                 }
                 .boxed()
             }),

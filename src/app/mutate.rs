@@ -111,6 +111,8 @@ pub struct Scene {
     /// Who does it, for the audit log.
     pub actor: Actor,
     doubt: Doubt,
+    /// Whether anything was recorded.
+    changed: bool,
 }
 
 impl std::fmt::Debug for Scene {
@@ -198,7 +200,9 @@ impl Scene {
             after,
             time: self.now,
         };
-        Ok(self.tx.append(&change).await?)
+        self.tx.append(&change).await?;
+        self.changed = true;
+        Ok(())
     }
 }
 
@@ -223,7 +227,8 @@ impl Core {
             .unwrap_or_else(|fault| Err(Error::internal(fault)))
     }
 
-    /// Makes a change on the service's own behalf; the index follows.
+    /// Makes a change on the service's own behalf; the index follows. Where the work found nothing to do, nothing is
+    /// committed: a revision without a change would be a gap in the feed.
     pub async fn mutate_as<T: Send + 'static>(
         self: &Arc<Self>,
         actor: Actor,
@@ -233,7 +238,9 @@ impl Core {
         let task = self.tasks.spawn(async move {
             let mut scene = core.scene(actor).await?;
             let value = work(&mut scene).await?;
-            core.finish(scene).await?;
+            if scene.changed {
+                core.finish(scene).await?;
+            }
             Ok(value)
         });
         task.await
@@ -247,6 +254,7 @@ impl Core {
             now: self.clock.now(),
             actor,
             doubt: Doubt::default(),
+            changed: false,
         })
     }
 

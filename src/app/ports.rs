@@ -101,6 +101,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes
     /// and subscriptions before keys); returns the revision of that snapshot.
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
+    /// Which revision the database is at: what is asked to find out whether there is anything to read from the feed.
+    async fn position(&self) -> Result<Position, StoreError>;
     /// What changed after revision `after`, read in one snapshot with the rows as they are in it; at most about `limit`
     /// changes, whole revisions only.
     async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError>;
@@ -201,8 +203,8 @@ pub trait Tx: Send {
         secret: Option<SecretId>,
     ) -> Result<(), StoreError>;
 
-    /// Says that the bootstrap key has been made.
-    async fn set_bootstrapped(&mut self) -> Result<(), StoreError>;
+    /// Says that the bootstrap key has been made; false where it had been made before.
+    async fn set_bootstrapped(&mut self) -> Result<bool, StoreError>;
     /// Adds to the feed and the audit log, in order.
     async fn append(&mut self, change: &Change) -> Result<(), StoreError>;
     /// Commits. [`StoreError::OutcomeUnknown`]: it may or may not have happened; any other error: it has not.
@@ -321,6 +323,15 @@ pub enum Loaded {
 
 /// A workspace with its whole catalogue.
 pub type WorkspaceRow = (Workspace, Vec<Scope>);
+
+/// Where a database is in which history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Its revision.
+    pub n: u64,
+    /// Its history.
+    pub epoch: u32,
+}
 
 /// A part of the feed, with the rows it touched as they are in the same snapshot.
 #[derive(Debug, Clone, Default)]

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 
 /// The secrets of the process. Each is set by its own variable or by a file; an argument would show in the process list.
-pub const SECRETS: [SecretSetting; 3] = [
+pub const SECRETS: [SecretSetting; 4] = [
+    SecretSetting {
+        variable: "CLAVIGER_DATABASE_URL",
+        help: "PostgreSQL as `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; unset: SQLite in the data directory",
+    },
     SecretSetting {
         variable: "CLAVIGER_ROOT_KEY",
-        help: "32 bytes, base64 or hexadecimal; unset: made in the data directory",
+        help: "32 bytes, base64 or hexadecimal; unset: made in the data directory; demanded on PostgreSQL",
     },
     SecretSetting {
         variable: "CLAVIGER_ROOT_KEY_PREVIOUS",
@@ -72,6 +76,15 @@ pub struct ServeArgs {
     )]
     pub data_dir: PathBuf,
 
+    /// File with the database's URL, instead of `CLAVIGER_DATABASE_URL`
+    #[arg(
+        long,
+        env = "CLAVIGER_DATABASE_URL_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub database_url_file: Option<PathBuf>,
+
     /// File with the root key, instead of `CLAVIGER_ROOT_KEY`
     #[arg(
         long,
@@ -117,6 +130,16 @@ pub struct ServeArgs {
         value_name = "CIDRS"
     )]
     pub trusted_proxies: Option<String>,
+
+    /// How long changes are kept for the audit log and for who follows them, at least 7d
+    #[arg(
+        long,
+        env = "CLAVIGER_AUDIT_RETENTION",
+        hide_env_values = true,
+        default_value = "400d",
+        value_name = "DURATION"
+    )]
+    pub audit_retention: String,
 
     /// How long calls are still taken after `NOT_SERVING` is told, at most 5m
     #[arg(

@@ -52,6 +52,7 @@ fn every_setting_can_be_given() {
             "--admin-listen=[::1]:0",
             "--http-listen=off",
             "--trusted-proxies=10.0.0.0/8, ::1,",
+            "--audit-retention=7d",
             "--drain-delay=0s",
             "--log-format=json",
             "--log=warn,claviger=debug",
@@ -67,6 +68,7 @@ fn every_setting_can_be_given() {
     .unwrap();
     assert_eq!(config.http_listen, None);
     assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.audit_retention, Duration::from_secs(7 * 86_400));
     assert_eq!(config.drain_delay, Duration::ZERO);
     assert_eq!(config.root_key, Some(RootKey::from_bytes([0xab; 32])));
     assert!(config.bootstrap_token.is_some());
@@ -80,6 +82,7 @@ fn every_bad_value_is_named_with_flag_and_variable_and_all_at_once() {
         ("http-listen", "no"),
         ("default-workspace", "system"),
         ("trusted-proxies", "10.0.0.0/8,nonsense"),
+        ("audit-retention", "6d"),
         ("drain-delay", "6m"),
         ("max-connections", "0"),
         ("max-concurrent-decisions", "-1"),
@@ -192,7 +195,7 @@ fn the_settings_table_lists_every_flag_and_secret() {
     let table = settings_table();
     assert!(table.contains("| `--listen` | `CLAVIGER_LISTEN` | `127.0.0.1:50051` | Where"));
     assert!(table.contains("| | `CLAVIGER_ROOT_KEY` | | 32 bytes"));
-    assert_eq!(table.lines().count(), 2 + 15 + 3, "{table}");
+    assert_eq!(table.lines().count(), 2 + 17 + 4, "{table}");
     assert!(
         table.lines().all(|line| line.matches('|').count() == 5),
         "{table}"
@@ -207,4 +210,49 @@ fn the_readme_has_the_settings_as_they_are() {
         "put this into README.md:\n{}",
         settings_table()
     );
+}
+
+const URL: &str = "postgres://claviger:s3cret%2F@db.example:5433/claviger?sslmode=verify-full";
+
+#[test]
+fn postgresql_is_chosen_by_its_url_and_demands_a_root_key() {
+    let root = "ab".repeat(32);
+    for url in [URL, "postgresql://db.example", "postgres:///c?host=/run/pg"] {
+        let config = validate(
+            &[],
+            &[("CLAVIGER_DATABASE_URL", url), ("CLAVIGER_ROOT_KEY", &root)],
+        )
+        .unwrap();
+        assert_eq!(config.database_url.as_ref().unwrap().reveal(), url);
+        assert!(!format!("{config:?}").contains("db.example"));
+    }
+    let problems = problems(&[], &[("CLAVIGER_DATABASE_URL", URL)]);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].starts_with("`CLAVIGER_ROOT_KEY`: must be set"));
+    assert!(validate(&[], &[]).unwrap().database_url.is_none());
+}
+
+#[test]
+fn a_bad_database_url_is_told_without_its_password() {
+    for (url, fault) in [
+        ("", "is set but empty"),
+        ("db.example/claviger", "is not a URL"),
+        ("postgres://u:s3cret/x@h/d", "percent-encode"),
+        ("mysql://u:s3cret@h/d", "is not a PostgreSQL URL"),
+        ("sqlite:claviger.db?s3cret", "unset it"),
+        ("postgres://u:s3cret@h/d?sslmode=s3cret", "sslmode"),
+        ("postgres://u:s3cret@h/d?port=s3cret", "port"),
+        ("postgres://u@h/d?passwort=s3cret", "parameter"),
+        ("postgres://u:s3cret@h/d#s3cret", "percent-encode"),
+    ] {
+        let environment = [
+            ("CLAVIGER_DATABASE_URL", url),
+            ("CLAVIGER_ROOT_KEY", &"ab".repeat(32)),
+        ];
+        let problems = problems(&[], &environment);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].starts_with("`CLAVIGER_DATABASE_URL`: "));
+        assert!(problems[0].contains(fault), "{url}: {problems:?}");
+        assert!(!problems[0].contains("s3cret"), "{problems:?}");
+    }
 }

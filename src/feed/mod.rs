@@ -2,6 +2,7 @@
 //!
 //! Invariant: revisions are applied in order, and one is said to be applied only when everything up to it is in.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use crate::index::{Closed, Index};
 
 /// How many changes are read in one go.
 const BATCH: u32 = 1_000;
-/// How often the feed is asked although nobody changed anything here: heals what a failed read left behind.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a change waits for its place in the index; after that its outcome is told to be unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between polls that fail.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps an index in step with a store.
 pub struct Follower {
@@ -63,27 +66,45 @@ impl Follower {
         Ok(n)
     }
 
-    /// Asks for news now and then, until told to stop.
-    pub async fn poll(&self, stop: CancellationToken) {
-        let mut failing = false;
+    /// Asks for news at an interval, until told to stop: for what other processes changed, and to heal what a failed read
+    /// left behind. While it fails, pauses grow, each process to its own beat, so that a database that comes back is not met
+    /// by all at once.
+    pub async fn poll(&self, interval: Duration, stop: CancellationToken) {
+        let mut failure: Option<std::mem::Discriminant<StoreError>> = None;
+        let mut pause = interval;
         while stop
-            .run_until_cancelled(tokio::time::sleep(POLL_INTERVAL))
+            .run_until_cancelled(tokio::time::sleep(pause))
             .await
             .is_some()
         {
-            match self.advance(0).await {
-                Ok(()) if failing => {
-                    failing = false;
-                    tracing::info!("the feed of changes can be read again");
+            match self.look().await {
+                Ok(()) => {
+                    pause = interval;
+                    if failure.take().is_some() {
+                        tracing::info!("the feed of changes can be read again");
+                    }
                 }
-                Ok(()) => {}
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(%error, "the feed of changes can't be read; decisions go on with what is known");
+                Err(error) => {
+                    pause = longer(pause, interval);
+                    // Said once, and again where it is another kind of failure.
+                    let kind = std::mem::discriminant(&error);
+                    if failure.replace(kind) != Some(kind) {
+                        tracing::warn!(%error, "the feed of changes can't be read; decisions go on with what is known");
+                    }
                 }
-                Err(_) => {}
             }
         }
+    }
+
+    /// Reads the feed if there is anything new, or in doubt.
+    async fn look(&self) -> Result<(), StoreError> {
+        let position = self.store.position().await?;
+        let closed = self.index.closed();
+        let news = position.n != self.index.applied().n || position.epoch != self.index.epoch();
+        if news || !closed.keys.is_empty() || !closed.workspaces.is_empty() {
+            self.advance(0).await?;
+        }
+        Ok(())
     }
 
     /// Applies what is new, up to revision `n` at least.
@@ -169,11 +190,17 @@ impl Follower {
 impl Feed for Follower {
     async fn catch_up(&self, n: u64) -> Result<(), StoreError> {
         // Before the index is whole nobody decides, and the load brings everything.
-        if self.index.is_loaded() {
-            self.advance(n).await
-        } else {
-            Ok(())
+        if !self.index.is_loaded() {
+            return Ok(());
         }
+        // Behind a database that does not answer, each would wait for all before it.
+        tokio::time::timeout(PATIENCE, self.advance(n))
+            .await
+            .unwrap_or_else(|_| {
+                Err(StoreError::Unavailable(
+                    "the feed can't be read in time".to_owned(),
+                ))
+            })
     }
 
     fn doubt(&self, doubt: Doubt) {
@@ -185,4 +212,16 @@ impl Feed for Follower {
         // The sender is `self`: it can't be gone.
         let _ = applied.wait_for(|applied| *applied >= n).await;
     }
+}
+
+/// The next pause of who fails: up to twice the one before, and not the same for everybody.
+fn longer(pause: Duration, interval: Duration) -> Duration {
+    let most = MAX_PAUSE.max(interval);
+    let random = RandomState::new().hash_one(());
+    #[expect(clippy::cast_precision_loss, reason = "any fraction will do")]
+    let share = random as f64 / u64::MAX as f64;
+    (pause * 2)
+        .min(most)
+        .mul_f64(0.5 + share / 2.0)
+        .max(interval)
 }

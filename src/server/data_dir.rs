@@ -115,6 +115,14 @@ impl DataDir {
             cause,
         })
     }
+
+    /// Removes a file that must not stay.
+    pub(super) fn remove(&self, path: &Path) -> Result<(), StartError> {
+        std::fs::remove_file(path).map_err(|cause| StartError::DataDir {
+            path: path.to_owned(),
+            cause,
+        })
+    }
 }
 
 /// Says so where others may look into the directory: what lies in it opens everything.

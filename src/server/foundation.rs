@@ -33,8 +33,13 @@ pub(super) async fn open(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Foundation, StartError> {
-    let store = SqlStore::open(&data_dir.database()).await?;
-    let lying_there = data_dir.root_key()?;
+    let (store, lying_there) = match &config.database_url {
+        Some(url) => (SqlStore::connect(url.reveal()).await?, None),
+        None => (
+            SqlStore::open(&data_dir.database()).await?,
+            data_dir.root_key()?,
+        ),
+    };
     let given = config.root_key.clone().or(lying_there);
     let (envelope, meta) = match (store.meta().await?, given) {
         (Some(meta), Some(root)) => {
@@ -108,7 +113,8 @@ pub(super) async fn open(
 }
 
 /// Makes the first administrator. Its token is on disk before it is in the database: a crash between the two leaves a
-/// token that opens nothing, and the next start makes another.
+/// token that opens nothing, and the next start makes another. Where another process was first, its token stands, and the
+/// file goes.
 pub(super) async fn make_bootstrap(
     config: &Config,
     core: &Arc<Core>,
@@ -121,6 +127,10 @@ pub(super) async fn make_bootstrap(
     let (token, prefix) = core.administrator_token()?;
     let path = data_dir.bootstrap_token();
     data_dir.write_secret(&path, token.reveal())?;
-    core.bootstrap(token.clone(), Some(prefix)).await?;
+    if core.bootstrap(token.clone(), Some(prefix)).await?.is_none() {
+        data_dir.remove(&path)?;
+        tracing::info!("another process made the first administrator; its token is with that one");
+        return Ok(None);
+    }
     Ok(Some(Bootstrap { token, path }))
 }

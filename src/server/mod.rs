@@ -51,6 +51,10 @@ use listener::Listener;
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+/// How often the feed is polled where nobody else writes to the database: only to heal what a failed read left behind.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The same where others do: their changes are in force here that much later.
+const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const HEALTH_NAMES: [&str; 5] = [
@@ -338,7 +342,12 @@ impl App {
             tracing::info!(index.keys = keys, index.secrets = secrets, revision = %self.core.index.applied(), "serving");
             let follower = self.follower.clone();
             let stop = stop_tasks.clone();
-            background.spawn(async move { follower.poll(stop).await });
+            let interval = if self.store.is_shared() {
+                SHARED_POLL_INTERVAL
+            } else {
+                POLL_INTERVAL
+            };
+            background.spawn(async move { follower.poll(interval, stop).await });
             purging.spawn(purge(self.core.clone(), stop_purging.clone()));
             shutdown.await;
             tracing::info!(

@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sea_orm::sea_query::Query;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
-use sea_orm_migration::{MigratorTrait, SchemaManager};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 
 use super::SqlStore;
+use super::bounded::Bounded;
 use super::error::{self, code};
-use super::migration::{self, Migrator};
+use super::schema;
 use crate::app::ports::StoreError;
 
 /// How long a statement waits for a lock; short, since who gets no answer calls again, and decisions don't come here at all.
@@ -26,11 +25,11 @@ const READERS: u32 = 4;
 pub enum OpenError {
     /// A newer version has changed its schema.
     #[error(
-        "the database {path} was written by a newer version of claviger (it has the schema step `{step}`); run that version, or restore a backup from before it"
+        "the database {database} was written by a newer version of claviger (it has the schema step `{step}`); run that version, or restore a backup from before it"
     )]
     NewerSchema {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the server and its database.
+        database: String,
         /// The step that is not known here.
         step: String,
     },
@@ -54,11 +53,42 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The URL is not one that can be connected to.
+    #[error("`CLAVIGER_DATABASE_URL` can't be read; `claviger check-config` says why")]
+    Url,
+    /// The server does not answer.
+    #[error(
+        "the database {server} can't be reached: {reason}; check that the server runs, and host, port and `sslmode` in `CLAVIGER_DATABASE_URL`"
+    )]
+    Unreachable {
+        /// The server and its database.
+        server: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The server does not let us in.
+    #[error(
+        "the database {server} refuses the connection: {reason}; check user, password and database in `CLAVIGER_DATABASE_URL`"
+    )]
+    Refused {
+        /// The server and its database.
+        server: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// The server can't hold what it is to hold.
+    #[error("the database {server} can't be used: {reason}")]
+    Unsuitable {
+        /// The server and its database.
+        server: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// Anything else.
-    #[error("the database {path} can't be opened: {source}")]
+    #[error("the database {database} can't be opened: {source}")]
     Other {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the server and its database.
+        database: String,
         /// What went wrong.
         source: StoreError,
     },
@@ -79,7 +109,10 @@ impl SqlStore {
         })
         .await
         .map_err(|e| open_failed(path, e))?;
-        migrate(path, &writer).await?;
+        let name = path.display().to_string();
+        if !schema::pending(&writer, &name).await?.is_empty() {
+            schema::apply(&writer, &name).await?;
+        }
         let reader = connect(path, Access::Read, READERS, |options| {
             options.pragma("query_only", "ON")
         })
@@ -91,24 +124,29 @@ impl SqlStore {
         })
         .await
         .map_err(|e| open_failed(path, e))?;
+        let follower = Bounded::new(follower, None);
         Ok(Self {
-            writer,
-            reader,
+            writer: Bounded::new(writer, None),
+            reader: Bounded::new(reader, None),
+            poller: follower.clone(),
             follower,
         })
     }
 
-    /// Moves the write-ahead log into the database file and closes it. Calls after this fail.
+    /// Closes the database; SQLite's write-ahead log is moved into its file. Calls after this fail.
     pub async fn close(&self) -> Result<(), StoreError> {
         // Readers first: a snapshot of theirs would keep the log from being emptied.
-        self.reader.close_by_ref().await.map_err(error::failed)?;
-        self.follower.close_by_ref().await.map_err(error::failed)?;
-        let checkpoint = self
-            .writer
-            .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
-            .await;
-        self.writer.close_by_ref().await.map_err(error::failed)?;
-        checkpoint.map(|_| ()).map_err(error::failed)
+        self.reader.close().await?;
+        self.follower.close().await?;
+        let checkpoint = match self.writer.get_database_backend() {
+            DbBackend::Sqlite => {
+                let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
+                self.writer.execute_unprepared(fold).await.map(|_| ())
+            }
+            _ => Ok(()),
+        };
+        self.writer.close().await?;
+        checkpoint.map_err(error::failed)
     }
 }
 
@@ -194,52 +232,27 @@ async fn create_private(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-async fn migrate(path: &Path, writer: &DatabaseConnection) -> Result<(), OpenError> {
-    let known = Migrator::migrations();
-    let applied = applied_steps(writer)
-        .await
-        .map_err(|e| open_failed(path, e))?;
-    let unknown = |step: &String| !known.iter().any(|m| m.name() == step);
-    if let Some(step) = applied.iter().find(|step| unknown(step)) {
-        return Err(OpenError::NewerSchema {
-            path: path.to_owned(),
-            step: step.clone(),
-        });
-    }
-    if applied.len() == known.len() {
-        return Ok(());
-    }
-    Migrator::up(writer, None)
-        .await
-        .map_err(|e| open_failed(path, e))
-}
-
-/// The steps that the database says were applied to it.
-async fn applied_steps(writer: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    if !SchemaManager::new(writer)
-        .has_table(migration::TABLE)
-        .await?
-    {
-        return Ok(Vec::new());
-    }
-    let applied = Query::select()
-        .column("version")
-        .from(migration::TABLE)
-        .to_owned();
-    let rows = writer.query_all(&applied).await?;
-    rows.iter().map(|row| row.try_get("", "version")).collect()
-}
-
 fn open_failed(path: &Path, e: DbErr) -> OpenError {
-    let path = path.to_owned();
-    let source = error::failed(e.clone());
-    match error::sqlite_code(&e) {
-        Some(code::NOTADB | code::CORRUPT) => OpenError::NotADatabase { path },
-        Some(code::BUSY | code::LOCKED) => OpenError::Locked { path },
-        Some(code::READONLY | code::CANTOPEN | code::PERM) => OpenError::NotWritable {
-            path,
-            reason: source.to_string(),
-        },
-        _ => OpenError::Other { path, source },
+    OpenError::of(&path.display().to_string(), e)
+}
+
+impl OpenError {
+    /// Why a statement at the opening failed.
+    pub(super) fn of(database: &str, e: DbErr) -> Self {
+        let path = PathBuf::from(database);
+        let code = error::sqlite_code(&e);
+        let source = error::failed(e);
+        match code {
+            Some(code::NOTADB | code::CORRUPT) => Self::NotADatabase { path },
+            Some(code::BUSY | code::LOCKED) => Self::Locked { path },
+            Some(code::READONLY | code::CANTOPEN | code::PERM) => Self::NotWritable {
+                path,
+                reason: source.to_string(),
+            },
+            _ => Self::Other {
+                database: database.to_owned(),
+                source,
+            },
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What went wrong in the database, in the port's words.
 //!
-//! Values never get into a text: only what SQLite says of the statement (it names tables, columns and constraints), the
-//! kind of failure, and its code.
+//! Values never get into a text: only what the database says of the statement (it names tables, columns and constraints),
+//! the kind of failure, and its code.
 
 use sea_orm::sqlx;
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+use sea_orm::sqlx::postgres::PgDatabaseError;
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, RuntimeErr};
 
+use super::bounded::NO_ANSWER;
 use crate::app::ports::StoreError;
 
 /// Result codes of SQLite, <https://www.sqlite.org/rescode.html>; the lower eight bits of an extended one.
@@ -25,6 +27,40 @@ pub(super) mod code {
     pub(in crate::store) const NOTADB: i32 = 26;
 }
 
+/// Classes of PostgreSQL's SQLSTATEs that come from server, network or other sessions, and may go away:
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const PASSING: [&str; 12] = [
+    "08",    // connection exception
+    "25", // invalid transaction state: read-only (25006), idle for too long (25P03), took too long (25P04)
+    "26", // a prepared statement that is not there: another server process than before, behind a pooler
+    "28", // invalid authorization: the password was changed
+    "3D", // the database is not there: it is being restored
+    "40", // transaction rollback: serialization failure, deadlock
+    "42501", // insufficient privilege: rights were taken
+    "53", // insufficient resources: disk full, memory, too many connections
+    "55", // not in the right state: a lock not had in time (55P03)
+    "57", // operator intervention: cancelled, shut down, starting up
+    "58", // system error: input or output
+    "F0", // the server's own lock file
+];
+
+/// SQLSTATEs of a COMMIT after which it is certain that nothing happened. The server reports an ERROR only before it has
+/// written the commit record; after that it knows but warnings, PANIC, or a session that ends. So what ends a session (57P01
+/// and its like, class 08) and what leaves it open by its name (40003) are not here: the record may be there by then.
+const NOT_COMMITTED: [&str; 11] = [
+    "25006", // read-only
+    "25P02", // the transaction had failed
+    "25P03", // ended for idleness, so before the COMMIT was read
+    "25P04", // took too long
+    "40001", // serialization failure
+    "40002", // a constraint checked at the end
+    "40P01", // deadlock
+    "53",    // no resources: asked for before the record is written
+    "54",    // a limit of the program
+    "55P03", // a lock not had in time
+    "57014", // cancelled: a commit that is being written is not
+];
+
 /// A failed statement: nothing of its transaction is committed.
 pub(super) fn failed(error: DbErr) -> StoreError {
     let text = describe(&error);
@@ -34,16 +70,30 @@ pub(super) fn failed(error: DbErr) -> StoreError {
     }
 }
 
-/// A failed COMMIT. Only where SQLite refuses before it writes is it certain that nothing happened: after an I/O error the
-/// commit record may have reached the disk, and a recovery would find it.
-pub(super) fn commit_failed(error: DbErr) -> StoreError {
-    match sqlite_code(&error) {
-        Some(code::BUSY | code::LOCKED | code::READONLY) => {
-            StoreError::Unavailable(describe(&error))
-        }
-        Some(code::CONSTRAINT) => StoreError::Corrupt(describe(&error)),
-        _ => StoreError::OutcomeUnknown(describe(&error)),
+/// A failed COMMIT.
+pub(super) fn commit_failed(backend: DbBackend, error: DbErr) -> StoreError {
+    let text = describe(&error);
+    match backend {
+        DbBackend::Postgres => match sqlstate(&error) {
+            Some(state) if state.starts_with("23") => StoreError::Corrupt(text),
+            Some(state) if NOT_COMMITTED.iter().any(|known| state.starts_with(known)) => {
+                StoreError::Unavailable(text)
+            }
+            _ => StoreError::OutcomeUnknown(text),
+        },
+        // Only where SQLite refuses before it writes is it certain that nothing happened: after an I/O error the commit
+        // record may have reached the disk, and a recovery would find it.
+        _ => match sqlite_code(&error) {
+            Some(code::BUSY | code::LOCKED | code::READONLY) => StoreError::Unavailable(text),
+            Some(code::CONSTRAINT) => StoreError::Corrupt(text),
+            _ => StoreError::OutcomeUnknown(text),
+        },
     }
+}
+
+/// A COMMIT without an answer.
+pub(super) fn outcome_unknown(error: DbErr) -> StoreError {
+    StoreError::OutcomeUnknown(describe(&error))
 }
 
 /// A row that does not say what this program writes.
@@ -52,7 +102,7 @@ pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
 }
 
 enum Class {
-    /// The machine, the file, another process: may go away.
+    /// The machine, the file or server, another process: may go away.
     Environment,
     /// Schema or rows: a matter of the database's contents.
     Contents,
@@ -60,6 +110,13 @@ enum Class {
 
 fn class(error: &DbErr) -> Class {
     use sqlx::Error;
+    if let Some(state) = sqlstate(error) {
+        return if PASSING.iter().any(|class| state.starts_with(class)) {
+            Class::Environment
+        } else {
+            Class::Contents
+        };
+    }
     if let Some(code) = sqlite_code(error) {
         return match code {
             code::PERM
@@ -91,33 +148,43 @@ fn class(error: &DbErr) -> Class {
     }
 }
 
-fn describe(error: &DbErr) -> String {
-    use sqlx::Error;
+pub(super) fn describe(error: &DbErr) -> String {
     match (sqlx_error(error), error) {
-        (Some(Error::Database(e)), _) => match e.code() {
-            Some(code) => format!("{} (code {code})", e.message()),
-            None => e.message().to_owned(),
-        },
-        (Some(Error::ColumnDecode { index, .. }), _) => {
-            format!("column {index} does not hold what it should")
-        }
-        (Some(Error::ColumnNotFound(name)), _) => format!("there is no column `{name}`"),
-        (Some(Error::Io(e)), _) => format!("input or output failed: {}", e.kind()),
-        (Some(Error::PoolTimedOut), _)
-        | (None, DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)) => {
-            "no connection became free in time".to_owned()
-        }
-        (Some(Error::PoolClosed), _)
-        | (None, DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)) => {
-            "it is closed".to_owned()
-        }
-        (Some(Error::WorkerCrashed), _) => "the connection broke".to_owned(),
-        (Some(_), _) => "the statement failed".to_owned(),
+        (Some(error), _) => describe_sqlx(error),
+        (None, DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)) => NO_CONNECTION.to_owned(),
+        (None, DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)) => CLOSED.to_owned(),
         (None, DbErr::Migration(_) | DbErr::Custom(_)) => {
             "the schema can't be brought up to date".to_owned()
         }
+        (None, DbErr::Conn(RuntimeErr::Internal(text))) if text == NO_ANSWER => text.clone(),
         (None, DbErr::Conn(_)) => "it can't be connected to".to_owned(),
         (None, _) => "a row can't be read".to_owned(),
+    }
+}
+
+const NO_CONNECTION: &str = "no connection could be had in time";
+const CLOSED: &str = "it is closed";
+
+/// What the driver says, as far as it may be shown: never the URL, nor a value.
+pub(super) fn describe_sqlx(error: &sqlx::Error) -> String {
+    use sqlx::Error;
+    match error {
+        Error::Database(e) => match e.code() {
+            Some(code) => format!("{} (code {code})", e.message()),
+            None => e.message().to_owned(),
+        },
+        Error::ColumnDecode { index, .. } => {
+            format!("column {index} does not hold what it should")
+        }
+        Error::ColumnNotFound(name) => format!("there is no column `{name}`"),
+        Error::Io(e) => format!("input or output failed: {}", e.kind()),
+        Error::Tls(e) => format!("TLS failed: {e}"),
+        Error::PoolTimedOut => NO_CONNECTION.to_owned(),
+        Error::PoolClosed => CLOSED.to_owned(),
+        Error::WorkerCrashed | Error::Protocol(_) | Error::BeginFailed => {
+            "the connection broke".to_owned()
+        }
+        _ => "the statement failed".to_owned(),
     }
 }
 
@@ -130,6 +197,21 @@ fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
     }
 }
 
+/// PostgreSQL's SQLSTATE, where it was PostgreSQL that failed.
+pub(super) fn sqlstate(error: &DbErr) -> Option<&str> {
+    sqlx_error(error).and_then(sqlx_sqlstate)
+}
+
+/// The same, one layer below.
+pub(super) fn sqlx_sqlstate(error: &sqlx::Error) -> Option<&str> {
+    match error {
+        sqlx::Error::Database(e) => e
+            .try_downcast_ref::<PgDatabaseError>()
+            .map(PgDatabaseError::code),
+        _ => None,
+    }
+}
+
 /// SQLite's primary result code, where it was SQLite that failed.
 pub(super) fn sqlite_code(error: &DbErr) -> Option<i32> {
     sqlx_error(error).and_then(sqlx_code)
@@ -138,7 +220,10 @@ pub(super) fn sqlite_code(error: &DbErr) -> Option<i32> {
 /// The same, one layer below.
 pub(super) fn sqlx_code(error: &sqlx::Error) -> Option<i32> {
     match error {
-        sqlx::Error::Database(e) => e.code()?.parse::<i32>().ok().map(|code| code & 0xff),
+        // Made of digits alone, an SQLSTATE could be taken for one.
+        sqlx::Error::Database(e) if e.try_downcast_ref::<PgDatabaseError>().is_none() => {
+            e.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+        }
         _ => None,
     }
 }

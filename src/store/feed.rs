@@ -8,22 +8,13 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::entity::{changes, counter, meta};
 use super::error::{corrupt, failed};
 use super::{convert, directory, keys};
-use crate::app::ports::{Actor, Change, FeedBatch, Resource, StoreError};
+use crate::app::ports::{Actor, Change, FeedBatch, Position, Resource, StoreError};
 use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 
 const KEY: &str = "KEY";
 const WORKSPACE: &str = "WORKSPACE";
 const SUBSCRIPTION: &str = "SUBSCRIPTION";
 const SCOPE: &str = "SCOPE";
-
-/// Where the database is in which history.
-#[derive(Debug)]
-pub(super) struct Position {
-    /// Its revision.
-    pub(super) n: u64,
-    /// Its history; none before it was initialised.
-    pub(super) epoch: Option<u32>,
-}
 
 /// Reads the position, as every poll does.
 pub(super) async fn position<C: ConnectionTrait>(connection: &C) -> Result<Position, StoreError> {
@@ -46,7 +37,7 @@ pub(super) async fn position<C: ConnectionTrait>(connection: &C) -> Result<Posit
     let epoch: Option<i64> = row.try_get_by_index(1).map_err(failed)?;
     Ok(Position {
         n: convert::unsigned(n)?,
-        epoch: epoch.map(super::maintenance::epoch).transpose()?,
+        epoch: super::maintenance::epoch(epoch.ok_or_else(|| corrupt("it has no epoch yet"))?)?,
     })
 }
 
@@ -60,9 +51,7 @@ pub(super) async fn batch<C: ConnectionTrait>(
     let mut batch = FeedBatch {
         upto: after,
         head: position.n,
-        epoch: position
-            .epoch
-            .ok_or_else(|| corrupt("it has no epoch yet"))?,
+        epoch: position.epoch,
         ..FeedBatch::default()
     };
     if position.n <= after {

@@ -1,11 +1,14 @@
 //! What the database says of itself, and what is done to it in the background: times of last use, what is due to go.
 
-use sea_orm::sea_query::{Expr, OnConflict, Query};
+use std::collections::BTreeMap;
+
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ActiveValue::Unchanged, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction,
-    EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Unchanged, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
+use super::bounded::Transaction;
 use super::convert;
 use super::entity::{idempotency, keys, meta, replay_tokens, secrets};
 use super::error::{corrupt, failed};
@@ -73,54 +76,98 @@ pub(super) async fn rewrap<C: ConnectionTrait>(
     Ok(())
 }
 
-/// Says that the bootstrap key has been made.
-pub(super) async fn set_bootstrapped<C: ConnectionTrait>(connection: &C) -> Result<(), StoreError> {
+/// Says that the bootstrap key has been made; false where it had been made before.
+pub(super) async fn set_bootstrapped<C: ConnectionTrait>(
+    connection: &C,
+) -> Result<bool, StoreError> {
     let done = meta::Entity::update_many()
         .col_expr(meta::Column::Bootstrapped, Expr::val(true))
         .filter(meta::Column::Id.eq(META_ID))
+        .filter(meta::Column::Bootstrapped.eq(false))
         .exec(connection)
         .await
         .map_err(failed)?;
     if done.rows_affected == 1 {
-        Ok(())
-    } else {
-        Err(corrupt("it has not been initialised"))
+        return Ok(true);
+    }
+    match read_meta(connection).await? {
+        Some(_) => Ok(false),
+        None => Err(corrupt("it has not been initialised")),
     }
 }
 
-/// Writes one time of last use, to the secret and to its key, unless they have a later one.
+/// How long the writing of times of last use waits for a row. Shorter than the second after which PostgreSQL looks for
+/// deadlocks, so that where this and a mutation wait for each other it is always this that gives way; it comes again.
+const GIVE_WAY: &str = "SET LOCAL lock_timeout = '500ms'";
+
+/// Writes times of last use, to secrets and to their keys, unless they have later ones.
 pub(super) async fn write_last_used(
-    tx: &DatabaseTransaction,
-    secret: SecretId,
-    time: Time,
+    tx: &Transaction,
+    used: &[(SecretId, Time)],
 ) -> Result<(), StoreError> {
-    let secret = secret.to_bytes().to_vec();
-    let time = time.micros();
-    let key = Query::select()
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared(GIVE_WAY).await.map_err(failed)?;
+    }
+    let of_secrets: BTreeMap<Vec<u8>, i64> = used
+        .iter()
+        .map(|(secret, time)| (secret.to_bytes().to_vec(), time.micros()))
+        .collect();
+    let holders = secrets::Entity::find()
+        .select_only()
+        .column(secrets::Column::Id)
         .column(secrets::Column::KeyId)
-        .from(secrets::Entity)
-        .and_where(secrets::Column::Id.eq(secret.clone()))
-        .to_owned();
-    // The key first, as every mutation does it: whoever locks rows locks them in this order.
-    keys::Entity::update_many()
-        .col_expr(keys::Column::LastUsedTime, Expr::val(time))
-        .filter(keys::Column::Id.in_subquery(key))
-        .filter(earlier(keys::Column::LastUsedTime, time))
-        .exec(tx)
+        .filter(secrets::Column::Id.is_in(of_secrets.keys().cloned()))
+        .into_tuple::<(Vec<u8>, Vec<u8>)>()
+        .all(tx)
         .await
         .map_err(failed)?;
-    secrets::Entity::update_many()
-        .col_expr(secrets::Column::LastUsedTime, Expr::val(time))
-        .filter(secrets::Column::Id.eq(secret))
-        .filter(earlier(secrets::Column::LastUsedTime, time))
-        .exec(tx)
+    let mut of_keys: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for (secret, key) in holders {
+        if let Some(time) = of_secrets.get(&secret) {
+            let latest = of_keys.entry(key).or_insert(*time);
+            *latest = std::cmp::max(*latest, *time);
+        }
+    }
+    if of_keys.is_empty() {
+        return Ok(());
+    }
+    // The keys first, as every mutation does it, and by id: two processes that write at once must not wait for each other.
+    keys::Entity::find()
+        .select_only()
+        .column(keys::Column::Id)
+        .filter(keys::Column::Id.is_in(of_keys.keys().cloned()))
+        .order_by_asc(keys::Column::Id)
+        .lock_exclusive()
+        .into_tuple::<Vec<u8>>()
+        .all(tx)
         .await
         .map_err(failed)?;
-    Ok(())
+    write_times(tx, (keys::Column::Id, keys::Column::LastUsedTime), of_keys).await?;
+    let columns = (secrets::Column::Id, secrets::Column::LastUsedTime);
+    write_times(tx, columns, of_secrets).await
 }
 
-fn earlier<T: ColumnTrait>(column: T, time: i64) -> Condition {
-    Condition::any().add(column.is_null()).add(column.lt(time))
+/// Writes a time to each of some rows, in one statement, unless it has a later one.
+async fn write_times<C: ColumnTrait>(
+    tx: &Transaction,
+    (id, column): (C, C),
+    times: BTreeMap<Vec<u8>, i64>,
+) -> Result<(), StoreError> {
+    let time = times.iter().fold(CaseStatement::new(), |case, (of, time)| {
+        case.case(id.eq(of.clone()), *time)
+    });
+    let update = Query::update()
+        .table(column.entity_name())
+        .value(column, time.clone())
+        .and_where(id.is_in(times.into_keys()))
+        .cond_where(
+            Condition::any()
+                .add(column.is_null())
+                .add(column.into_expr().lt(time)),
+        )
+        .to_owned();
+    tx.execute(&update).await.map_err(failed)?;
+    Ok(())
 }
 
 /// Deleted keys whose purge time has passed.
@@ -164,7 +211,7 @@ pub(super) async fn with_secrets_ended_before<C: ConnectionTrait>(
 
 /// Deletes stored answers and, sooner, their sealed tokens.
 pub(super) async fn expire_idempotency(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     before: Time,
     sealed_before: Time,
 ) -> Result<(), StoreError> {

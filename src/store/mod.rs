@@ -1,9 +1,10 @@
-//! The database, through `SeaORM`: the ports [`Store`] and [`Tx`] on SQLite.
+//! The database, through `SeaORM`: the ports [`Store`] and [`Tx`] on SQLite and on PostgreSQL.
 //!
 //! Invariant: only this module knows `sea_orm`, and what it says to the database is portable: entities and `SeaQuery`, never
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 
+mod bounded;
 mod connect;
 mod convert;
 mod directory;
@@ -15,24 +16,26 @@ mod list;
 mod load;
 mod maintenance;
 mod migration;
+mod postgres;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod tx;
 mod write;
 
 use async_trait::async_trait;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, DbBackend};
 
-use crate::app::ports::{FeedBatch, KeyQuery, Loaded, Meta, Store, StoreError, Tx};
+use crate::app::ports::{FeedBatch, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
+use bounded::{Connections, Transaction};
 pub use connect::OpenError;
-use error::{commit_failed, failed};
-use tx::{SqlTx, begin_writing};
+use tx::SqlTx;
 
 /// How many times of last use one transaction writes: a mutation waits for no more than these.
 const FLUSH: usize = 500;
@@ -40,16 +43,23 @@ const FLUSH: usize = 500;
 /// A database, open.
 #[derive(Debug, Clone)]
 pub struct SqlStore {
-    writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    writer: Connections,
+    reader: Connections,
     /// For who follows the feed, alone.
-    follower: DatabaseConnection,
+    follower: Connections,
+    /// The same, for the question whether there is anything new.
+    poller: Connections,
 }
 
 impl SqlStore {
+    /// Whether other processes may write to it too.
+    pub fn is_shared(&self) -> bool {
+        self.writer.get_database_backend() == DbBackend::Postgres
+    }
+
     /// A transaction whose reads all see the same state. Dropped, never committed: it writes nothing.
-    async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
-        self.reader.begin().await.map_err(failed)
+    async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        self.reader.snapshot().await
     }
 }
 
@@ -137,20 +147,22 @@ impl Store for SqlStore {
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
-        load::load(&self.follower.begin().await.map_err(failed)?, sink).await
+        load::load(&self.snapshot().await?, sink).await
+    }
+
+    async fn position(&self) -> Result<Position, StoreError> {
+        feed::position(&self.poller).await
     }
 
     async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError> {
-        feed::batch(&self.follower.begin().await.map_err(failed)?, after, limit).await
+        feed::batch(&self.follower.snapshot().await?, after, limit).await
     }
 
     async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError> {
         for some in used.chunks(FLUSH) {
-            let tx = begin_writing(&self.writer).await?;
-            for (secret, time) in some {
-                maintenance::write_last_used(&tx, *secret, *time).await?;
-            }
-            tx.commit().await.map_err(commit_failed)?;
+            let tx = self.writer.begin_writing().await?;
+            maintenance::write_last_used(&tx, some).await?;
+            tx.commit().await?;
         }
         Ok(())
     }
@@ -172,8 +184,8 @@ impl Store for SqlStore {
         before: Time,
         sealed_before: Time,
     ) -> Result<(), StoreError> {
-        let tx = begin_writing(&self.writer).await?;
+        let tx = self.writer.begin_writing().await?;
         maintenance::expire_idempotency(&tx, before, sealed_before).await?;
-        tx.commit().await.map_err(commit_failed)
+        tx.commit().await
     }
 }

@@ -2,13 +2,11 @@
 
 use async_trait::async_trait;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel};
 
+use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
-use super::error::{commit_failed, corrupt, failed};
+use super::error::{corrupt, failed};
 use super::{convert, directory, feed, keys, maintenance, write};
 use crate::app::ports::{Change, IdempotencyRecord, StoreError, Tx};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
@@ -19,27 +17,15 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 /// A transaction that holds the counter.
 #[derive(Debug)]
 pub(super) struct SqlTx {
-    tx: DatabaseTransaction,
+    tx: Transaction,
     revision: u64,
     ordinal: i64,
 }
 
-/// Begins a transaction that will write. On SQLite at once as a writer: one that reads first and writes later fails when
-/// another has written in between, whatever the busy timeout.
-pub(super) async fn begin_writing(
-    writer: &DatabaseConnection,
-) -> Result<DatabaseTransaction, StoreError> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    writer.begin_with_options(options).await.map_err(failed)
-}
-
 impl SqlTx {
     /// Begins, and takes the next revision before anything is read.
-    pub(super) async fn begin(writer: &DatabaseConnection) -> Result<Self, StoreError> {
-        let tx = begin_writing(writer).await?;
+    pub(super) async fn begin(writer: &Connections) -> Result<Self, StoreError> {
+        let tx = writer.begin_writing().await?;
         let next = Query::update()
             .table(counter::Entity)
             .value(counter::Column::N, Expr::col(counter::Column::N).add(1))
@@ -185,7 +171,7 @@ impl Tx for SqlTx {
         write::forget_tokens(&self.tx, key, secret).await
     }
 
-    async fn set_bootstrapped(&mut self) -> Result<(), StoreError> {
+    async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {
         maintenance::set_bootstrapped(&self.tx).await
     }
 
@@ -200,6 +186,6 @@ impl Tx for SqlTx {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        self.tx.commit().await.map_err(commit_failed)
+        self.tx.commit().await
     }
 }

@@ -2,10 +2,11 @@
 
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveValue::Unchanged, ColumnTrait, DatabaseTransaction, EntityTrait, Iterable as _,
-    PaginatorTrait as _, QueryFilter, QueryOrder as _,
+    ActiveValue::Unchanged, ColumnTrait, EntityTrait, Iterable as _, PaginatorTrait as _,
+    QueryFilter, QueryOrder as _,
 };
 
+use super::bounded::Transaction;
 use super::convert;
 use super::entity::{
     idempotency, key_terms, keys, replay_tokens, scopes, secrets, subscriptions, workspaces,
@@ -18,7 +19,7 @@ use crate::domain::time::Time;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 /// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
-pub(super) async fn put_key(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+pub(super) async fn put_key(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
     use keys::Column;
     let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
     keys::Entity::insert(convert::key_row(key)?)
@@ -34,7 +35,7 @@ pub(super) async fn put_key(tx: &DatabaseTransaction, key: &Key) -> Result<(), S
     put_terms(tx, key).await
 }
 
-async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+async fn put_secrets(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
     let ids = key.secrets.iter().map(|s| s.id.to_bytes().to_vec());
     secrets::Entity::delete_many()
         .filter(secrets::Column::KeyId.eq(key.id.to_bytes().to_vec()))
@@ -60,7 +61,7 @@ async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreErr
     Ok(())
 }
 
-async fn put_terms(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+async fn put_terms(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
     let terms = convert::terms(key);
     key_terms::Entity::delete_many()
         .filter(key_terms::Column::KeyId.eq(key.id.to_bytes().to_vec()))
@@ -86,7 +87,7 @@ async fn put_terms(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError
 }
 
 /// Removes a key; its secrets and terms go with it.
-pub(super) async fn purge_key(tx: &DatabaseTransaction, id: KeyId) -> Result<(), StoreError> {
+pub(super) async fn purge_key(tx: &Transaction, id: KeyId) -> Result<(), StoreError> {
     keys::Entity::delete_by_id(id.to_bytes().to_vec())
         .exec(tx)
         .await
@@ -96,7 +97,7 @@ pub(super) async fn purge_key(tx: &DatabaseTransaction, id: KeyId) -> Result<(),
 
 /// Destroys all sealed tokens of a workspace.
 pub(super) async fn destroy_sealed(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     workspace: &WorkspaceId,
 ) -> Result<u64, StoreError> {
     let done = secrets::Entity::update_many()
@@ -111,7 +112,7 @@ pub(super) async fn destroy_sealed(
 
 /// How many sealed tokens a workspace has.
 pub(super) async fn count_sealed(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     workspace: &WorkspaceId,
 ) -> Result<u64, StoreError> {
     secrets::Entity::find()
@@ -124,7 +125,7 @@ pub(super) async fn count_sealed(
 
 /// Inserts or replaces a workspace.
 pub(super) async fn put_workspace(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     workspace: &Workspace,
 ) -> Result<(), StoreError> {
     use workspaces::Column;
@@ -142,10 +143,7 @@ pub(super) async fn put_workspace(
 }
 
 /// Removes a workspace with its subscriptions and scopes.
-pub(super) async fn delete_workspace(
-    tx: &DatabaseTransaction,
-    id: &WorkspaceId,
-) -> Result<(), StoreError> {
+pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
         .exec(tx)
@@ -165,7 +163,7 @@ pub(super) async fn delete_workspace(
 
 /// Inserts or replaces a subscription.
 pub(super) async fn put_subscription(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     subscription: &Subscription,
 ) -> Result<(), StoreError> {
     use subscriptions::Column;
@@ -184,7 +182,7 @@ pub(super) async fn put_subscription(
 
 /// Removes a subscription.
 pub(super) async fn delete_subscription(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     workspace: &WorkspaceId,
     id: &SubscriptionId,
 ) -> Result<(), StoreError> {
@@ -197,7 +195,7 @@ pub(super) async fn delete_subscription(
 }
 
 /// Inserts or replaces a catalogue entry.
-pub(super) async fn put_scope(tx: &DatabaseTransaction, scope: &Scope) -> Result<(), StoreError> {
+pub(super) async fn put_scope(tx: &Transaction, scope: &Scope) -> Result<(), StoreError> {
     use scopes::Column;
     let replaced = Column::iter().filter(|c| !matches!(c, Column::WorkspaceId | Column::Name));
     scopes::Entity::insert(convert::scope_row(scope)?)
@@ -214,7 +212,7 @@ pub(super) async fn put_scope(tx: &DatabaseTransaction, scope: &Scope) -> Result
 
 /// Removes a catalogue entry.
 pub(super) async fn delete_scope(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     workspace: &WorkspaceId,
     name: &str,
 ) -> Result<(), StoreError> {
@@ -227,7 +225,7 @@ pub(super) async fn delete_scope(
 
 /// The stored answer of this id.
 pub(super) async fn idempotency(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     id: &[u8; 32],
 ) -> Result<Option<IdempotencyRecord>, StoreError> {
     let Some(row) = idempotency::Entity::find_by_id(id.to_vec())
@@ -260,7 +258,7 @@ pub(super) async fn idempotency(
 
 /// Writes a stored answer with its tokens, in the place of an older one that has not been cleaned up yet.
 pub(super) async fn put_idempotency(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     record: &IdempotencyRecord,
 ) -> Result<(), StoreError> {
     let key = record.key.map(|key| key.to_bytes().to_vec());
@@ -309,7 +307,7 @@ pub(super) async fn put_idempotency(
 
 /// Forgets the sealed tokens in a key's stored answers: of one secret, or of all.
 pub(super) async fn forget_tokens(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     key: KeyId,
     secret: Option<SecretId>,
 ) -> Result<(), StoreError> {

@@ -25,7 +25,7 @@ impl MigrationTrait for Migration {
     )]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in tables() {
-            manager.create_table(table).await?;
+            super::create_table(manager, table).await?;
         }
         for index in indexes() {
             manager.create_index(index).await?;

@@ -8,7 +8,6 @@ use sea_orm::{
 use super::*;
 use crate::app::ports::StoreError;
 use crate::store::OpenError;
-use crate::store::tx::begin_writing;
 
 #[tokio::test]
 async fn a_database_opens_again_with_what_it_holds() {
@@ -172,7 +171,7 @@ async fn a_transaction_that_the_database_rolled_back_does_not_spoil_its_connecti
     // As after an I/O error: the driver's own rollback then fails, and it goes on believing in the transaction. What it
     // begins next is a savepoint: one that is rolled back stays open, and no later one is ever committed.
     for tx in [
-        begin_writing(&store.writer).await.unwrap(),
+        store.writer.begin_writing().await.unwrap(),
         store.snapshot().await.unwrap(),
     ] {
         tx.execute_unprepared("ROLLBACK").await.unwrap();

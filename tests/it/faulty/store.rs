@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use claviger::app::ports::{
-    Change, FeedBatch, IdempotencyRecord, KeyQuery, Loaded, Meta, Store, StoreError, Tx,
+    Change, FeedBatch, IdempotencyRecord, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx,
 };
 use claviger::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::Key;
@@ -123,6 +123,10 @@ impl Store for FaultyStore {
         };
         self.faults.lock().unwrap().reads.push(read);
         Ok(batch)
+    }
+
+    async fn position(&self) -> Result<Position, StoreError> {
+        self.inner.position().await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
@@ -378,7 +382,7 @@ impl Tx for FaultyTx {
         self.inner.forget_tokens(key, secret).await
     }
 
-    async fn set_bootstrapped(&mut self) -> Result<(), StoreError> {
+    async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {
         self.inner.set_bootstrapped().await
     }
 

@@ -1,0 +1,79 @@
+//! Bringing a schema up to date, on either database; and which schemas this program can stand.
+
+use sea_orm::sea_query::Query;
+use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait, SchemaManager};
+
+use super::connect::OpenError;
+use super::migration::{self, Migrator};
+
+/// The steps that are missing; refuses a database whose schema this program can't stand.
+pub(super) async fn pending<C>(connection: &C, database: &str) -> Result<Vec<String>, OpenError>
+where
+    C: ConnectionTrait,
+    for<'c> &'c C: IntoSchemaManagerConnection<'c>,
+{
+    let applied = applied_steps(connection)
+        .await
+        .map_err(|e| failed(database, e))?;
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect();
+    let missing: Vec<String> = known
+        .iter()
+        .filter(|step| !applied.contains(step))
+        .cloned()
+        .collect();
+    let newer: Vec<&String> = applied
+        .iter()
+        .filter(|step| !known.contains(step))
+        .collect();
+    for step in &newer {
+        // Between two histories there is no order: neither is newer.
+        if !missing.is_empty() || !migration::can_stand(step) {
+            return Err(OpenError::NewerSchema {
+                database: database.to_owned(),
+                step: (*step).clone(),
+            });
+        }
+    }
+    if !newer.is_empty() {
+        tracing::info!(steps = ?newer, "a newer version of claviger has extended the schema; this one goes on with what it knows");
+    }
+    Ok(missing)
+}
+
+/// Applies the steps that are missing.
+pub(super) async fn apply<'c, C>(connection: C, database: &str) -> Result<(), OpenError>
+where
+    C: IntoSchemaManagerConnection<'c>,
+{
+    Migrator::up(connection, None)
+        .await
+        .map_err(|e| failed(database, e))
+}
+
+/// The steps that the database says were applied to it.
+async fn applied_steps<C>(connection: &C) -> Result<Vec<String>, DbErr>
+where
+    C: ConnectionTrait,
+    for<'c> &'c C: IntoSchemaManagerConnection<'c>,
+{
+    if !SchemaManager::new(connection)
+        .has_table(migration::TABLE)
+        .await?
+    {
+        return Ok(Vec::new());
+    }
+    let applied = Query::select()
+        .column("version")
+        .from(migration::TABLE)
+        .to_owned();
+    let rows = connection.query_all(&applied).await?;
+    rows.iter().map(|row| row.try_get("", "version")).collect()
+}
+
+fn failed(database: &str, e: DbErr) -> OpenError {
+    OpenError::of(database, e)
+}
