@@ -10,6 +10,8 @@ mod client;
 #[cfg(test)]
 mod decide_oracle;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod envoy;
 #[cfg(test)]
 mod examples;

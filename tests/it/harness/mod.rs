@@ -20,7 +20,7 @@ mod upstream;
 
 pub(crate) use admin::{Admin, Made, check_of, key};
 pub(crate) use child::{Child, Log};
-pub(crate) use envoy::{Envoy, EnvoyOptions, Route, sample_path};
+pub(crate) use envoy::{Envoy, EnvoyOptions, Route, Sample, sample_path};
 pub(crate) use http::{Response, Target, get, header};
 pub(crate) use load::{Answers, Questions, Writers, Written};
 pub(crate) use postgres::{Database, Postgres};
