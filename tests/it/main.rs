@@ -20,6 +20,8 @@ mod layers;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod python;

@@ -6,7 +6,7 @@ use crate::harness::{Folder, Process, repository, tool};
 
 #[test]
 fn the_python_example_makes_checks_and_disables_a_key() {
-    let folder = Folder::new();
+    let folder = Folder::of_suite();
     let process = Process::start(&folder, &[]);
     let output = Command::new(tool("python"))
         .arg(repository().join("examples/python/check.py"))
