@@ -125,9 +125,9 @@ with() {
   exec 8> >(guard "$dir")
   local guard=$!
   password=$(head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n')
-  init "$dir" <<<"$password" 8>&-
+  (init "$dir" <<<"$password") 8>&-
   # Data that goes with the cluster need not survive anything.
-  (serve "$dir" -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c log_min_messages=fatal 8>&-) &
+  (serve "$dir" -c fsync=off -c full_page_writes=off -c log_min_messages=fatal 8>&-) &
   until "$programs/pg_isready" -q -h "$dir" -d postgres 8>&-; do
     tries=$((tries + 1))
     [ "$tries" -lt 600 ] || fail "the server does not start"

@@ -6,7 +6,7 @@ use crate::harness::{Folder, Process};
 
 /// Runs an example against a server of its own.
 pub(crate) fn walks_a_key_through_its_life(mut example: Command) {
-    let folder = Folder::new();
+    let folder = Folder::of_suite();
     let process = Process::start(&folder, &[]);
     let output = example
         .args(["--address", &process.grpc().to_string(), "--token-file"])

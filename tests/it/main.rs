@@ -30,6 +30,8 @@ mod node;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod python;

@@ -92,7 +92,6 @@ impl Admin {
     calls! {
         KeyAdminClient:
             create_key(CreateKeyRequest) -> CreateKeyResponse,
-            get_key(GetKeyRequest) -> GetKeyResponse,
             list_keys(ListKeysRequest) -> ListKeysResponse,
             update_key(UpdateKeyRequest) -> UpdateKeyResponse,
             delete_key(DeleteKeyRequest) -> DeleteKeyResponse,

@@ -1,19 +1,24 @@
 //! Callers that write or ask without a pause while a test does something to the service.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
-use claviger::grpc::proto::v1::{CreateKeyRequest, Reason};
+use claviger::grpc::proto::v1::{CheckRequest, CreateKeyRequest, Reason};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tonic::{Code, Status};
 
-use super::admin::check_of;
-use super::{Admin, PATIENCE, key, register};
+use super::{Admin, PATIENCE, check_of, key, register};
+
+/// The `n` of a revision `epoch.n`.
+pub(crate) fn revision(text: &str) -> u64 {
+    let (_, n) = text.split_once('.').expect("`epoch.n`");
+    n.parse().unwrap()
+}
 
 /// A key whose making was acknowledged.
 #[derive(Debug, Clone)]
@@ -29,15 +34,23 @@ pub(crate) struct Writers {
     callers: JoinSet<()>,
     told: Receiver<Written>,
     stop: Arc<AtomicBool>,
+    failed: Arc<Mutex<Vec<Status>>>,
 }
 
 impl Writers {
     pub(crate) fn start(admin: &Admin, callers: usize) -> Self {
         let (tell, told) = channel();
         let stop = Arc::new(AtomicBool::new(false));
+        let failed: Arc<Mutex<Vec<Status>>> = Arc::default();
         let mut set = JoinSet::new();
         for caller in 0..callers {
             let write = write(admin.clone(), caller, tell.clone(), Arc::clone(&stop));
+            let failed = Arc::clone(&failed);
+            let write = async move {
+                if let Err(status) = write.await {
+                    failed.lock().unwrap().push(status);
+                }
+            };
             set.spawn_on(write, admin.runtime.handle());
         }
         Self {
@@ -45,6 +58,7 @@ impl Writers {
             callers: set,
             told,
             stop,
+            failed,
         }
     }
 
@@ -65,14 +79,23 @@ impl Writers {
         self.told.try_iter().collect()
     }
 
-    /// The same, after each has ended the call it is at.
+    /// What was still acknowledged until each was told to stop. None may have failed.
     pub(crate) fn stop(self) -> Vec<Written> {
         self.stop.store(true, Ordering::SeqCst);
-        self.rest()
+        let failed = Arc::clone(&self.failed);
+        let rest = self.rest();
+        let failed = failed.lock().unwrap();
+        assert!(failed.is_empty(), "{failed:?}");
+        rest
     }
 }
 
-async fn write(admin: Admin, caller: usize, tell: Sender<Written>, stop: Arc<AtomicBool>) {
+async fn write(
+    admin: Admin,
+    caller: usize,
+    tell: Sender<Written>,
+    stop: Arc<AtomicBool>,
+) -> Result<(), Status> {
     let mut client = KeyAdminClient::new(admin.channel());
     let mut n = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -81,10 +104,7 @@ async fn write(admin: Admin, caller: usize, tell: Sender<Written>, stop: Arc<Ato
             key: Some(key(&format!("key {n} of caller {caller}"), &[])),
             ..Default::default()
         });
-        let Ok(answer) = client.create_key(request).await else {
-            return;
-        };
-        let answer = answer.into_inner();
+        let answer = client.create_key(request).await?.into_inner();
         register(&answer.tokens[0].token);
         let written = Written {
             id: answer.key.unwrap().id,
@@ -94,9 +114,34 @@ async fn write(admin: Admin, caller: usize, tell: Sender<Written>, stop: Arc<Ato
         let _ = tell.send(written);
         n += 1;
     }
+    Ok(())
 }
 
 impl Admin {
+    /// Waits until this process has applied the last of these.
+    pub(crate) fn catch_up(&self, written: &[Written]) {
+        let last = written
+            .iter()
+            .max_by_key(|w| revision(&w.revision))
+            .unwrap();
+        let question = CheckRequest {
+            at_least_revision: last.revision.clone(),
+            ..check_of("default", &last.token)
+        };
+        let start = Instant::now();
+        loop {
+            match self.check(question.clone()) {
+                Ok(answer) => {
+                    assert!(revision(&answer.revision) >= revision(&last.revision));
+                    return;
+                }
+                // It has waited for a second and says so.
+                Err(status) => assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}"),
+            }
+            assert!(start.elapsed() < PATIENCE, "{} never came", last.revision);
+        }
+    }
+
     /// Every one of them opens `default`.
     pub(crate) fn assert_open(&self, written: &[Written]) {
         let tokens: Vec<String> = written.iter().map(|w| w.token.clone()).collect();
@@ -119,12 +164,25 @@ pub(crate) struct Answers {
     pub(crate) longest: Duration,
 }
 
+impl Answers {
+    fn count(&self) -> usize {
+        self.right + self.faults.len()
+    }
+}
+
 /// Callers that ask about the same keys over and over, 400 times a second in all.
 pub(crate) struct Questions {
     admin: Admin,
     callers: JoinSet<()>,
-    answers: Arc<Mutex<Answers>>,
+    answers: Arc<Shared>,
     stop: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<Answers>,
+    /// Told with each answer.
+    more: Condvar,
 }
 
 impl Questions {
@@ -152,15 +210,13 @@ impl Questions {
 
     /// Waits until so many more questions have been answered, in whatever way.
     pub(crate) fn wait_for(&self, more: usize) {
-        let count = || {
-            let answers = self.answers.lock().unwrap();
-            answers.right + answers.faults.len()
-        };
-        let (goal, deadline) = (count() + more, Instant::now() + PATIENCE);
-        while count() < goal {
-            assert!(Instant::now() < deadline, "questions are not answered");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let answers = self.answers.answers.lock().unwrap();
+        let goal = answers.count() + more;
+        let wait = self
+            .answers
+            .more
+            .wait_timeout_while(answers, PATIENCE, |answers| answers.count() < goal);
+        assert!(!wait.unwrap().1.timed_out(), "questions are not answered");
     }
 
     pub(crate) fn stop(mut self) -> Answers {
@@ -171,14 +227,14 @@ impl Questions {
                 ended.unwrap();
             }
         });
-        std::mem::take(&mut self.answers.lock().unwrap())
+        std::mem::take(&mut self.answers.answers.lock().unwrap())
     }
 }
 
 async fn ask(
     admin: Admin,
     expected: Vec<(String, Reason)>,
-    answers: Arc<Mutex<Answers>>,
+    shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
 ) {
     let mut client = AuthorizeClient::new(admin.channel());
@@ -194,7 +250,7 @@ async fn ask(
             .check(admin.request(check_of("default", token)))
             .await;
         let took = asked.elapsed();
-        let mut answers = answers.lock().unwrap();
+        let mut answers = shared.answers.lock().unwrap();
         answers.longest = answers.longest.max(took);
         match answer {
             Ok(answer) if answer.get_ref().reason() == *reason => answers.right += 1,
@@ -204,5 +260,6 @@ async fn ask(
             }
             Err(status) => answers.faults.push(format!("{status:?}")),
         }
+        shared.more.notify_all();
     }
 }

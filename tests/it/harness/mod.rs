@@ -16,17 +16,21 @@ mod process;
 mod rig;
 mod secrets;
 pub(crate) mod server;
+mod suite;
 mod upstream;
 
 pub(crate) use admin::{Admin, Made, check_of, key};
 pub(crate) use child::{Child, Log};
 pub(crate) use envoy::{Envoy, EnvoyOptions, Route, Sample, sample_path};
 pub(crate) use http::{Response, Target, get, header};
-pub(crate) use load::{Answers, Questions, Writers, Written};
+pub(crate) use load::{Questions, Writers, Written, revision};
 pub(crate) use postgres::{Database, Postgres};
-pub(crate) use process::{BINARY, Ended, Folder, Process, bootstrap_token, run, serve_args};
+pub(crate) use process::{
+    BINARY, Ended, Folder, Process, Starting, bootstrap_token, run, serve_args,
+};
 pub(crate) use rig::{Rig, RigOptions, demands};
-pub(crate) use secrets::{register, scan};
+pub(crate) use secrets::{register, scan, scan_all};
+pub(crate) use suite::{ROOT_KEY, SuiteDatabase};
 pub(crate) use upstream::Upstream;
 
 /// How long a test waits for an event that must come. Never a measure of speed: it only ends a test that hangs.

@@ -88,11 +88,12 @@ impl Postgres {
         self.server = Some((child, log));
     }
 
-    /// Ends the server at once, without a word to its clients.
-    pub(crate) fn stop(&mut self) {
-        let (mut child, _) = self.server.take().expect("it is running");
+    /// Ends the server at once, without a word to its clients; returns what it said.
+    pub(crate) fn stop(&mut self) -> String {
+        let (mut child, mut log) = self.server.take().expect("it is running");
         child.signal("QUIT");
         child.wait();
+        log.rest()
     }
 
     /// Stops every process of the server in its tracks: connections stay open, and nothing answers.
@@ -108,25 +109,26 @@ impl Postgres {
         signal("CONT", &self.processes());
     }
 
+    /// From now on it says every statement with its values.
+    pub(crate) fn log_everything(&self) {
+        self.sql("ALTER SYSTEM SET log_statement = 'all'");
+        self.sql("ALTER SYSTEM SET log_line_prefix = '%d '");
+        self.sql("SELECT pg_reload_conf()");
+    }
+
     /// Ends all connections to a database, and takes no more.
     pub(crate) fn refuse(&self, database: &Database) {
         let name = &database.name;
         self.sql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
-        self.disconnect(database);
+        self.sql(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ));
     }
 
     /// Takes connections again.
     pub(crate) fn accept(&self, database: &Database) {
         let name = &database.name;
         self.sql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
-    }
-
-    /// Ends all connections to a database; it can be connected to again at once.
-    pub(crate) fn disconnect(&self, database: &Database) {
-        self.sql(&format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
-            database.name
-        ));
     }
 
     /// Makes an empty database that [`USER`] owns.

@@ -183,7 +183,7 @@ fn when_the_disk_is_full_decisions_go_on_and_mutations_say_unavailable() {
     command
         .args(["--mount", "sh", "-c", &script, "sh", BINARY])
         .args(serve_args(&data));
-    let process = Process::start_as(&folder, command, &[]);
+    let process = Process::start_as(&folder, command);
     let relative = data.strip_prefix("/").unwrap();
     let inside = PathBuf::from(format!("/proc/{}/root", process.child.pid())).join(relative);
     let admin = Admin::connect(process.grpc(), Some(bootstrap_token(&inside)));
