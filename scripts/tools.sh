@@ -71,7 +71,7 @@ checksum() { cat "$@" | cksum | cut -d' ' -f1; }
 have cargo rustup "install Rust from https://rustup.rs"
 have cc "gcc libc6-dev" "a C compiler, for the embedded SQLite"
 have python3 "python3 python3-venv" "Python 3.9 or newer"
-have node "nodejs npm" "Node.js 18 or newer, for buf"
+have node "nodejs npm" "Node.js 18 or newer, for buf and the Node example"
 have curl curl "curl, for the README's commands"
 scripts/postgres.sh install
 

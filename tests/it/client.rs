@@ -20,7 +20,7 @@ mod example;
 
 /// Claviger with two scopes, and what a layer needs to ask it.
 fn claviger(args: &[&str]) -> (Process, Admin) {
-    let process = Process::start(&Folder::new(), args);
+    let process = Process::start(&Folder::of_suite(), args);
     let admin = process.admin();
     admin.declare("default", &["orders:read", "orders:write"]);
     (process, admin)

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::compose::Compose;
 use super::{Secrets, read};
 use crate::harness::{
-    Admin, BINARY, Envoy, Folder, Postgres, Process, Sample, Upstream, header, key,
+    Admin, BINARY, Envoy, Folder, Postgres, Process, Sample, Starting, Upstream, header, key,
 };
 
 /// A replica with the settings of its service; only where it listens and keeps its files is this machine's.
-fn replica(compose: &Compose, name: &str, secrets: &Secrets, folder: &Arc<Folder>) -> Process {
+fn replica(compose: &Compose, name: &str, secrets: &Secrets, folder: &Arc<Folder>) -> Starting {
     let mut variables = compose.settings(name, secrets);
     for listener in [
         "CLAVIGER_LISTEN",
@@ -29,7 +29,7 @@ fn replica(compose: &Compose, name: &str, secrets: &Secrets, folder: &Arc<Folder
     let mut command = Command::new(BINARY);
     command.arg("serve");
     let variables: Vec<_> = variables.iter().map(|(n, v)| (&**n, &**v)).collect();
-    Process::start_as(folder, command, &variables)
+    Starting::run(folder, command, &variables)
 }
 
 /// Envoy's configuration with the addresses of this test.
@@ -68,11 +68,9 @@ fn a_key_disabled_on_one_replica_of_the_compose_file_is_refused_through_its_envo
     std::fs::write(&url, &postgres.create_database().url).unwrap();
 
     // Both at once, on an empty database: as compose starts them.
-    let start = |name| replica(&compose, name, &secrets, &folder);
-    let (one, mut two) = std::thread::scope(|scope| {
-        let two = scope.spawn(|| start("claviger-2"));
-        (start("claviger-1"), two.join().unwrap())
-    });
+    let starting =
+        ["claviger-1", "claviger-2"].map(|name| replica(&compose, name, &secrets, &folder));
+    let [one, mut two] = starting.map(Starting::serving);
     let upstream = Upstream::start();
     let envoy = Envoy::with_configuration(&folder, &configuration([&one, &two], &upstream));
 

@@ -145,7 +145,8 @@ impl Starting {
         Self::run(folder, command, env)
     }
 
-    fn run(folder: &Arc<Folder>, mut command: Command, env: &[(&str, &str)]) -> Self {
+    /// The same with a command that ends up running the binary.
+    pub(crate) fn run(folder: &Arc<Folder>, mut command: Command, env: &[(&str, &str)]) -> Self {
         command.env_clear().env("PATH", search_path());
         command.env("RUST_BACKTRACE", "1").envs(env.iter().copied());
         if let Some(database) = &folder.database {
