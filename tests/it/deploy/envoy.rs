@@ -49,6 +49,5 @@ fn envoy_takes_the_configuration_and_it_is_the_sample_with_two_clavigers() {
 
 /// Without what the file says of itself.
 fn body(text: &str) -> String {
-    let start = text.find("\nadmin:").unwrap();
-    text[start..].to_owned()
+    text.split_once("\nadmin:").unwrap().1.to_owned()
 }
