@@ -30,7 +30,8 @@ impl SuiteDatabase {
         let name = format!("it_{}_{n}", std::process::id());
         psql(
             &administrator,
-            &format!("CREATE DATABASE {name} TEMPLATE template0"),
+            // A copy of the files is quicker than one through the log, where nothing is synced.
+            &format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"),
         );
         Some(Self {
             administrator,
