@@ -223,7 +223,7 @@ fn config(place: &Place) -> Config {
         bootstrap_token: Some(Token::external(BOOTSTRAP_TOKEN.to_owned()).unwrap()),
         default_workspace: "default".parse().unwrap(),
         trusted_proxies: Vec::new(),
-        audit_retention: Duration::from_secs(400 * 24 * 3_600),
+        audit_retention: Duration::from_secs(400 * 86_400),
         drain_delay: Duration::ZERO,
         max_connections: 1_000,
         max_concurrent_decisions: 1_000,
