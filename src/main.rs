@@ -22,6 +22,14 @@ async fn main() -> ExitCode {
             Ok(()) => Exit::Ok,
             Err(error) => fail(&*error),
         },
+        Command::Migrate(args) => match migrate(args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&*error),
+        },
+        Command::AdoptRestore(args) => match adopt_restore(args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&*error),
+        },
         Command::CheckConfig(args) => cli::check_config(args, &mut io),
         Command::Healthcheck(args) => cli::healthcheck(args, &mut io).await,
         Command::Client(command) => cli::run_client(command, &mut io).await,
@@ -61,6 +69,32 @@ async fn recover(args: ServeArgs) -> Result<(), Failure> {
     start_log(&config)?;
     let token = server::recover(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
     writeln!(std::io::stdout(), "{}", token.reveal())?;
+    Ok(())
+}
+
+async fn migrate(args: ServeArgs) -> Result<(), Failure> {
+    let config = args.validate()?;
+    start_log(&config)?;
+    let steps = server::migrate(&config).await?;
+    let mut out = std::io::stdout();
+    for step in &steps {
+        writeln!(out, "applied {step}")?;
+    }
+    if steps.is_empty() {
+        writeln!(out, "the schema is up to date")?;
+    }
+    Ok(())
+}
+
+async fn adopt_restore(args: ServeArgs) -> Result<(), Failure> {
+    let config = args.validate()?;
+    start_log(&config)?;
+    let clock = Arc::new(SystemClock);
+    let revision = server::adopt_restore(config, clock, Arc::new(SystemEntropy)).await?;
+    writeln!(
+        std::io::stdout(),
+        "the history goes on from revision {revision}"
+    )?;
     Ok(())
 }
 

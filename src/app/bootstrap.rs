@@ -1,4 +1,5 @@
-//! The first administrator of a database, and a new one where all were lost.
+//! What whoever holds database and root key may do: the first administrator, a new one where all were lost, another
+//! history for a restored database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::app::mutate::Scene;
 use crate::app::ports::{Actor, Resource};
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
+use crate::domain::revision::Revision;
 use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::token::Token;
@@ -87,6 +89,39 @@ impl Core {
             }),
         )
         .await
+    }
+
+    /// Gives a restored database another history: revisions that were told before it are told apart from
+    /// those that come, also by processes that still run on the history before. Returns the first revision of it.
+    pub async fn adopt_restore(self: &Arc<Self>) -> Result<Revision, Error> {
+        let old = self.index.epoch();
+        let mut random = [0; 4];
+        self.entropy.fill(&mut random)?;
+        let drawn = u32::from_be_bytes(random);
+        let epoch = if drawn == old {
+            old.wrapping_add(1)
+        } else {
+            drawn
+        };
+        let n = self
+            .mutate_as(
+                Actor::Recovery,
+                Box::new(move |scene| {
+                    async move {
+                        scene.tx.set_epoch(epoch).await?;
+                        let what = serde_json::json!({
+                            "epoch_before": format!("{old:08x}"),
+                            "epoch": format!("{epoch:08x}"),
+                        });
+                        let whole = Resource::Workspace(WorkspaceId::system());
+                        scene.audit("ADOPT_RESTORE", whole, what).await?;
+                        Ok(scene.tx.revision())
+                    }
+                    .boxed()
+                }),
+            )
+            .await?;
+        Ok(Revision { epoch, n })
     }
 
     /// A token for an administrator.

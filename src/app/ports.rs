@@ -119,6 +119,9 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes idempotency records made before `before`, and sealed tokens in those made before `sealed_before`.
     async fn expire_idempotency(&self, before: Time, sealed_before: Time)
     -> Result<(), StoreError>;
+    /// Deletes the oldest changes, those made before `before`: at most about `limit`, whole revisions only, never the newest
+    /// one. Returns how many.
+    async fn prune_changes(&self, before: Time, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// A mutation under way: holds the revision counter, so there is one at a time.
@@ -205,6 +208,8 @@ pub trait Tx: Send {
 
     /// Says that the bootstrap key has been made; false where it had been made before.
     async fn set_bootstrapped(&mut self) -> Result<bool, StoreError>;
+    /// Begins another history: revisions of before and after are told apart by it.
+    async fn set_epoch(&mut self, epoch: u32) -> Result<(), StoreError>;
     /// Adds to the feed and the audit log, in order.
     async fn append(&mut self, change: &Change) -> Result<(), StoreError>;
     /// Commits. [`StoreError::OutcomeUnknown`]: it may or may not have happened; any other error: it has not.
@@ -338,6 +343,8 @@ pub struct Position {
 pub struct FeedBatch {
     /// The revision that is reached by applying this; the same as asked for where nothing is new.
     pub upto: u64,
+    /// The feed no longer reaches back to `after`: nothing else is said here, and everything must be loaded again.
+    pub pruned: bool,
     /// The revision of the database at the time; more than `upto` where the limit cut in.
     pub head: u64,
     /// Which history the database holds: another than before means that a backup was restored under us.
@@ -391,7 +398,7 @@ pub enum Actor {
     Key(KeyId),
     /// The first start.
     Bootstrap,
-    /// `claviger recover`, by whoever holds database and root key.
+    /// `claviger recover` or `adopt-restore`, by whoever holds database and root key.
     Recovery,
     /// The service itself: purges.
     Service,

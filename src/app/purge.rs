@@ -1,6 +1,7 @@
 //! What ends by itself: deleted keys, dead secrets, answers to repeatable calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 
@@ -12,6 +13,9 @@ use crate::domain::time::Time;
 
 /// How many keys are looked at in one go.
 const BATCH: u32 = 100;
+/// How many changes one transaction prunes, and how many such transactions follow each other.
+const CHANGE_BATCH: u32 = 1_000;
+const CHANGE_BATCHES: usize = 100;
 
 impl Core {
     /// Purges what is due; each key is a change of its own, so that nobody waits long behind it. Returns how many keys
@@ -38,6 +42,20 @@ impl Core {
         }
         // One that fails must not keep the others from their turn.
         failed.map_or(Ok(done), Err)
+    }
+
+    /// Prunes changes that are older than `retention`, in batches, so that no change waits long behind it. Returns how many.
+    pub async fn prune_changes(&self, retention: Duration) -> Result<u64, Error> {
+        let before = self.clock.now().minus(retention);
+        let mut all = 0;
+        for _ in 0..CHANGE_BATCHES {
+            let done = self.store.prune_changes(before, CHANGE_BATCH).await?;
+            all += done;
+            if done == 0 {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     async fn purge_if_due(self: &Arc<Self>, id: KeyId) -> Result<(), Error> {

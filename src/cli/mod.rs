@@ -65,6 +65,12 @@ pub enum Command {
     /// Make a new administrator key, with the database and the root key at hand; the server must be stopped
     #[command(after_help = secrets_help())]
     Recover(ServeArgs),
+    /// Bring the database's schema up to date and say which steps were applied; serving does it, too
+    #[command(after_help = secrets_help())]
+    Migrate(ServeArgs),
+    /// Tell a database that was restored from a backup apart from its past; servers must be stopped
+    #[command(after_help = secrets_help())]
+    AdoptRestore(ServeArgs),
     /// Ask a server whether it serves; for containers and scripts
     Healthcheck(HealthArgs),
     /// A client of the API.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: revisions are applied in order, and one is said to be applied only when everything up to it is in.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +119,15 @@ impl Follower {
                 return Ok(());
             }
             let batch = self.read(applied, &closed).await?;
+            if batch.pruned {
+                tracing::warn!(
+                    applied,
+                    head = batch.head,
+                    "changes that were not read yet have been pruned; everything is loaded again"
+                );
+                self.reload().await?;
+                continue;
+            }
             let whole = batch.upto >= batch.head;
             if whole {
                 // Only with the last part is all that was in doubt read.
@@ -133,6 +143,36 @@ impl Follower {
                 return Ok(());
             }
         }
+    }
+
+    /// Loads everything into the index as it stands, and takes out what is gone. Decisions go on meanwhile.
+    async fn reload(&self) -> Result<(), StoreError> {
+        let (mut keys, mut subscriptions) = (HashSet::new(), HashSet::new());
+        let mut workspaces = Vec::new();
+        let index = self.index.clone();
+        let n = self
+            .store
+            .load(&mut |piece| match piece {
+                Loaded::Workspace(workspace, scopes) => workspaces.push((workspace, scopes)),
+                Loaded::Subscription(subscription) => {
+                    index.put_subscription(&subscription);
+                    subscriptions.insert((subscription.workspace, subscription.id));
+                }
+                Loaded::Key(key) => {
+                    index.put_key(&key);
+                    keys.insert(key.id);
+                }
+            })
+            .await?;
+        let ids = workspaces.iter().map(|(workspace, _)| workspace.id.clone());
+        self.index.retain(&keys, &ids.collect(), &subscriptions);
+        // Last, as in `apply`.
+        for (workspace, scopes) in &workspaces {
+            self.index.put_workspace(workspace, scopes, n);
+        }
+        self.index.set_applied(n);
+        self.applied.send_replace(n);
+        Ok(())
     }
 
     /// Reads what is new. What is in doubt is read again, too: a change that was not made after all leaves no trace in the

@@ -11,7 +11,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -316,6 +316,28 @@ impl Index {
         self.subscriptions
             .pin()
             .remove(&SubscriptionKey(workspace.clone(), id.clone()));
+    }
+
+    /// Takes out whatever is not among these: what a load did not bring is gone.
+    pub fn retain(
+        &self,
+        keys: &HashSet<KeyId>,
+        workspaces: &HashSet<WorkspaceId>,
+        subscriptions: &HashSet<(WorkspaceId, SubscriptionId)>,
+    ) {
+        let gone: Vec<KeyId> = self.keys.pin().keys().copied().collect();
+        for id in gone.into_iter().filter(|id| !keys.contains(id)) {
+            self.remove_key(id);
+        }
+        self.subscriptions
+            .pin()
+            .retain(|SubscriptionKey(workspace, id), _| {
+                subscriptions.contains(&(workspace.clone(), id.clone()))
+            });
+        let gone: Vec<WorkspaceId> = self.workspaces.pin().keys().cloned().collect();
+        for id in gone.iter().filter(|id| !workspaces.contains(*id)) {
+            self.remove_workspace(id);
+        }
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -7,6 +7,7 @@ mod data_dir;
 mod error;
 mod foundation;
 mod listener;
+mod offline;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ pub use error::StartError;
 use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
+pub use offline::{adopt_restore, migrate, recover};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -239,34 +241,6 @@ pub async fn build(
     })
 }
 
-/// Makes a new administrator of everything in a database that no process uses, and returns its token.
-pub async fn recover(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-) -> Result<Token, StartError> {
-    let data_dir = DataDir::take(&config.data_dir)?;
-    let Foundation {
-        core,
-        store,
-        follower,
-        data_dir: _data_dir,
-        bootstrapped,
-        ..
-    } = open(&config, data_dir, clock, entropy).await?;
-    if !bootstrapped {
-        return Err(StartError::Other(
-            "this database has no administrator yet; start the service, which makes the first one"
-                .to_owned(),
-        ));
-    }
-    follower.load().await?;
-    let (token, prefix) = core.administrator_token()?;
-    core.recover(token.clone(), Some(prefix)).await?;
-    store.close().await?;
-    Ok(token)
-}
-
 async fn bind(address: &ListenAddress) -> Result<(Listener, BoundAddress), StartError> {
     let bound = Listener::bind(address).await;
     bound.map_err(|cause| StartError::Listen {
@@ -348,7 +322,11 @@ impl App {
                 POLL_INTERVAL
             };
             background.spawn(async move { follower.poll(interval, stop).await });
-            purging.spawn(purge(self.core.clone(), stop_purging.clone()));
+            purging.spawn(purge(
+                self.core.clone(),
+                self.config.audit_retention,
+                stop_purging.clone(),
+            ));
             shutdown.await;
             tracing::info!(
                 drain_delay_ms =
@@ -396,7 +374,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-async fn purge(core: Arc<Core>, stop: CancellationToken) {
+async fn purge(core: Arc<Core>, audit_retention: Duration, stop: CancellationToken) {
     while stop
         .run_until_cancelled(tokio::time::sleep(PURGE_INTERVAL))
         .await
@@ -406,6 +384,11 @@ async fn purge(core: Arc<Core>, stop: CancellationToken) {
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "purged what was due"),
             Err(error) => tracing::warn!(reason = error.reason, "what is due can't be purged now"),
+        }
+        match core.prune_changes(audit_retention).await {
+            Ok(0) => {}
+            Ok(changes) => tracing::info!(changes, "pruned changes older than the retention"),
+            Err(error) => tracing::warn!(reason = error.reason, "changes can't be pruned now"),
         }
     }
 }

@@ -99,20 +99,10 @@ impl SqlStore {
     /// that exists.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         create_private(path).await?;
-        let writer = connect(path, Access::Write, 1, |options| {
-            options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                // What is deleted is to be gone, sealed tokens above all.
-                .pragma("secure_delete", "ON")
-                .pragma("journal_size_limit", "67108864")
-        })
-        .await
-        .map_err(|e| open_failed(path, e))?;
-        let name = path.display().to_string();
-        if !schema::pending(&writer, &name).await?.is_empty() {
-            schema::apply(&writer, &name).await?;
-        }
+        let writer = connect(path, Access::Write, 1, writing)
+            .await
+            .map_err(|e| open_failed(path, e))?;
+        migrate(path, &writer).await?;
         let reader = connect(path, Access::Read, READERS, |options| {
             options.pragma("query_only", "ON")
         })
@@ -133,6 +123,18 @@ impl SqlStore {
         })
     }
 
+    /// Brings the schema of the SQLite database at `path` up to date; returns the steps that were applied.
+    pub async fn migrate_file(path: &Path) -> Result<Vec<String>, OpenError> {
+        create_private(path).await?;
+        let writer = connect(path, Access::Write, 1, writing)
+            .await
+            .map_err(|e| open_failed(path, e))?;
+        let steps = migrate(path, &writer).await?;
+        let close = writer.close_by_ref().await;
+        close.map_err(|e| open_failed(path, e))?;
+        Ok(steps)
+    }
+
     /// Closes the database; SQLite's write-ahead log is moved into its file. Calls after this fail.
     pub async fn close(&self) -> Result<(), StoreError> {
         // Readers first: a snapshot of theirs would keep the log from being emptied.
@@ -150,9 +152,27 @@ impl SqlStore {
     }
 }
 
+fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // What is deleted is to be gone, sealed tokens above all.
+        .pragma("secure_delete", "ON")
+        .pragma("journal_size_limit", "67108864")
+}
+
+async fn migrate(path: &Path, writer: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
+    let name = path.display().to_string();
+    let steps = schema::pending(writer, &name).await?;
+    if !steps.is_empty() {
+        schema::apply(writer, &name).await?;
+    }
+    Ok(steps)
+}
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
+pub(super) enum Access {
     Read,
     Write,
 }

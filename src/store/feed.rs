@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::bounded::Transaction;
 use super::entity::{changes, counter, meta};
 use super::error::{corrupt, failed};
 use super::{convert, directory, keys};
 use crate::app::ports::{Actor, Change, FeedBatch, Position, Resource, StoreError};
 use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use crate::domain::time::Time;
 
 const KEY: &str = "KEY";
 const WORKSPACE: &str = "WORKSPACE";
@@ -57,7 +59,10 @@ pub(super) async fn batch<C: ConnectionTrait>(
     if position.n <= after {
         return Ok(batch);
     }
-    let (touched, upto) = touched(snapshot, after, limit).await?;
+    let Some((touched, upto)) = touched(snapshot, after, limit).await? else {
+        batch.pruned = true;
+        return Ok(batch);
+    };
     batch.upto = upto.unwrap_or(position.n);
     for id in touched.workspaces {
         let workspace = match directory::workspace(snapshot, &id).await? {
@@ -114,12 +119,12 @@ impl Touched {
 /// Revision, ordinal, kind, workspace, id of the resource.
 type Row = (i64, i64, String, String, String);
 
-/// What was touched after a revision, and up to which one, where the limit cut in.
+/// What was touched after a revision, and up to which one, where the limit cut in. None where some of it was pruned.
 async fn touched<C: ConnectionTrait>(
     snapshot: &C,
     after: u64,
     limit: u32,
-) -> Result<(Touched, Option<u64>), StoreError> {
+) -> Result<Option<(Touched, Option<u64>)>, StoreError> {
     let limit = u64::from(std::cmp::max(limit, 1));
     let rows = columns()
         .filter(changes::Column::Revision.gt(convert::signed(after)?))
@@ -128,10 +133,14 @@ async fn touched<C: ConnectionTrait>(
         .all(snapshot)
         .await
         .map_err(failed)?;
+    let next = rows.first().map(|(revision, ..)| *revision);
+    if next != Some(convert::signed(after + 1)?) && !reaches_back(snapshot, after).await? {
+        return Ok(None);
+    }
     let mut touched = Touched::default();
     rows.iter().try_for_each(|row| touched.add(row))?;
     let Some((revision, ordinal, ..)) = rows.last().filter(|_| rows.len() as u64 == limit) else {
-        return Ok((touched, None));
+        return Ok(Some((touched, None)));
     };
     // The limit may have cut a revision in two: the rest of it belongs here too.
     let rest = columns()
@@ -142,7 +151,54 @@ async fn touched<C: ConnectionTrait>(
         .await
         .map_err(failed)?;
     rest.iter().try_for_each(|row| touched.add(row))?;
-    Ok((touched, Some(convert::unsigned(*revision)?)))
+    Ok(Some((touched, Some(convert::unsigned(*revision)?))))
+}
+
+/// Whether the feed has anything of a revision or of one before it. Then all that came after it is there, too: only the
+/// oldest is ever pruned, and a revision that is missing had no change.
+async fn reaches_back<C: ConnectionTrait>(snapshot: &C, revision: u64) -> Result<bool, StoreError> {
+    let found = changes::Entity::find()
+        .select_only()
+        .column(changes::Column::Revision)
+        .filter(changes::Column::Revision.lte(convert::signed(revision)?))
+        .limit(1)
+        .into_tuple::<i64>()
+        .one(snapshot)
+        .await
+        .map_err(failed)?;
+    Ok(found.is_some())
+}
+
+/// Deletes the oldest changes, in a transaction.
+pub(super) async fn prune(tx: &Transaction, before: Time, limit: u32) -> Result<u64, StoreError> {
+    let head = convert::signed(position(tx).await?.n)?;
+    let limit = std::cmp::max(limit, 1);
+    let oldest = changes::Entity::find()
+        .select_only()
+        .column(changes::Column::Revision)
+        .column(changes::Column::Time)
+        .order_by_asc(changes::Column::Revision)
+        .order_by_asc(changes::Column::Ordinal)
+        .limit(u64::from(limit))
+        .into_tuple::<(i64, i64)>()
+        .all(tx)
+        .await
+        .map_err(failed)?;
+    // The first that stays. Where the limit cut in, the last one seen may go on after it, unless it is all that was seen.
+    let stays = match oldest.iter().find(|(_, time)| *time >= before.micros()) {
+        Some((revision, _)) => *revision,
+        None => match (oldest.first(), oldest.last()) {
+            (Some((first, _)), Some((last, _))) if first < last => *last,
+            (_, Some((last, _))) => last + 1,
+            _ => return Ok(0),
+        },
+    };
+    let done = changes::Entity::delete_many()
+        .filter(changes::Column::Revision.lt(std::cmp::min(stays, head)))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected)
 }
 
 fn columns() -> sea_orm::Select<changes::Entity> {

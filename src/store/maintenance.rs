@@ -96,6 +96,23 @@ pub(super) async fn set_bootstrapped<C: ConnectionTrait>(
     }
 }
 
+/// Begins another history.
+pub(super) async fn set_epoch<C: ConnectionTrait>(
+    connection: &C,
+    epoch: u32,
+) -> Result<(), StoreError> {
+    let done = meta::Entity::update_many()
+        .col_expr(meta::Column::Epoch, Expr::val(i64::from(epoch)))
+        .filter(meta::Column::Id.eq(META_ID))
+        .exec(connection)
+        .await
+        .map_err(failed)?;
+    match done.rows_affected {
+        1 => Ok(()),
+        _ => Err(corrupt("it has not been initialised")),
+    }
+}
+
 /// How long the writing of times of last use waits for a row. Shorter than the second after which PostgreSQL looks for
 /// deadlocks, so that where this and a mutation wait for each other it is always this that gives way; it comes again.
 const GIVE_WAY: &str = "SET LOCAL lock_timeout = '500ms'";

@@ -188,4 +188,11 @@ impl Store for SqlStore {
         maintenance::expire_idempotency(&tx, before, sealed_before).await?;
         tx.commit().await
     }
+
+    async fn prune_changes(&self, before: Time, limit: u32) -> Result<u64, StoreError> {
+        let tx = self.writer.begin_writing().await?;
+        let done = feed::prune(&tx, before, limit).await?;
+        tx.commit().await?;
+        Ok(done)
+    }
 }

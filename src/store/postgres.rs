@@ -10,7 +10,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbErr, TransactionTrait
 
 use super::SqlStore;
 use super::bounded::{Bounded, Connections, Patience, Silence};
-use super::connect::OpenError;
+use super::connect::{Access, OpenError};
 use super::error::{self, describe, describe_sqlx};
 use super::schema;
 
@@ -55,9 +55,9 @@ impl SqlStore {
         let server = Server::new(url)?;
         server.check().await?;
         server.migrate().await?;
-        let writer = server.pool(WRITERS, STATEMENT).await?;
-        let reader = server.pool(READERS, LONG_STATEMENT).await?;
-        let follower = server.pool(FOLLOWERS, STATEMENT).await?;
+        let writer = server.pool(WRITERS, Access::Write, STATEMENT).await?;
+        let reader = server.pool(READERS, Access::Read, LONG_STATEMENT).await?;
+        let follower = server.pool(FOLLOWERS, Access::Read, STATEMENT).await?;
         Ok(Self {
             writer: writer.patient(STATEMENT + GRACE),
             reader: reader.patient(LONG_STATEMENT + GRACE),
@@ -165,7 +165,12 @@ impl Server {
         Ok(())
     }
 
-    async fn pool(&self, connections: u32, statement: Duration) -> Result<Pool, OpenError> {
+    async fn pool(
+        &self,
+        connections: u32,
+        access: Access,
+        statement: Duration,
+    ) -> Result<Pool, OpenError> {
         let silence = Arc::new(Silence::default());
         let (on_release, on_acquire) = (silence.clone(), silence.clone());
         let mut options = ConnectOptions::new(self.url.clone());
@@ -178,7 +183,7 @@ impl Server {
             // Statements carry tags and sealed tokens as values.
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .map_sqlx_postgres_opts(move |options| settings(options, statement))
+            .map_sqlx_postgres_opts(move |options| settings(options, access, statement))
             .map_sqlx_postgres_pool_opts(move |pool| {
                 let (on_release, on_acquire) = (on_release.clone(), on_acquire.clone());
                 pool.after_release(move |connection, about| {
@@ -202,7 +207,10 @@ impl Server {
 
     /// Applies the steps that are missing. Processes that start together take turns; all steps are one transaction.
     async fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        let pool = self.pool(1, Duration::ZERO).await?.connection;
+        let pool = self
+            .pool(1, Access::Write, Duration::ZERO)
+            .await?
+            .connection;
         let outcome = async {
             if schema::pending(&pool, &self.name).await?.is_empty() {
                 return Ok(Vec::new());
@@ -265,9 +273,13 @@ impl Server {
 }
 
 /// What every connection is told. A statement limit of zero is none.
-fn settings(options: PgConnectOptions, statement: Duration) -> PgConnectOptions {
+fn settings(options: PgConnectOptions, access: Access, statement: Duration) -> PgConnectOptions {
     let milliseconds = |limit: Duration| limit.as_millis().to_string();
+    let read_only = if access == Access::Read { "on" } else { "off" };
     options.application_name("claviger").options([
+        ("default_transaction_read_only", read_only.to_owned()),
+        // A mutation that waited for the counter must see what the one before it wrote.
+        ("default_transaction_isolation", "read committed".to_owned()),
         ("lock_timeout", milliseconds(LOCK_PATIENCE)),
         ("statement_timeout", milliseconds(statement)),
         (

@@ -175,6 +175,10 @@ impl Tx for SqlTx {
         maintenance::set_bootstrapped(&self.tx).await
     }
 
+    async fn set_epoch(&mut self, epoch: u32) -> Result<(), StoreError> {
+        maintenance::set_epoch(&self.tx, epoch).await
+    }
+
     async fn append(&mut self, change: &Change) -> Result<(), StoreError> {
         let row = feed::row(change, self.revision, self.ordinal)?;
         changes::Entity::insert(row.into_active_model())

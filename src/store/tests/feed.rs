@@ -127,3 +127,32 @@ async fn load_gives_what_was_put_and_the_directory_first() {
         .collect();
     assert!(found == keys);
 }
+
+#[tokio::test]
+async fn the_oldest_changes_are_pruned_whole_and_who_needed_them_is_told() {
+    let (_home, store) = open().await;
+    for revision in 1..=6_i64 {
+        let mut tx = store.begin().await.unwrap();
+        for n in 0..2 {
+            let mut change = key_change(n);
+            change.time = at(revision * 10);
+            tx.append(&change).await.unwrap();
+        }
+        commit(tx).await;
+    }
+    // Of the third revision the limit sees half.
+    assert_eq!(store.prune_changes(at(50), 5).await.unwrap(), 4);
+    assert!(store.feed(0, 10).await.unwrap().pruned);
+    assert!(store.feed(1, 10).await.unwrap().pruned);
+    let batch = store.feed(2, 10).await.unwrap();
+    assert_eq!((batch.pruned, batch.upto), (false, 6));
+    // A limit below a revision's size still gets on.
+    assert_eq!(store.prune_changes(at(50), 1).await.unwrap(), 2);
+    assert_eq!(store.prune_changes(at(50), 100).await.unwrap(), 2);
+    assert_eq!(store.prune_changes(at(50), 100).await.unwrap(), 0);
+    // The newest stays, however old.
+    assert_eq!(store.prune_changes(at(1_000), 100).await.unwrap(), 2);
+    assert_eq!(store.prune_changes(at(1_000), 100).await.unwrap(), 0);
+    assert!(!store.feed(5, 10).await.unwrap().pruned);
+    assert!(!store.feed(6, 10).await.unwrap().pruned);
+}

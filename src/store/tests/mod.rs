@@ -1,13 +1,16 @@
-//! The port's promises, on a database in a directory of its own.
+//! The port's promises, on a database of its own for each test: the same tests on SQLite and on PostgreSQL.
 
 mod feed;
+mod home;
 mod list;
 mod open;
 mod records;
+mod shared;
+mod sqlite_only;
 
 use std::collections::BTreeMap;
 
-use tempfile::TempDir;
+use home::Home;
 
 use super::SqlStore;
 use crate::app::ports::{Actor, Change, Meta, Resource, Store, Tx};
@@ -20,18 +23,28 @@ use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Presentation, Scope, Subscription, Workspace, WorkspaceSettings};
 
-async fn open() -> (TempDir, SqlStore) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqlStore::open(&dir.path().join("claviger.db"))
-        .await
-        .unwrap();
+async fn open() -> (Home, SqlStore) {
+    let home = Home::make().await;
+    let store = home.open().await.unwrap();
+    initialise(&store).await;
+    (home, store)
+}
+
+/// The same on SQLite, wherever the other tests run.
+async fn open_sqlite() -> (Home, SqlStore) {
+    let home = Home::Folder(tempfile::tempdir().unwrap());
+    let store = home.open().await.unwrap();
+    initialise(&store).await;
+    (home, store)
+}
+
+async fn initialise(store: &SqlStore) {
     let meta = Meta {
         epoch: 7,
         wrapped_keys: vec![1, 2, 3],
         bootstrapped: false,
     };
     store.initialise(&meta).await.unwrap();
-    (dir, store)
 }
 
 fn at(micros: i64) -> Time {

@@ -235,6 +235,10 @@ impl Store for FaultyStore {
     ) -> Result<(), StoreError> {
         self.inner.expire_idempotency(before, sealed_before).await
     }
+
+    async fn prune_changes(&self, before: Time, limit: u32) -> Result<u64, StoreError> {
+        self.inner.prune_changes(before, limit).await
+    }
 }
 
 /// A mutation whose commit fails on demand.
@@ -380,6 +384,10 @@ impl Tx for FaultyTx {
         secret: Option<SecretId>,
     ) -> Result<(), StoreError> {
         self.inner.forget_tokens(key, secret).await
+    }
+
+    async fn set_epoch(&mut self, epoch: u32) -> Result<(), StoreError> {
+        self.inner.set_epoch(epoch).await
     }
 
     async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {
