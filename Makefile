@@ -15,7 +15,7 @@ lint: tools
 	cargo clippy --all-targets -- -D warnings
 	target/tools/bin/buf lint
 
-## Envoy, grpcurl, buf and Python's grpcio, in fixed versions; at once where they are there.
+## Envoy, grpcurl, buf and what else the tests run against, in fixed versions; at once where they are there.
 tools:
 	@scripts/tools.sh
 

@@ -1,14 +1,25 @@
 #!/usr/bin/env bash
-# Runs every test and sums up cargo's counts; the last line is `N passed, N failed`.
+# Runs every test on SQLite, and those about behaviour on PostgreSQL too; sums up cargo's counts; the last line is
+# `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-log=target/it/test.log
+# The suites that hold on either database: modules of the integration tests, and of the library.
+SUITES=(api:: envoy:: faulty:: grpcurl:: python::)
+LIBRARY=(store::)
+
 rm -rf target/it
 mkdir -p target/it
+sqlite=target/it/sqlite.log
+postgres=target/it/postgres.log
 
 status=0
-cargo test --no-fail-fast 2>&1 | tee "$log" || status=$?
+cargo test --no-fail-fast 2>&1 | tee "$sqlite" || status=$?
+
+echo
+echo "the suites again, on PostgreSQL:"
+scripts/postgres.sh with cargo test --no-fail-fast --lib --test integration -- "${LIBRARY[@]}" "${SUITES[@]}" 2>&1 |
+  tee "$postgres" || status=$?
 
 if [ -s target/it/figures ]; then
   echo
@@ -21,6 +32,20 @@ if [ -s target/it/not-checked ]; then
   echo
   echo "not checked on this machine:"
   sort -u target/it/not-checked | sed 's/^/  /'
+fi
+
+# of_suites LOG: the names of the tests of these suites that were run.
+of_suites() {
+  local modules
+  modules=$(IFS='|' && echo "${LIBRARY[*]}|${SUITES[*]}")
+  sed -nE "s/^test (($modules)[^ ]*) .*/\1/p" "$1" | sort
+}
+echo
+if diff <(of_suites "$sqlite") <(of_suites "$postgres"); then
+  echo "the same $(of_suites "$postgres" | wc -l) tests on SQLite and on PostgreSQL"
+else
+  echo "not the same tests on SQLite (<) and on PostgreSQL (>)"
+  status=1
 fi
 
 awk '
@@ -36,6 +61,6 @@ awk '
     printf "\n%d passed, %d failed\n", passed, failed
     exit (passed == 0 || failed > 0 || ignored > 0)
   }
-' "$log" || status=1
+' "$sqlite" "$postgres" || status=1
 
 exit "$status"

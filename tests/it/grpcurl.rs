@@ -39,7 +39,7 @@ fn text(output: Output) -> String {
 
 #[test]
 fn reflection_shows_every_service_with_its_comments() {
-    let folder = Folder::new();
+    let folder = Folder::of_suite();
     let process = Process::start(&folder, &[]);
     let services = text(grpcurl(&process, None, &[], &["list"]));
     for service in [
@@ -65,7 +65,7 @@ fn reflection_shows_every_service_with_its_comments() {
 
 #[test]
 fn a_key_is_made_checked_disabled_and_refused_by_hand() {
-    let folder = Folder::new();
+    let folder = Folder::of_suite();
     let process = Process::start(&folder, &[]);
     let admin = bootstrap_token(&folder.data());
     let admin = Some(admin.as_str());
@@ -98,7 +98,7 @@ fn a_key_is_made_checked_disabled_and_refused_by_hand() {
 
 #[test]
 fn an_error_names_the_field_at_fault_and_a_stable_reason() {
-    let folder = Folder::new();
+    let folder = Folder::of_suite();
     let process = Process::start(&folder, &[]);
     let admin = bootstrap_token(&folder.data());
     let request = r#"{"key": {"displayName": "x", "allowedCidrs": ["10.0.0.0/8", "10.0.0.0/99"]}}"#;
@@ -115,7 +115,7 @@ fn an_error_names_the_field_at_fault_and_a_stable_reason() {
 
 #[test]
 fn no_administrative_call_works_without_a_key_or_with_one_that_has_no_right_to_it() {
-    let folder = Folder::new();
+    let folder = Folder::of_suite();
     let process = Process::start(&folder, &[]);
     let admin = process.admin();
     admin.declare("default", &["orders:read"]);

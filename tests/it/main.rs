@@ -6,11 +6,19 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod decide_oracle;
+#[cfg(test)]
+mod deploy;
 #[cfg(test)]
 mod envoy;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod go;
 #[cfg(test)]
 mod grpcurl;
 #[cfg(test)]
@@ -18,7 +26,11 @@ mod harness;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod node;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

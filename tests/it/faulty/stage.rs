@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use super::store::FaultyStore;
+use crate::harness::SuiteDatabase;
 
 /// A key of the default workspace, and what opens it.
 #[derive(Debug, Clone)]
@@ -37,6 +38,7 @@ pub(super) struct Made {
 /// A process over a store that fails on demand.
 pub(super) struct Stage {
     _dir: TempDir,
+    _database: Option<SuiteDatabase>,
     pub(super) store: FaultyStore,
     pub(super) core: Arc<Core>,
     pub(super) follower: Arc<Follower>,
@@ -45,9 +47,12 @@ pub(super) struct Stage {
 
 pub(super) async fn stage() -> Stage {
     let dir = tempfile::tempdir().unwrap();
-    let real = SqlStore::open(&dir.path().join("claviger.db"))
-        .await
-        .unwrap();
+    let database = SuiteDatabase::create();
+    let real = match &database {
+        Some(database) => SqlStore::connect(&database.url()).await,
+        None => SqlStore::open(&dir.path().join("claviger.db")).await,
+    };
+    let real = real.unwrap();
     let store = FaultyStore::new(real);
     let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
     let meta = Meta {
@@ -85,6 +90,7 @@ pub(super) async fn stage() -> Stage {
     .unwrap();
     Stage {
         _dir: dir,
+        _database: database,
         store,
         core,
         follower,

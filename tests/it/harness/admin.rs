@@ -167,6 +167,27 @@ impl Admin {
         Made { id, token }
     }
 
+    /// All keys of a workspace, page by page.
+    pub(crate) fn keys(&self, workspace: &str) -> Vec<Key> {
+        let mut keys = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let page = self
+                .list_keys(v1::ListKeysRequest {
+                    workspace: workspace.to_owned(),
+                    page_size: 1000,
+                    page_token,
+                    ..Default::default()
+                })
+                .unwrap();
+            keys.extend(page.keys);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return keys;
+            }
+        }
+    }
+
     /// Changes the named fields of a key.
     pub(crate) fn update(&self, key: Key, fields: &[&str]) -> Result<Key, Status> {
         self.update_key(v1::UpdateKeyRequest {
@@ -222,7 +243,8 @@ impl Admin {
     }
 }
 
-fn check_of(workspace: &str, token: &str) -> v1::CheckRequest {
+/// A question about a token that demands nothing.
+pub(crate) fn check_of(workspace: &str, token: &str) -> v1::CheckRequest {
     v1::CheckRequest {
         workspace: workspace.to_owned(),
         credential: Some(v1::Credential {

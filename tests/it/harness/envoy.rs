@@ -71,9 +71,24 @@ impl Envoy {
         // Short, for a Unix socket's path has room for 107 bytes.
         let socket_dir = tempfile::tempdir().unwrap();
         let socket = socket_dir.path().join("envoy.sock");
+        let text = configuration(claviger, upstream.address, options, &socket);
+        let socket = options.on_unix_socket.then_some(socket);
+        Self::run(folder, &text, socket, socket_dir)
+    }
+
+    /// With a configuration of the test's own: one listener, by TCP.
+    pub(crate) fn with_configuration(folder: &Arc<Folder>, text: &str) -> Self {
+        Self::run(folder, text, None, tempfile::tempdir().unwrap())
+    }
+
+    fn run(
+        folder: &Arc<Folder>,
+        text: &str,
+        socket: Option<PathBuf>,
+        socket_dir: tempfile::TempDir,
+    ) -> Self {
         let config = folder.output("envoy").with_extension("yaml");
         let admin = folder.output("envoy-admin");
-        let text = configuration(claviger, upstream.address, options, &socket);
         std::fs::write(&config, text).unwrap();
 
         let mut command = Command::new(tool("envoy"));
@@ -90,12 +105,10 @@ impl Envoy {
         log.wait("Envoy's start", |l| {
             l.contains("starting workers").then_some(())
         });
-        let target = if options.on_unix_socket {
-            Target::Unix(socket)
-        } else {
+        let target = socket.map(Target::Unix).unwrap_or_else(|| {
             let admin = std::fs::read_to_string(&admin).unwrap();
             Target::Tcp(listener(admin.trim().parse().unwrap()))
-        };
+        });
         Self {
             _child: child,
             access,
@@ -194,15 +207,16 @@ pub(crate) fn sample_path() -> PathBuf {
     repository().join("deploy/envoy.yaml")
 }
 
-struct Sample(String);
+/// A configuration, to be changed place by place.
+pub(crate) struct Sample(pub(crate) String);
 
 impl Sample {
     /// Replaces what must be there exactly once, so that a change of the sample can't go unnoticed here.
-    fn set(&mut self, from: &str, to: &str) {
+    pub(crate) fn set(&mut self, from: &str, to: &str) {
         assert_eq!(
             self.0.matches(from).count(),
             1,
-            "`{from}` in deploy/envoy.yaml"
+            "`{from}` in the configuration"
         );
         self.0 = self.0.replace(from, to);
     }

@@ -10,19 +10,27 @@ mod admin;
 mod child;
 mod envoy;
 mod http;
+mod load;
+mod postgres;
 mod process;
 mod rig;
 mod secrets;
 pub(crate) mod server;
+mod suite;
 mod upstream;
 
-pub(crate) use admin::{Admin, Made, key};
+pub(crate) use admin::{Admin, Made, check_of, key};
 pub(crate) use child::{Child, Log};
-pub(crate) use envoy::{Envoy, EnvoyOptions, Route, sample_path};
-pub(crate) use http::{Response, header};
-pub(crate) use process::{BINARY, Ended, Folder, Process, bootstrap_token, run, serve_args};
+pub(crate) use envoy::{Envoy, EnvoyOptions, Route, Sample, sample_path};
+pub(crate) use http::{Response, Target, get, header};
+pub(crate) use load::{Questions, Writers, Written, revision};
+pub(crate) use postgres::{Database, Postgres};
+pub(crate) use process::{
+    BINARY, Ended, Folder, Process, Starting, bootstrap_token, run, serve_args,
+};
 pub(crate) use rig::{Rig, RigOptions, demands};
-pub(crate) use secrets::{register, scan};
+pub(crate) use secrets::{register, scan, scan_all};
+pub(crate) use suite::{ROOT_KEY, SuiteDatabase};
 pub(crate) use upstream::Upstream;
 
 /// How long a test waits for an event that must come. Never a measure of speed: it only ends a test that hangs.
@@ -43,16 +51,21 @@ pub(crate) fn repository() -> &'static Path {
 
 /// A tool that `make tools` sets up.
 pub(crate) fn tool(name: &str) -> PathBuf {
-    let path = match name {
-        "python" => repository().join("target/tools/python/bin/python"),
-        _ => repository().join("target/tools/bin").join(name),
-    };
+    match name {
+        "python" => tools("python/bin/python"),
+        _ => tools(&format!("bin/{name}")),
+    }
+}
+
+/// A file or folder that `make tools` sets up.
+pub(crate) fn tools(path: &str) -> PathBuf {
+    let full = repository().join("target/tools").join(path);
     assert!(
-        path.exists(),
-        "`{name}` is not set up: run `make tools` once (expected {})",
-        path.display()
+        full.exists(),
+        "`{path}` is not set up: run `make tools` once (expected {})",
+        full.display()
     );
-    path
+    full
 }
 
 /// Is this root? Some faults (a full disk, a database nobody can write to) can only be staged by root.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Admin, Child, Log, register, scan};
+use super::{Admin, Child, Log, ROOT_KEY, SuiteDatabase, register, scan_all};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_claviger");
@@ -18,14 +18,25 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_claviger");
 pub(crate) struct Folder {
     dir: TempDir,
     outputs: AtomicUsize,
+    database: Option<SuiteDatabase>,
 }
 
 impl Folder {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with(None)
+    }
+
+    /// One of a suite that holds on either database: where it is run on PostgreSQL, so are the processes of this folder.
+    pub(crate) fn of_suite() -> Arc<Self> {
+        Self::with(SuiteDatabase::create())
+    }
+
+    fn with(database: Option<SuiteDatabase>) -> Arc<Self> {
         let dir = TempDir::with_prefix_in("it-", env!("CARGO_TARGET_TMPDIR")).unwrap();
         Arc::new(Self {
             dir,
             outputs: AtomicUsize::new(0),
+            database,
         })
     }
 
@@ -53,7 +64,9 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let found = scan(self.path());
+            let mut places = vec![self.path().to_owned()];
+            places.extend(self.database.iter().flat_map(SuiteDatabase::files));
+            let found = scan_all(&places);
             assert!(found.is_empty(), "tokens were left behind: {found:#?}");
         }
     }
@@ -71,25 +84,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it in a folder and waits until it serves.
     pub(crate) fn start(folder: &Arc<Folder>, args: &[&str]) -> Self {
-        let mut command = Command::new(BINARY);
-        command.args(overriding(&folder.data(), args)).args(args);
-        Self::start_as(folder, command)
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same with variables.
+    pub(crate) fn start_with(folder: &Arc<Folder>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Starting::begin(folder, args, env).serving()
     }
 
     /// The same with a command that ends up running the binary.
-    pub(crate) fn start_as(folder: &Arc<Folder>, mut command: Command) -> Self {
-        command.env_clear().env("PATH", search_path());
-        command.env("RUST_BACKTRACE", "1");
-        let (child, _out, mut log) =
-            Child::start(&mut command, &folder.output("out"), &folder.output("err"));
-        let http = log.wait("the address of `http`", |l| listening(l, "http"));
-        log.wait("`serving`", |l| event(l, "serving"));
-        Self {
-            child,
-            log,
-            http: http.parse().unwrap(),
-            folder: Arc::clone(folder),
-        }
+    pub(crate) fn start_as(folder: &Arc<Folder>, command: Command) -> Self {
+        Starting::run(folder, command, &[]).serving()
     }
 
     /// Where a listener listens: `grpc`, `admin` or `http`.
@@ -122,6 +127,50 @@ impl Process {
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.child.signal("TERM");
         self.child.wait()
+    }
+}
+
+/// A process on its way up.
+pub(crate) struct Starting {
+    child: Child,
+    log: Log,
+    folder: Arc<Folder>,
+}
+
+impl Starting {
+    /// Starts it and does not wait.
+    pub(crate) fn begin(folder: &Arc<Folder>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(overriding(&folder.data(), args)).args(args);
+        Self::run(folder, command, env)
+    }
+
+    /// The same with a command that ends up running the binary.
+    pub(crate) fn run(folder: &Arc<Folder>, mut command: Command, env: &[(&str, &str)]) -> Self {
+        command.env_clear().env("PATH", search_path());
+        command.env("RUST_BACKTRACE", "1").envs(env.iter().copied());
+        if let Some(database) = &folder.database {
+            command.env("CLAVIGER_DATABASE_URL", database.url());
+            command.env("CLAVIGER_ROOT_KEY", ROOT_KEY);
+        }
+        let (child, _out, log) =
+            Child::start(&mut command, &folder.output("out"), &folder.output("err"));
+        let folder = Arc::clone(folder);
+        Self { child, log, folder }
+    }
+
+    /// Waits until it serves.
+    pub(crate) fn serving(mut self) -> Process {
+        let http = self
+            .log
+            .wait("the address of `http`", |l| listening(l, "http"));
+        self.log.wait("`serving`", |l| event(l, "serving"));
+        Process {
+            child: self.child,
+            log: self.log,
+            http: http.parse().unwrap(),
+            folder: self.folder,
+        }
     }
 }
 
@@ -190,6 +239,26 @@ fn search_path() -> std::ffi::OsString {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// The one line that says why, in lower case; all else on standard error must be ordinary events.
+    pub(crate) fn complaint(&self) -> String {
+        assert!(!self.status.success(), "it ended well:\n{}", self.stderr);
+        assert!(self.status.code().is_some(), "{:?}", self.status);
+        let complaints: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter(|line| match serde_json::from_str::<Value>(line) {
+                Ok(event) => event["level"] == "ERROR",
+                Err(_) => !line.trim().is_empty(),
+            })
+            .collect();
+        assert_eq!(complaints.len(), 1, "not one line:\n{}", self.stderr);
+        let line = complaints[0].to_lowercase();
+        assert!(!line.contains("panicked"), "{line}");
+        line
+    }
 }
 
 /// Runs a process that is to end by itself. Later `args` override the usual ones.

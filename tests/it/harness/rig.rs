@@ -36,7 +36,7 @@ impl Rig {
     /// Starts all of it; the workspace `default` has the scopes `orders:read` and `orders:write`. The sample's route
     /// `/orders` demands `orders:read`.
     pub(crate) fn start(options: &RigOptions) -> Self {
-        let folder = Folder::new();
+        let folder = Folder::of_suite();
         let process = Process::start(&folder, &options.args);
         let admin = process.admin();
         admin.declare("default", &["orders:read", "orders:write"]);

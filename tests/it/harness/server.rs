@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -23,6 +23,8 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+
+use super::{ROOT_KEY, SuiteDatabase};
 
 /// The first administrator's token, handed in by the deployment.
 pub(crate) const BOOTSTRAP_TOKEN: &str = "boot_Zk3vXw8yRt5LmNc1Hd7AqP0sUe9GjB2fT6iYoKxV";
@@ -46,7 +48,7 @@ impl Clock for TestClock {
 /// A running service with a database of its own; stops in order when dropped.
 pub(crate) struct TestServer {
     pub(crate) clock: Arc<TestClock>,
-    dir: Arc<TempDir>,
+    place: Arc<Place>,
     /// Tokens that nothing on disk may hold, shared with later starts on the same folder.
     tokens: Arc<Mutex<HashSet<Tail>>>,
     address: SocketAddr,
@@ -57,29 +59,33 @@ pub(crate) struct TestServer {
 impl TestServer {
     pub(crate) async fn start() -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
-        let server = Self::start_on(Arc::new(TempDir::new().unwrap()), clock, Arc::default()).await;
+        let place = Place {
+            dir: TempDir::new().unwrap(),
+            database: SuiteDatabase::create(),
+        };
+        let server = Self::start_on(Arc::new(place), clock, Arc::default()).await;
         server.remember(BOOTSTRAP_TOKEN);
         server
     }
 
     async fn start_on(
-        dir: Arc<TempDir>,
+        place: Arc<Place>,
         clock: Arc<TestClock>,
         tokens: Arc<Mutex<HashSet<Tail>>>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let thread = {
-            let (dir, clock, tokens) = (dir.clone(), clock.clone(), tokens.clone());
+            let (place, clock, tokens) = (place.clone(), clock.clone(), tokens.clone());
             std::thread::spawn(move || {
-                serve(dir.path(), clock, ready, stopped);
-                assert_clean(dir.path(), &tokens.lock().unwrap());
+                serve(config(&place), clock, ready, stopped);
+                assert_clean(&place, &tokens.lock().unwrap());
             })
         };
         let address = started.await.expect("the service starts");
         Self {
             clock,
-            dir,
+            place,
             tokens,
             address,
             stop: Some(stop),
@@ -87,10 +93,10 @@ impl TestServer {
         }
     }
 
-    /// Stops in order, and starts again on the same folder.
+    /// Stops in order, and starts again in the same place.
     pub(crate) async fn restart(mut self) -> Self {
         self.join();
-        Self::start_on(self.dir.clone(), self.clock.clone(), self.tokens.clone()).await
+        Self::start_on(self.place.clone(), self.clock.clone(), self.tokens.clone()).await
     }
 
     /// A token that must not be found in any file once the service has stopped.
@@ -149,22 +155,34 @@ impl Drop for TestServer {
     }
 }
 
+/// Where a service keeps what it keeps.
+struct Place {
+    dir: TempDir,
+    database: Option<SuiteDatabase>,
+}
+
 /// The end of a token: enough to know it by, and more than a hint shows.
 type Tail = [u8; 16];
 
 /// No file of a stopped service holds a token: neither the database nor anything beside it.
-fn assert_clean(dir: &Path, tokens: &HashSet<Tail>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+fn assert_clean(place: &Place, tokens: &HashSet<Tail>) {
+    let beside = std::fs::read_dir(place.dir.path()).unwrap();
+    let mut files: Vec<PathBuf> = beside.map(|entry| entry.unwrap().path()).collect();
+    files.extend(place.database.iter().flat_map(SuiteDatabase::files));
+    let mut begins = vec![false; 1 << 16];
+    let pair = |window: &Tail| usize::from(u16::from_le_bytes([window[0], window[1]]));
+    tokens.iter().for_each(|tail| begins[pair(tail)] = true);
+    for path in files {
         let bytes = std::fs::read(&path).unwrap();
-        let found = bytes.windows(16).any(|window| tokens.contains(window));
+        let mut windows = bytes.array_windows();
+        let found = windows.any(|window| begins[pair(window)] && tokens.contains(window));
         assert!(!found, "a token is in `{}`", path.display());
     }
 }
 
 /// A runtime of its own: the service runs on, and stops in order, whatever a test's runtime does.
 fn serve(
-    dir: &Path,
+    config: Config,
     clock: Arc<TestClock>,
     ready: oneshot::Sender<SocketAddr>,
     stopped: oneshot::Receiver<()>,
@@ -175,7 +193,7 @@ fn serve(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let app = server::build(config(dir), clock, Arc::new(SystemEntropy))
+        let app = server::build(config, clock, Arc::new(SystemEntropy))
             .await
             .unwrap();
         let BoundAddress::Tcp(address) = app.addresses().grpc else {
@@ -192,14 +210,15 @@ fn serve(
     });
 }
 
-fn config(dir: &Path) -> Config {
+fn config(place: &Place) -> Config {
+    let database_url = place.database.as_ref().map(|d| d.url().parse().unwrap());
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         admin_listen: None,
         http_listen: None,
-        data_dir: dir.to_owned(),
-        database_url: None,
-        root_key: None,
+        data_dir: place.dir.path().to_owned(),
+        root_key: database_url.is_some().then(|| ROOT_KEY.parse().unwrap()),
+        database_url,
         root_key_previous: None,
         bootstrap_token: Some(Token::external(BOOTSTRAP_TOKEN.to_owned()).unwrap()),
         default_workspace: "default".parse().unwrap(),

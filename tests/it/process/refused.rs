@@ -4,27 +4,8 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use claviger::grpc::proto::v1::Decision;
-use serde_json::Value;
 
-use crate::harness::{Ended, Folder, Process, is_root, key, not_checked, run, tool};
-
-/// The one line that says why, in lower case; all else on standard error must be ordinary events.
-fn complaint(ended: &Ended) -> String {
-    assert!(!ended.status.success(), "it ended well:\n{}", ended.stderr);
-    assert!(ended.status.code().is_some(), "{:?}", ended.status);
-    let complaints: Vec<&str> = ended
-        .stderr
-        .lines()
-        .filter(|line| match serde_json::from_str::<Value>(line) {
-            Ok(event) => event["level"] == "ERROR",
-            Err(_) => !line.trim().is_empty(),
-        })
-        .collect();
-    assert_eq!(complaints.len(), 1, "not one line:\n{}", ended.stderr);
-    let line = complaints[0].to_lowercase();
-    assert!(!line.contains("panicked"), "{line}");
-    line
-}
+use crate::harness::{Folder, Process, is_root, key, not_checked, run, tool};
 
 /// A folder with a database in it.
 fn used_folder() -> std::sync::Arc<Folder> {
@@ -44,7 +25,7 @@ fn a_wrong_root_key_is_refused_in_one_line() {
         .find(|name| name.to_string_lossy().contains("root"))
         .unwrap();
     std::fs::copy(other.data().join(&name), ours.data().join(&name)).unwrap();
-    let line = complaint(&run(&ours, &[], &[]));
+    let line = run(&ours, &[], &[]).complaint();
     assert!(line.contains("root key"), "{line}");
 }
 
@@ -61,12 +42,12 @@ fn a_root_key_is_replaced_by_one_start_with_both_at_hand() {
     let mut process = Process::start(&folder, &["--root-key-file", &old]);
     let made = process.admin().make("default", key("kept", &[]));
     assert!(process.stop().success());
-    let line = complaint(&run(&folder, &["--root-key-file", &new], &[]));
+    let line = run(&folder, &["--root-key-file", &new], &[]).complaint();
     assert!(line.contains("root key"), "{line}");
 
     let both = ["--root-key-file", &new, "--root-key-previous-file", &old];
     assert!(Process::start(&folder, &both).stop().success());
-    let line = complaint(&run(&folder, &["--root-key-file", &old], &[]));
+    let line = run(&folder, &["--root-key-file", &old], &[]).complaint();
     assert!(line.contains("root key"), "{line}");
     let process = Process::start(&folder, &["--root-key-file", &new]);
     let decision = process.admin().decide("default", &made.token);
@@ -79,7 +60,7 @@ fn a_data_directory_that_can_not_be_written_is_refused_in_one_line() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let below_a_file = folder.path().join("file/data");
     let below_a_file = below_a_file.to_str().unwrap();
-    let line = complaint(&run(&folder, &["--data-dir", below_a_file], &[]));
+    let line = run(&folder, &["--data-dir", below_a_file], &[]).complaint();
     assert!(line.contains("file/data"), "{line}");
 
     let data = folder.data();
@@ -100,7 +81,7 @@ fn a_data_directory_that_can_not_be_written_is_refused_in_one_line() {
     }
     let ended = run(&folder, &[], &[]);
     set(open);
-    let line = complaint(&ended);
+    let line = ended.complaint();
     assert!(line.contains("data"), "{line}");
 }
 
@@ -110,7 +91,7 @@ fn a_port_in_use_is_refused_in_one_line_that_names_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for flag in ["--listen", "--http-listen"] {
-        let line = complaint(&run(&folder, &[flag, &address], &[]));
+        let line = run(&folder, &[flag, &address], &[]).complaint();
         assert!(line.contains(&address), "{line}");
     }
 }
@@ -128,7 +109,7 @@ fn a_schema_from_the_future_is_refused_in_one_line_and_left_as_it_is() {
         .status()
         .unwrap();
     assert!(status.success());
-    let line = complaint(&run(&folder, &[], &[]));
+    let line = run(&folder, &[], &[]).complaint();
     assert!(line.contains("newer"), "{line}");
 }
 
@@ -136,7 +117,7 @@ fn a_schema_from_the_future_is_refused_in_one_line_and_left_as_it_is() {
 fn a_data_directory_in_use_is_refused_in_one_line_and_its_user_goes_on() {
     let folder = Folder::new();
     let first = Process::start(&folder, &[]);
-    let line = complaint(&run(&folder, &[], &[]));
+    let line = run(&folder, &[], &[]).complaint();
     assert!(line.contains("in use"), "{line}");
     first.admin().declare("default", &["orders:read"]);
 }
@@ -146,7 +127,7 @@ fn a_file_that_is_no_database_is_refused_in_one_line_and_left_as_it_is() {
     let folder = used_folder();
     let garbage = "this is no database, ".repeat(1000);
     std::fs::write(folder.database(), &garbage).unwrap();
-    complaint(&run(&folder, &[], &[]));
+    run(&folder, &[], &[]).complaint();
     let after = std::fs::read_to_string(folder.database()).unwrap();
     assert_eq!(after, garbage);
 }

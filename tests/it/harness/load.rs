@@ -1,0 +1,265 @@
+//! Callers that write or ask without a pause while a test does something to the service.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
+use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::{CheckRequest, CreateKeyRequest, Reason};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tonic::{Code, Status};
+
+use super::{Admin, PATIENCE, check_of, key, register};
+
+/// The `n` of a revision `epoch.n`.
+pub(crate) fn revision(text: &str) -> u64 {
+    let (_, n) = text.split_once('.').expect("`epoch.n`");
+    n.parse().unwrap()
+}
+
+/// A key whose making was acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) id: String,
+    pub(crate) token: String,
+    pub(crate) revision: String,
+}
+
+/// Callers that make key after key in `default`, each until a call of its fails or it is told to stop.
+pub(crate) struct Writers {
+    admin: Admin,
+    callers: JoinSet<()>,
+    told: Receiver<Written>,
+    stop: Arc<AtomicBool>,
+    failed: Arc<Mutex<Vec<Status>>>,
+}
+
+impl Writers {
+    pub(crate) fn start(admin: &Admin, callers: usize) -> Self {
+        let (tell, told) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let failed: Arc<Mutex<Vec<Status>>> = Arc::default();
+        let mut set = JoinSet::new();
+        for caller in 0..callers {
+            let write = write(admin.clone(), caller, tell.clone(), Arc::clone(&stop));
+            let failed = Arc::clone(&failed);
+            let write = async move {
+                if let Err(status) = write.await {
+                    failed.lock().unwrap().push(status);
+                }
+            };
+            set.spawn_on(write, admin.runtime.handle());
+        }
+        Self {
+            admin: admin.clone(),
+            callers: set,
+            told,
+            stop,
+            failed,
+        }
+    }
+
+    /// Waits until so many more are acknowledged.
+    pub(crate) fn take(&self, count: usize) -> Vec<Written> {
+        let next = || self.told.recv_timeout(PATIENCE).unwrap();
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// What was still acknowledged before the connection broke.
+    pub(crate) fn rest(mut self) -> Vec<Written> {
+        let callers = &mut self.callers;
+        self.admin.runtime.block_on(async {
+            while let Some(ended) = callers.join_next().await {
+                ended.unwrap();
+            }
+        });
+        self.told.try_iter().collect()
+    }
+
+    /// What was still acknowledged until each was told to stop. None may have failed.
+    pub(crate) fn stop(self) -> Vec<Written> {
+        self.stop.store(true, Ordering::SeqCst);
+        let failed = Arc::clone(&self.failed);
+        let rest = self.rest();
+        let failed = failed.lock().unwrap();
+        assert!(failed.is_empty(), "{failed:?}");
+        rest
+    }
+}
+
+async fn write(
+    admin: Admin,
+    caller: usize,
+    tell: Sender<Written>,
+    stop: Arc<AtomicBool>,
+) -> Result<(), Status> {
+    let mut client = KeyAdminClient::new(admin.channel());
+    let mut n = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let request = admin.request(CreateKeyRequest {
+            workspace: "default".to_owned(),
+            key: Some(key(&format!("key {n} of caller {caller}"), &[])),
+            ..Default::default()
+        });
+        let answer = client.create_key(request).await?.into_inner();
+        register(&answer.tokens[0].token);
+        let written = Written {
+            id: answer.key.unwrap().id,
+            token: answer.tokens[0].token.clone(),
+            revision: answer.revision,
+        };
+        let _ = tell.send(written);
+        n += 1;
+    }
+    Ok(())
+}
+
+impl Admin {
+    /// Waits until this process has applied the last of these.
+    pub(crate) fn catch_up(&self, written: &[Written]) {
+        let last = written
+            .iter()
+            .max_by_key(|w| revision(&w.revision))
+            .unwrap();
+        let question = CheckRequest {
+            at_least_revision: last.revision.clone(),
+            ..check_of("default", &last.token)
+        };
+        let start = Instant::now();
+        loop {
+            match self.check(question.clone()) {
+                Ok(answer) => {
+                    assert!(revision(&answer.revision) >= revision(&last.revision));
+                    return;
+                }
+                // It has waited for a second and says so.
+                Err(status) => assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}"),
+            }
+            assert!(start.elapsed() < PATIENCE, "{} never came", last.revision);
+        }
+    }
+
+    /// Every one of them opens `default`.
+    pub(crate) fn assert_open(&self, written: &[Written]) {
+        let tokens: Vec<String> = written.iter().map(|w| w.token.clone()).collect();
+        let decisions = self.decide_all("default", &tokens);
+        for (written, decision) in written.iter().zip(decisions) {
+            assert_eq!(decision.reason(), Reason::Ok, "{}", written.id);
+            assert_eq!(decision.key_id, written.id);
+        }
+    }
+}
+
+/// What continuous questions were answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// How many were as they had to be.
+    pub(crate) right: usize,
+    /// All others.
+    pub(crate) faults: Vec<String>,
+    /// The one that took longest.
+    pub(crate) longest: Duration,
+}
+
+impl Answers {
+    fn count(&self) -> usize {
+        self.right + self.faults.len()
+    }
+}
+
+/// Callers that ask about the same keys over and over, 400 times a second in all.
+pub(crate) struct Questions {
+    admin: Admin,
+    callers: JoinSet<()>,
+    answers: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<Answers>,
+    /// Told with each answer.
+    more: Condvar,
+}
+
+impl Questions {
+    /// Each token must always be answered with its reason.
+    pub(crate) fn start(admin: &Admin, expected: &[(String, Reason)]) -> Self {
+        let answers = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut callers = JoinSet::new();
+        for _ in 0..4 {
+            let ask = ask(
+                admin.clone(),
+                expected.to_vec(),
+                Arc::clone(&answers),
+                Arc::clone(&stop),
+            );
+            callers.spawn_on(ask, admin.runtime.handle());
+        }
+        Self {
+            admin: admin.clone(),
+            callers,
+            answers,
+            stop,
+        }
+    }
+
+    /// Waits until so many more questions have been answered, in whatever way.
+    pub(crate) fn wait_for(&self, more: usize) {
+        let answers = self.answers.answers.lock().unwrap();
+        let goal = answers.count() + more;
+        let wait = self
+            .answers
+            .more
+            .wait_timeout_while(answers, PATIENCE, |answers| answers.count() < goal);
+        assert!(!wait.unwrap().1.timed_out(), "questions are not answered");
+    }
+
+    pub(crate) fn stop(mut self) -> Answers {
+        self.stop.store(true, Ordering::SeqCst);
+        let callers = &mut self.callers;
+        self.admin.runtime.block_on(async {
+            while let Some(ended) = callers.join_next().await {
+                ended.unwrap();
+            }
+        });
+        std::mem::take(&mut self.answers.answers.lock().unwrap())
+    }
+}
+
+async fn ask(
+    admin: Admin,
+    expected: Vec<(String, Reason)>,
+    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+) {
+    let mut client = AuthorizeClient::new(admin.channel());
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for (token, reason) in expected.iter().cycle() {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        pace.tick().await;
+        let asked = Instant::now();
+        let answer = client
+            .check(admin.request(check_of("default", token)))
+            .await;
+        let took = asked.elapsed();
+        let mut answers = shared.answers.lock().unwrap();
+        answers.longest = answers.longest.max(took);
+        match answer {
+            Ok(answer) if answer.get_ref().reason() == *reason => answers.right += 1,
+            Ok(answer) => {
+                let given = answer.get_ref().reason();
+                answers.faults.push(format!("{given:?} for {reason:?}"));
+            }
+            Err(status) => answers.faults.push(format!("{status:?}")),
+        }
+        shared.more.notify_all();
+    }
+}
