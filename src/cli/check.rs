@@ -73,7 +73,7 @@ pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failur
         at_least_revision: args.at_least_revision,
         ..Default::default()
     };
-    let channel = args.endpoint.connect().await?;
+    let channel = args.endpoint.connect(io).await?;
     let mut client =
         v1::authorize_client::AuthorizeClient::new(channel).max_decoding_message_size(MAX_ANSWER);
     let answer = client

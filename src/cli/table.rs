@@ -11,7 +11,7 @@ use crate::grpc::proto::v1;
 
 mod directory;
 
-pub(super) use directory::{scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
 
 /// What stands for "none".
 const NONE: &str = "-";
@@ -223,7 +223,7 @@ pub(super) fn key(key: &v1::Key, look: Look) -> String {
     text
 }
 
-fn in_shadow(enforcement: &v1::Enforcement) -> Vec<&'static str> {
+pub(super) fn in_shadow(enforcement: &v1::Enforcement) -> Vec<&'static str> {
     let shadow = i32::from(v1::EnforcementMode::Shadow);
     [
         ("network", enforcement.network),
@@ -236,7 +236,7 @@ fn in_shadow(enforcement: &v1::Enforcement) -> Vec<&'static str> {
     .collect()
 }
 
-fn details(rows: &[(&str, String)]) -> String {
+pub(super) fn details(rows: &[(&str, String)]) -> String {
     let lines: Vec<_> = rows
         .iter()
         .map(|(name, value)| format!("{name:<15} {value}"))

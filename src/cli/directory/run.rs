@@ -2,14 +2,12 @@
 
 use prost_types::FieldMask;
 use serde_json::{Value, json};
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 
 use super::{
     DeleteArgs, ScopeSettings, ScopesArgs, ScopesCommand, SubscriptionsArgs, SubscriptionsCommand,
     WorkspacesArgs, WorkspacesCommand,
 };
-use crate::cli::connect::{Caller, Output};
+use crate::cli::connect::{Connection, Output};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::io::Io;
 use crate::cli::names::PresentationName;
@@ -18,12 +16,10 @@ use crate::cli::table::Look;
 use crate::cli::{Common, MAX_ANSWER, json as to_json, show, table};
 use crate::grpc::proto::v1;
 
-type Client = v1::directory_client::DirectoryClient<InterceptedService<Channel, Caller>>;
+type Client = v1::directory_client::DirectoryClient<Connection>;
 
 async fn connect(common: &Common, io: &Io<'_>) -> Result<Client, Failure> {
-    let caller = common.token.caller(&common.endpoint, io)?;
-    let channel = common.endpoint.connect().await?;
-    Ok(Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER))
+    Ok(Client::new(common.connect(io).await?).max_decoding_message_size(MAX_ANSWER))
 }
 
 /// How a kind of thing is shown.

@@ -3,13 +3,11 @@
 use prost_types::FieldMask;
 use serde_json::json;
 use time::OffsetDateTime;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 
 use super::{
     Clear, Guards, KeysArgs, KeysCommand, ListArgs, LookupArgs, SettingArgs, UpdateArgs, issue,
 };
-use crate::cli::connect::{Caller, Output};
+use crate::cli::connect::{Connection, Output};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::io::Io;
 use crate::cli::page::hint_at_more;
@@ -17,7 +15,7 @@ use crate::cli::table::Look;
 use crate::cli::{MAX_ANSWER, input, json as to_json, show, table};
 use crate::grpc::proto::v1;
 
-pub(super) type Client = v1::key_admin_client::KeyAdminClient<InterceptedService<Channel, Caller>>;
+pub(super) type Client = v1::key_admin_client::KeyAdminClient<Connection>;
 
 /// Runs a `keys` command.
 pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -28,10 +26,7 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
     } = args;
     let workspace = workspace.workspace;
     let output = common.output.output;
-    let caller = common.token.caller(&common.endpoint, io)?;
-    let channel = common.endpoint.connect().await?;
-    let mut client =
-        Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER);
+    let mut client = Client::new(common.connect(io).await?).max_decoding_message_size(MAX_ANSWER);
     match command {
         KeysCommand::Create(args) => {
             issue::create(&mut client, workspace, *args, output, io).await?

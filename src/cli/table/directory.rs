@@ -153,3 +153,16 @@ pub(in crate::cli) fn scopes(scopes: &[v1::Scope], look: Look) -> String {
     }
     lines(&table)
 }
+
+/// Profiles: name, endpoint, and whether it is the current one.
+pub(in crate::cli) fn profiles(list: &[(&str, &str, bool)], look: Look) -> String {
+    let mut table = look.table(["CURRENT", "NAME", "ENDPOINT"], &[0, 1, 2]);
+    for (name, endpoint, current) in list {
+        table.add_row([
+            Cell::new(if *current { "*" } else { "" }),
+            Cell::new(clean(name)),
+            Cell::new(clean(endpoint)),
+        ]);
+    }
+    lines(&table)
+}
