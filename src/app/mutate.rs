@@ -141,6 +141,29 @@ impl Scene {
             .await
     }
 
+    /// Writes keys that are new as one change of this revision, all with few statements.
+    pub async fn put_new_keys(
+        &mut self,
+        action: &'static str,
+        keys: &mut [Key],
+    ) -> Result<(), Error> {
+        let mut changes = Vec::with_capacity(keys.len());
+        for key in &mut *keys {
+            key.revision = self.tx.revision();
+            key.update_time = self.now;
+            changes.push(Change {
+                actor: self.actor.clone(),
+                action,
+                resource: Resource::Key(key.workspace.clone(), key.id),
+                before: None,
+                after: Some(json(key)),
+                time: self.now,
+            });
+        }
+        self.tx.put_new_keys(keys).await?;
+        Ok(self.tx.append_many(&changes).await?)
+    }
+
     /// Removes a key for good.
     pub async fn purge_key(&mut self, key: &Key) -> Result<(), Error> {
         self.tx.purge_key(key.id).await?;
@@ -240,7 +263,8 @@ impl Core {
             .unwrap_or_else(|fault| Err(Error::internal(fault)))
     }
 
-    async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
+    /// Begins a change; dropped, it leaves no trace.
+    pub(in crate::app) async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
         Ok(Scene {
             core: self.clone(),
             tx: self.store.begin().await?,
@@ -321,18 +345,23 @@ impl Core {
     /// to be refused.
     async fn finish(&self, scene: Scene) -> Result<(), Error> {
         let n = scene.tx.revision();
-        match scene.tx.commit().await {
-            Ok(()) => {}
-            Err(StoreError::OutcomeUnknown(cause)) => {
-                self.feed.doubt(scene.doubt);
-                return Err(Error::outcome_unknown(cause));
-            }
-            Err(other) => return Err(other.into()),
-        }
+        let doubt = self.commit(scene).await?;
         self.feed.catch_up(n).await.map_err(|cause| {
-            self.feed.doubt(scene.doubt);
+            self.feed.doubt(doubt);
             Error::outcome_unknown(cause)
         })
+    }
+
+    /// Commits; the index does not have it yet. Returns what is in doubt if it does not get it.
+    pub(in crate::app) async fn commit(&self, scene: Scene) -> Result<Doubt, Error> {
+        match scene.tx.commit().await {
+            Ok(()) => Ok(scene.doubt),
+            Err(StoreError::OutcomeUnknown(cause)) => {
+                self.feed.doubt(scene.doubt);
+                Err(Error::outcome_unknown(cause))
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 
     fn repeat_ids(&self, call: &Call, repeat: &Repeat) -> ([u8; 32], [u8; 32]) {

@@ -93,6 +93,8 @@ pub struct App {
     metrics: Arc<Metrics>,
     health: HealthReporter,
     serving: watch::Sender<bool>,
+    /// Ends streams between their messages.
+    stopping: CancellationToken,
     config: Config,
     _data_dir: DataDir,
 }
@@ -178,10 +180,11 @@ pub async fn build(
             .add_service(proto::v1::authorize_server::AuthorizeServer::new(authorize))
             .add_service(ext_authz)
     };
+    let stopping = CancellationToken::new();
     let for_administration = |routes: Routes| {
         routes
             .add_service(proto::v1::key_admin_server::KeyAdminServer::new(
-                KeyAdminService::new(core.clone()),
+                KeyAdminService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
                 DirectoryService::new(core.clone()),
@@ -230,6 +233,7 @@ pub async fn build(
         metrics,
         health,
         serving,
+        stopping,
         config,
         _data_dir: data_dir,
     })
@@ -350,6 +354,7 @@ impl App {
             set_health(&self.health, ServingStatus::NotServing).await;
             tokio::time::sleep(self.config.drain_delay).await;
         }
+        self.stopping.cancel();
         stop_accepting.cancel();
         connections.close();
         connections.wait().await;

@@ -8,7 +8,8 @@ use sea_orm::{
 
 use super::convert;
 use super::entity::{
-    idempotency, key_terms, keys, replay_tokens, scopes, secrets, subscriptions, workspaces,
+    idempotency, imports, key_terms, keys, replay_tokens, scopes, secrets, subscriptions,
+    workspaces,
 };
 use super::error::{corrupt, failed};
 use crate::app::ports::{IdempotencyRecord, StoreError};
@@ -47,7 +48,9 @@ async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreErr
         return Ok(());
     }
     use secrets::Column;
-    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
+    // A sealed digest is not read with its secret, so it is not at hand to be written again.
+    let kept = |c: &Column| matches!(c, Column::Id | Column::LastUsedTime | Column::SealedDigest);
+    let replaced = Column::iter().filter(|c| !kept(c));
     secrets::Entity::insert_many(rows)
         .on_conflict(
             OnConflict::column(Column::Id)
@@ -55,6 +58,23 @@ async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreErr
                 .to_owned(),
         )
         .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    forget_dead_digests(tx, key).await
+}
+
+/// Nobody may take a dead secret elsewhere.
+async fn forget_dead_digests(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+    let dead = key.secrets.iter().filter(|s| s.revoke_time.is_some());
+    let dead: Vec<_> = dead.map(|s| s.id.to_bytes().to_vec()).collect();
+    if dead.is_empty() {
+        return Ok(());
+    }
+    secrets::Entity::update_many()
+        .col_expr(secrets::Column::SealedDigest, Expr::val(None::<Vec<u8>>))
+        .filter(secrets::Column::Id.is_in(dead))
+        .filter(secrets::Column::SealedDigest.is_not_null())
+        .exec(tx)
         .await
         .map_err(failed)?;
     Ok(())
@@ -141,7 +161,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions and scopes.
+/// Removes a workspace with its subscriptions, scopes and imports.
 pub(super) async fn delete_workspace(
     tx: &DatabaseTransaction,
     id: &WorkspaceId,
@@ -153,6 +173,11 @@ pub(super) async fn delete_workspace(
         .map_err(failed)?;
     scopes::Entity::delete_many()
         .filter(scopes::Column::WorkspaceId.eq(id.as_str()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    imports::Entity::delete_many()
+        .filter(imports::Column::WorkspaceId.eq(id.as_str()))
         .exec(tx)
         .await
         .map_err(failed)?;
