@@ -20,7 +20,6 @@ use super::io::Io;
 use ledger::Ledger;
 use read::Rules;
 
-mod fields;
 mod format;
 mod kong;
 mod ledger;

@@ -169,10 +169,12 @@ pub(super) mod testing {
                     .clone()
                     .map(|answers| Box::new(Scripted(answers)) as Box<dyn Ask>),
                 interrupt: Box::pin(async {
-                    match interrupt {
-                        Some(wanted) if wanted.await.is_ok() => {}
-                        _ => std::future::pending().await,
+                    if let Some(wanted) = interrupt
+                        && wanted.await.is_ok()
+                    {
+                        return;
                     }
+                    std::future::pending().await
                 }),
                 lively: false,
                 environment: Box::new(move |name| {

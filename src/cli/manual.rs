@@ -1,7 +1,7 @@
 //! `claviger completion` and `claviger man`: the command explained to shells and to `man`.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use clap::Args;
 use clap_complete::Shell;
@@ -47,23 +47,42 @@ pub(super) fn completion(args: &CompletionArgs, io: &mut Io<'_>) -> Result<Exit,
 
 pub(super) fn man(args: ManArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let Some(dir) = args.dir else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(definition()).render(&mut page)?;
-        io.out.write_all(&page)?;
+        let (_, text) = page(definition())?;
+        io.out.write_all(text.as_bytes())?;
         io.out.flush()?;
         return Ok(Exit::Ok);
     };
-    let written =
-        fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(definition(), &dir));
+    let mut command = definition().disable_help_subcommand(true);
+    command.build();
+    let written = fs::create_dir_all(&dir).and_then(|()| pages(&command, &dir));
     written.map_err(|error| {
-        Failure::new(
-            Exit::Failed,
-            format!("`{}` can't be written: {error}", dir.display()),
-        )
+        let message = format!("`{}` can't be written: {error}", dir.display());
+        Failure::new(Exit::Failed, message)
     })?;
     io.note(format_args!(
         "wrote the manual pages into `{}`",
         dir.display()
     ));
     Ok(Exit::Ok)
+}
+
+/// Writes the page of a command, and of each below it.
+fn pages(command: &clap::Command, dir: &Path) -> io::Result<()> {
+    let (name, text) = page(command.clone())?;
+    fs::write(dir.join(name), text)?;
+    for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+        pages(below, dir)?;
+    }
+    Ok(())
+}
+
+/// The page of a command, and the name of its file. Examples and tables keep their lines.
+fn page(command: clap::Command) -> io::Result<(String, String)> {
+    let man = clap_mangen::Man::new(command);
+    let mut text = Vec::new();
+    man.render(&mut text)?;
+    let text = String::from_utf8_lossy(&text)
+        .replace("\n.SH EXTRA\n", "\n.SH NOTES\n.nf\n")
+        .replace("\n.SH VERSION\n", "\n.fi\n.SH VERSION\n");
+    Ok((man.get_filename(), text))
 }

@@ -13,6 +13,7 @@ mod connect;
 mod directory;
 mod export;
 mod failure;
+mod fields;
 mod file;
 mod health;
 mod import;
@@ -188,7 +189,7 @@ fn show(
     io: &mut Io<'_>,
     output: Output,
     value: impl FnOnce() -> Value,
-    text: impl FnOnce(Look) -> String,
+    text: impl FnOnce(Look<'_>) -> String,
 ) -> Result<(), Failure> {
     match output {
         Output::Json => io.print(format_args!("{:#}", value()))?,

@@ -60,7 +60,7 @@ const CRATES: [(&[&str], &[&str]); 9] = [
     (&["prometheus_client"], &["telemetry"]),
     (&["tracing_subscriber"], &["telemetry", "config"]),
     (&["clap"], &["config", "cli"]),
-    (&["comfy_table"], &["cli"]),
+    (&["comfy_table", "console", "csv", "indicatif"], &["cli"]),
     (&["rand"], &["server"]),
 ];
 /// Parts of other crates that stay in some layers.
@@ -68,7 +68,7 @@ const PATHS: [(&str, &[&str]); 5] = [
     ("std::env", &["config", "cli"]),
     ("tokio::spawn", &[]),
     ("tokio::task::spawn", &[]),
-    ("std::thread::spawn", &[]),
+    ("std::thread::spawn", &["cli"]),
     ("std::time::SystemTime", &["server", "cli"]),
 ];
 /// Parts of the standard library that the pure layers do without.

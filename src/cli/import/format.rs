@@ -9,10 +9,10 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::fields::{Fault, Fields};
 use super::read::{Refusal, Sink, Stop, as_u64};
 use super::{Format, kong, native, unkey};
 use crate::cli::failure::Failure;
+use crate::cli::fields::{Fault, Fields};
 
 /// How much of a file is looked at to see what it is.
 const BEGINNING: u64 = 64 * 1_024;
@@ -166,7 +166,7 @@ impl Records<'_, '_> {
 
     fn put(&mut self, value: Value) -> Result<(), Stop> {
         let Value::Object(map) = value else {
-            super::fields::wipe(value);
+            crate::cli::fields::wipe(value);
             return self.sink.put(Err(Refusal {
                 import_id: String::new(),
                 fault: Fault::new("", "this is no object"),

@@ -12,9 +12,9 @@ use prost_types::Timestamp;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::fields::{Fault, Fields};
 use super::read::{Entry, Refusal, Rules, Sink, Stop, leftovers, unsupported};
 use super::unkey::import_id_of;
+use crate::cli::fields::{Fault, Fields};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 
@@ -73,7 +73,7 @@ pub(super) fn items(mut record: Fields, sink: &mut Sink<'_>) -> Result<(), Stop>
         // None of its keys can be taken; each is said to be refused.
         Err(fault) => {
             for value in credentials {
-                super::fields::wipe(value);
+                crate::cli::fields::wipe(value);
                 let fault = fault.clone();
                 sink.put(Err(Refusal {
                     import_id: String::new(),
@@ -92,7 +92,7 @@ pub(super) fn items(mut record: Fields, sink: &mut Sink<'_>) -> Result<(), Stop>
                 sink.rules,
             ),
             other => {
-                super::fields::wipe(other);
+                crate::cli::fields::wipe(other);
                 Err(Refusal {
                     import_id: String::new(),
                     fault: Fault::new("keyauth_credentials", "must be a list of objects"),

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::fields::Fault;
 use super::progress::{Progress, grouped, rate};
 use super::report::{Line, Report};
 use super::send::Ended;
 use crate::cli::connect::Output;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::fields::Fault;
 use crate::cli::io::Io;
 use crate::cli::{names, show, table};
 use crate::grpc::proto::v1;

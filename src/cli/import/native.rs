@@ -1,8 +1,8 @@
 //! Claviger's own objects: `ImportItem` in the JSON that the command writes everywhere, times in RFC 3339, enums without
 //! their prefix. Output-only fields of a key are left out, as the API does.
 
-use super::fields::{Fault, Fields};
 use super::read::{Entry, Refusal};
+use crate::cli::fields::{Fault, Fields};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 

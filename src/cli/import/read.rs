@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use zeroize::Zeroize as _;
 
-use super::fields::{Fault, shown};
 use super::{Format, format, table};
 use crate::cli::failure::Failure;
+use crate::cli::fields::{Fault, shown};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use super::fields::Fault;
 use super::ledger::{Item, Ledger};
 use super::read::{Event, Row, wipe};
 use crate::cli::connect::Connection;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::fields::Fault;
 use crate::cli::io::Io;
 use crate::grpc::proto::v1;
 

@@ -5,9 +5,9 @@ use std::io::Read;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
-use super::fields::{Fault, NO_TIME, shown, time};
 use super::read::{Entry, Refusal, Sink};
 use crate::cli::failure::Failure;
+use crate::cli::fields::{Fault, NO_TIME, shown, time};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 

@@ -14,8 +14,8 @@ use prost_types::Timestamp;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::fields::{Fault, Fields, shown};
 use super::read::{Entry, Refusal, Rules, leftovers, unsupported};
+use crate::cli::fields::{Fault, Fields, shown};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 

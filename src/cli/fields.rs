@@ -178,7 +178,7 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
 
 /// A name that somebody else chose, fit to be shown: a token in the place of a name is cut.
 pub(super) fn shown(name: &str) -> String {
-    crate::cli::table::clean(&name.chars().take(32).collect::<String>())
+    super::table::clean(&name.chars().take(32).collect::<String>())
 }
 
 /// Overwrites the strings of a value.
