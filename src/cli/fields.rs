@@ -136,7 +136,7 @@ impl Fields {
     /// Leaves these out: they are of no use here.
     pub(super) fn ignore(&mut self, names: &[&str]) {
         for name in names {
-            self.take(name).map(wipe);
+            self.take(name).into_iter().for_each(wipe);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Keys of Unkey.
 //!
-//! What `POST /v2/keys.migrateKeys` takes (`V2KeysMigrateKeyData` in the OpenAPI specification of `unkeyed/unkey`,
+//! What `POST /v2/keys.migrateKeys` takes (`V2KeysMigrateKeyData` in the `OpenAPI` specification of `unkeyed/unkey`,
 //! `svc/api/openapi/spec/paths/v2/keys/migrateKeys/`): `hash`, `name`, `externalId`, `meta`, `roles`, `permissions`,
 //! `expires` in milliseconds, `enabled`, `credits`, `ratelimits`; in version 1 of that call `hash` is an object of `value`
 //! and `variant`. And what `apis.listKeys` answers (`KeyResponseData`): `keyId`, `createdAt`, `plaintext`, `identity` and
@@ -276,7 +276,7 @@ mod tests {
             matches!(entry.item.primary.unwrap().source, Some(Source::ExternalDigest(d)) if d.sha256_hex == HEX)
         );
         assert!(entry.item.import_id.starts_with("sha256-") && entry.item.import_id.len() == 39);
-        assert!(!entry.item.import_id.contains(&HEX[..16]));
+        assert!(!entry.item.import_id.contains(HEX.get(..16).unwrap()));
     }
 
     #[test]
