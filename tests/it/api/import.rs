@@ -94,8 +94,9 @@ async fn a_set_is_moved_in_with_its_settings_tokens_and_digests() {
     }
     let codes: Vec<_> = answer.results[0].warnings.iter().map(|w| &w.code).collect();
     assert_eq!(codes, ["SEVERAL_SCOPES"]);
-    assert_eq!(stage.reason(&a).await, Reason::IpNotAllowed);
-    assert_eq!(stage.reason(&b).await, Reason::IpNotAllowed);
+    // Known, and fenced as it was.
+    assert_eq!(stage.reason(&a).await, Reason::IpUnknown);
+    assert_eq!(stage.reason(&b).await, Reason::IpUnknown);
     assert_eq!(stage.reason(&c).await, Reason::KeyDisabled);
     assert_eq!(stage.reason(&d).await, Reason::Ok);
 
