@@ -14,7 +14,7 @@ use super::stage::{
 };
 use crate::harness::server::Client;
 
-/// What CreateKey says of the same key: reason, message, field.
+/// What `CreateKey` says of the same key: reason, message, field.
 fn said(status: &Status) -> (String, String, String) {
     let (reason, fields) = details(status);
     let field = fields.into_iter().next().unwrap_or_default();
