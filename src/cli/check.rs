@@ -1,4 +1,4 @@
-//! `claviger check`: one decision.
+//! `claviger check`: one decision, or many.
 
 use std::path::PathBuf;
 
@@ -18,8 +18,12 @@ Examples:
   claviger check --credential-file token --scope orders:read
   claviger check --credential-file - --scope orders:read --source-ip 192.0.2.7 < token
   claviger check --credential-file token --scope orders:read -o json
+  claviger check --batch requests.jsonl -o json        # a decision a line
 
-Exits with 0 on ALLOW and with 1 on DENY.")]
+A line of `--batch` is a request in the API's JSON: {\"credential\": {\"token\", \"presentation\"}, \"required_scopes\": […],
+\"any_of_scopes\": […], \"subscription\", \"source_ip\"}; what it does not say is as the options say.
+
+Exits with 0 on ALLOW and with 1 on DENY; with `--batch` with 0 only where all are allowed.")]
 pub struct CheckArgs {
     #[command(flatten)]
     endpoint: EndpointOptions,
@@ -30,6 +34,9 @@ pub struct CheckArgs {
     /// File with the credential; `-`: standard input [none: a request without one]
     #[arg(long, value_name = "FILE")]
     credential_file: Option<PathBuf>,
+    /// File with a request a line, as JSON; `-`: standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "credential_file")]
+    batch: Option<PathBuf>,
     /// How the credential travels
     #[arg(long, value_enum, default_value_t = PresentationName::Header)]
     presentation: PresentationName,
@@ -55,6 +62,10 @@ pub struct CheckArgs {
     at_least_revision: String,
 }
 
+mod batch;
+
+type Client = v1::authorize_client::AuthorizeClient<tonic::transport::Channel>;
+
 pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let credential = match &args.credential_file {
         Some(path) => Some(v1::Credential {
@@ -73,9 +84,12 @@ pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failur
         at_least_revision: args.at_least_revision,
         ..Default::default()
     };
-    let channel = args.endpoint.connect().await?;
-    let mut client =
-        v1::authorize_client::AuthorizeClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+    let channel = args.endpoint.connect(io).await?;
+    let mut client = Client::new(channel).max_decoding_message_size(MAX_ANSWER);
+    if let Some(path) = &args.batch {
+        let output = args.output.output;
+        return batch::run(&mut client, path, &request, &args.endpoint, output, io).await;
+    }
     let answer = client
         .check(args.endpoint.request(request))
         .await?

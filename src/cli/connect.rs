@@ -7,20 +7,24 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use hyper_util::rt::TokioIo;
 use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use zeroize::Zeroizing;
 
 use super::failure::{Exit, Failure, root_cause};
 use super::io::Io;
+use super::profile::{Profiles, StoredToken, same_endpoint};
 use crate::config::{ListenAddress, read_secret_file};
 
 pub(super) const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+/// How often a quiet connection is tried, and how long it has to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Which server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct EndpointOptions {
-    /// The server: http://ADDRESS:PORT or unix:PATH [default: `http://127.0.0.1:50051`]
+    /// The server: http://ADDRESS:PORT or unix:PATH [default: the profile's, else `http://127.0.0.1:50051`]
     #[arg(
         long,
         global = true,
@@ -31,6 +35,17 @@ pub(super) struct EndpointOptions {
     )]
     pub(super) endpoint: Option<String>,
 
+    /// The profile (`claviger login`) whose endpoint and token to use [default: the current one]
+    #[arg(
+        long,
+        global = true,
+        env = "CLAVIGER_PROFILE",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
+    pub(super) profile: Option<String>,
+
     /// How long a call may take
     #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration, value_name = "DURATION", help_heading = "Connection")]
     pub(super) timeout: Duration,
@@ -39,7 +54,8 @@ pub(super) struct EndpointOptions {
 /// Who calls.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TokenOptions {
-    /// File with the caller's token [default: the variable `CLAVIGER_TOKEN`, else `bootstrap-token` in `CLAVIGER_DATA_DIR`]
+    /// File with the caller's token [default: the variable `CLAVIGER_TOKEN`, else the profile's, else `bootstrap-token` in
+    /// `CLAVIGER_DATA_DIR`]
     #[arg(
         long,
         global = true,
@@ -57,6 +73,12 @@ pub(super) struct OutputOptions {
     /// Tables for people, or the JSON of the API's answer (its field names, RFC 3339 times, enums without prefix)
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT", help_heading = "Output")]
     pub(super) output: Output,
+}
+
+impl OutputOptions {
+    pub(super) fn is_table(&self) -> bool {
+        self.output == Output::Table
+    }
 }
 
 /// How results are written.
@@ -88,7 +110,24 @@ pub(super) struct WorkspaceOption {
 #[derive(Clone)]
 pub(super) struct Caller {
     token: MetadataValue<Ascii>,
-    timeout: Duration,
+    timeout: Option<Duration>,
+}
+
+impl Caller {
+    /// Who has this token. Without a timeout for calls that last as long as they must.
+    pub(super) fn of(token: &str, timeout: Option<Duration>) -> Result<Self, Failure> {
+        let header = Zeroizing::new(format!("Bearer {token}"));
+        let mut value: MetadataValue<Ascii> = header.parse().map_err(|_| {
+            Failure::usage(
+                "the caller's token is not visible ASCII text; check where it comes from",
+            )
+        })?;
+        value.set_sensitive(true);
+        Ok(Self {
+            token: value,
+            timeout,
+        })
+    }
 }
 
 impl tonic::service::Interceptor for Caller {
@@ -96,15 +135,47 @@ impl tonic::service::Interceptor for Caller {
         request
             .metadata_mut()
             .insert("authorization", self.token.clone());
-        request.set_timeout(self.timeout);
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
         Ok(request)
     }
 }
 
+/// A connection whose calls say who makes them.
+pub(super) type Connection = InterceptedService<Channel, Caller>;
+
+/// The server that is meant, and the token that is stored for it.
+#[derive(Debug)]
+pub(super) struct Target {
+    endpoint: String,
+    token: Option<StoredToken>,
+    /// A profile whose token is kept back, for it is another endpoint's.
+    kept_back: Option<String>,
+}
+
 impl EndpointOptions {
-    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
-        let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
-        open(endpoint, self.timeout).await
+    /// Which server is meant: what is given, else the profile's, else the usual one.
+    fn target(&self, io: &Io<'_>) -> Result<Target, Failure> {
+        let profile = Profiles::load(io)?.pick(self.profile.as_deref())?;
+        let (endpoint, token, kept_back) = match (self.endpoint.clone(), profile) {
+            (None, None) => (DEFAULT_ENDPOINT.to_owned(), None, None),
+            (None, Some((_, profile))) => (profile.endpoint, Some(profile.token), None),
+            (Some(given), Some((_, profile))) if same_endpoint(&given, &profile.endpoint) => {
+                (given, Some(profile.token), None)
+            }
+            (Some(given), other) => (given, None, other.map(|(name, _)| name)),
+        };
+        Ok(Target {
+            endpoint,
+            token,
+            kept_back,
+        })
+    }
+
+    /// Connects without saying who calls.
+    pub(super) async fn connect(&self, io: &Io<'_>) -> Result<Channel, Failure> {
+        open(&self.target(io)?.endpoint, self.timeout).await
     }
 
     /// A request that says how long an answer is of use.
@@ -113,20 +184,45 @@ impl EndpointOptions {
         request.set_timeout(self.timeout);
         request
     }
+}
 
-    /// Whether the server is surely on this machine.
-    fn is_local(&self) -> bool {
-        let endpoint = self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
-        let authority = endpoint.strip_prefix("http://").unwrap_or(endpoint);
-        let authority = authority.trim_end_matches('/');
-        endpoint.starts_with("unix:")
-            || authority
-                .parse::<SocketAddr>()
-                .is_ok_and(|address| address.ip().is_loopback())
-            || authority
-                .strip_prefix("localhost:")
-                .is_some_and(|port| port.parse::<u16>().is_ok())
+impl super::Common {
+    /// Connects as the caller.
+    pub(super) async fn connect(&self, io: &Io<'_>) -> Result<Connection, Failure> {
+        connect(&self.endpoint, &self.token, Some(self.endpoint.timeout), io).await
     }
+
+    /// Connects as the caller, for calls that last as long as they must.
+    pub(super) async fn connect_to_stream(&self, io: &Io<'_>) -> Result<Connection, Failure> {
+        connect(&self.endpoint, &self.token, None, io).await
+    }
+}
+
+/// Connects as the caller that the options name.
+pub(super) async fn connect(
+    endpoint: &EndpointOptions,
+    token: &TokenOptions,
+    timeout: Option<Duration>,
+    io: &Io<'_>,
+) -> Result<Connection, Failure> {
+    let target = endpoint.target(io)?;
+    let token = token.find(&target, io)?;
+    let caller = Caller::of(token.trim(), timeout)?;
+    let channel = open(&target.endpoint, endpoint.timeout).await?;
+    Ok(InterceptedService::new(channel, caller))
+}
+
+/// Whether the server is surely on this machine.
+fn is_local(endpoint: &str) -> bool {
+    let authority = endpoint.strip_prefix("http://").unwrap_or(endpoint);
+    let authority = authority.trim_end_matches('/');
+    endpoint.starts_with("unix:")
+        || authority
+            .parse::<SocketAddr>()
+            .is_ok_and(|address| address.ip().is_loopback())
+        || authority
+            .strip_prefix("localhost:")
+            .is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// Opens a connection now, so that a server that is not there is told apart from one that fails.
@@ -138,7 +234,12 @@ pub(super) async fn open(endpoint: &str, timeout: Duration) -> Result<Channel, F
         )
         .hint("is the server running (`claviger serve`)? `--endpoint` or `CLAVIGER_ENDPOINT` names another one")
     };
-    let configure = |e: Endpoint| e.connect_timeout(timeout).timeout(timeout);
+    // A stream may be quiet for as long as it must; whether the other side is still there is asked of it beneath.
+    let configure = |e: Endpoint| {
+        e.connect_timeout(timeout)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+    };
     if let Some(path) = endpoint.strip_prefix("unix:") {
         let path = PathBuf::from(path);
         let connector = tower::service_fn(move |_| {
@@ -201,38 +302,36 @@ pub(super) fn endpoint_of(listen: &ListenAddress) -> String {
 }
 
 impl TokenOptions {
-    /// Finds the caller's token: the file that is named, the variable, the file of the first start.
-    pub(super) fn caller(
-        &self,
-        endpoint: &EndpointOptions,
-        io: &Io<'_>,
-    ) -> Result<Caller, Failure> {
-        let token = match (&self.token_file, (io.environment)("CLAVIGER_TOKEN")) {
-            (Some(path), _) => secret_file("`--token-file` (`CLAVIGER_TOKEN_FILE`)", path)?,
-            (None, Some(value)) if !value.is_empty() => value
+    /// Finds the caller's token: the file that is named, the variable, the profile, the file of the first start.
+    fn find(&self, target: &Target, io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
+        match (
+            &self.token_file,
+            (io.environment)("CLAVIGER_TOKEN"),
+            &target.token,
+        ) {
+            (Some(path), _, _) => secret_file("`--token-file` (`CLAVIGER_TOKEN_FILE`)", path),
+            (None, Some(value), _) if !value.is_empty() => value
                 .into_string()
                 .map(Zeroizing::new)
-                .map_err(|_| Failure::usage("`CLAVIGER_TOKEN` is not UTF-8 text"))?,
-            (None, _) => bootstrap(endpoint, io)?,
-        };
-        let header = Zeroizing::new(format!("Bearer {}", token.trim()));
-        let mut value: MetadataValue<Ascii> = header.parse().map_err(|_| {
-            Failure::usage("the caller's token is not visible ASCII text; check `--token-file` or `CLAVIGER_TOKEN`")
-        })?;
-        value.set_sensitive(true);
-        Ok(Caller {
-            token: value,
-            timeout: endpoint.timeout,
-        })
+                .map_err(|_| Failure::usage("`CLAVIGER_TOKEN` is not UTF-8 text")),
+            (None, _, Some(stored)) => Ok(Zeroizing::new(stored.reveal().to_owned())),
+            (None, _, None) => bootstrap(target, io),
+        }
     }
 }
 
-fn bootstrap(endpoint: &EndpointOptions, io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
-    let none = Failure::new(Exit::Denied, "there is no token to call the server with")
-        .hint("name a file with `--token-file`, or set `CLAVIGER_TOKEN`");
+fn bootstrap(target: &Target, io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
+    let mut none = Failure::new(Exit::Denied, "there is no token to call the server with").hint(
+        "`claviger login` keeps one; or name a file with `--token-file`, or set `CLAVIGER_TOKEN`",
+    );
+    if let Some(name) = &target.kept_back {
+        none = none.hint(format!(
+            "the token of profile `{name}` is for another endpoint, and stays here"
+        ));
+    }
     let dir = (io.environment)("CLAVIGER_DATA_DIR").filter(|dir| !dir.is_empty());
     // An administrator's token that happens to lie in the current directory must not go to somebody else's server.
-    if dir.is_none() && !endpoint.is_local() {
+    if dir.is_none() && !is_local(&target.endpoint) {
         return Err(none.hint(
             "the token of the first start is only for a server on this machine, or with `CLAVIGER_DATA_DIR` set",
         ));
@@ -253,23 +352,21 @@ mod tests {
     use super::super::io::testing::Captured;
     use super::*;
 
-    fn at(endpoint: Option<&str>) -> EndpointOptions {
-        EndpointOptions {
-            endpoint: endpoint.map(str::to_owned),
-            timeout: Duration::from_secs(1),
+    fn at(endpoint: &str) -> Target {
+        Target {
+            endpoint: endpoint.to_owned(),
+            token: None,
+            kept_back: None,
         }
     }
 
-    fn header(options: &TokenOptions, captured: &mut Captured) -> String {
-        let caller = options
-            .caller(&at(Some("http://example.com:1")), &captured.io())
-            .map_err(|f| f.exit)
-            .unwrap();
-        caller.token.to_str().unwrap().to_owned()
+    fn found(options: &TokenOptions, target: &Target, captured: &mut Captured) -> String {
+        let token = options.find(target, &captured.io());
+        token.map_err(|f| f.exit).unwrap().trim().to_owned()
     }
 
     #[test]
-    fn the_token_comes_from_the_file_the_variable_or_the_first_start() {
+    fn the_token_comes_from_the_file_the_variable_the_profile_or_the_first_start() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("mine");
         std::fs::write(&file, "from-file\n").unwrap();
@@ -278,15 +375,18 @@ mod tests {
         let data_dir = dir.path().to_str().unwrap().to_owned();
         captured.environment.push(("CLAVIGER_DATA_DIR", data_dir));
         let none = TokenOptions { token_file: None };
-        assert_eq!(header(&none, &mut captured), "Bearer from-start");
+        let mut target = at("http://example.com:1");
+        assert_eq!(found(&none, &target, &mut captured), "from-start");
+        target.token = Some(StoredToken::new("from-profile".to_owned()));
+        assert_eq!(found(&none, &target, &mut captured), "from-profile");
         captured
             .environment
             .push(("CLAVIGER_TOKEN", "from-variable".to_owned()));
-        assert_eq!(header(&none, &mut captured), "Bearer from-variable");
+        assert_eq!(found(&none, &target, &mut captured), "from-variable");
         let named = TokenOptions {
             token_file: Some(file),
         };
-        assert_eq!(header(&named, &mut captured), "Bearer from-file");
+        assert_eq!(found(&named, &target, &mut captured), "from-file");
     }
 
     #[test]
@@ -295,7 +395,7 @@ mod tests {
         captured
             .environment
             .push(("CLAVIGER_DATA_DIR", "/nowhere".to_owned()));
-        let failure = TokenOptions { token_file: None }.caller(&at(None), &captured.io());
+        let failure = TokenOptions { token_file: None }.find(&at(DEFAULT_ENDPOINT), &captured.io());
         let exit = failure.err().unwrap().report(&mut captured.io());
         assert_eq!(exit, Exit::Denied);
         assert!(
@@ -317,12 +417,12 @@ mod tests {
             ("http://10.0.0.1:1", false),
             ("http://example.com:1", false),
         ] {
-            assert_eq!(at(Some(endpoint)).is_local(), local, "{endpoint}");
+            assert_eq!(is_local(endpoint), local, "{endpoint}");
         }
-        assert!(at(None).is_local());
+        assert!(is_local(DEFAULT_ENDPOINT));
         let mut captured = Captured::default();
         let none = TokenOptions { token_file: None };
-        let failure = none.caller(&at(Some("http://example.com:1")), &captured.io());
+        let failure = none.find(&at("http://example.com:1"), &captured.io());
         assert_eq!(
             failure.err().unwrap().report(&mut captured.io()),
             Exit::Denied

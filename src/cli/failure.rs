@@ -16,7 +16,7 @@ use crate::domain::invalid::Invalid;
 pub enum Exit {
     /// Done.
     Ok = 0,
-    /// Failed, or the decision is DENY, or the server is not healthy.
+    /// Failed, or the decision is DENY, or the server is not healthy, or some items of an import were refused.
     Failed = 1,
     /// The command line, the settings or a value is wrong.
     Usage = 2,
@@ -28,15 +28,17 @@ pub enum Exit {
     Denied = 5,
     /// The state does not allow it, or it exists already.
     Conflict = 6,
+    /// Interrupted by the user: what was answered is done, the rest is not. (128 and the number of SIGINT.)
+    Interrupted = 130,
 }
 
 /// The exit codes for people; the foot of every `--help`.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  done                              4  not found
-  1  failed, or denied by `check`      5  the caller's key is missing or lacks the right
+  1  failed, denied, some refused      5  the caller's key is missing or lacks the right
   2  wrong usage or value              6  conflict or unmet precondition
-  3  server not reached, or busy";
+  3  server not reached, or busy     130  interrupted";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -75,6 +77,10 @@ impl Failure {
     pub(super) fn hint(mut self, line: impl Into<String>) -> Self {
         self.details.push(line.into());
         self
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// Tells the user, and returns the exit code. A reader that has gone away has heard enough.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -68,9 +69,10 @@ async fn ask(args: HealthArgs, io: &Io<'_>) -> Result<ServingStatus, Failure> {
             )
     });
     let channel = open(&endpoint, args.timeout).await?;
-    let request = HealthCheckRequest {
+    let mut request = Request::new(HealthCheckRequest {
         service: args.service,
-    };
+    });
+    request.set_timeout(args.timeout);
     let answer = HealthClient::new(channel).check(request).await?;
     Ok(ServingStatus::try_from(answer.into_inner().status).unwrap_or(ServingStatus::Unknown))
 }

@@ -86,6 +86,7 @@ fn secret(secret: &v1::Secret) -> Value {
         "last_used_time": time(secret.last_used_time.as_ref()),
         "acknowledge_time": time(secret.acknowledge_time.as_ref()),
         "revocation_reason": names::revocation(secret.revocation_reason),
+        "sha256_hex": secret.sha256_hex,
     })
 }
 

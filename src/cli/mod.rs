@@ -11,22 +11,33 @@ use crate::config::{SECRETS, ServeArgs};
 mod check;
 mod connect;
 mod directory;
+mod export;
 mod failure;
+mod fields;
+mod file;
 mod health;
+mod import;
 mod input;
 mod io;
 mod json;
 mod keys;
+mod login;
+mod manual;
 mod names;
 mod page;
+mod profile;
 mod table;
 
 pub use check::CheckArgs;
 pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use export::ExportArgs;
 pub use failure::Exit;
 pub use health::{HealthArgs, healthcheck};
-pub use io::{Environment, Io};
+pub use import::ImportArgs;
+pub use io::{Ask, Environment, Io};
 pub use keys::KeysArgs;
+pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
+pub use manual::{CompletionArgs, ManArgs};
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -78,7 +89,7 @@ pub enum Command {
     Client(ClientCommand),
 }
 
-/// What is asked of a server.
+/// What is asked of a server, and what makes asking easy.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Make and manage keys
@@ -91,6 +102,20 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// Move a set of keys in: CSV, JSON lines, Unkey's or Kong's formats
+    Import(Box<ImportArgs>),
+    /// Take all keys of a workspace elsewhere
+    Export(Box<ExportArgs>),
+    /// Keep an endpoint and a token for the commands to come
+    Login(Box<LoginArgs>),
+    /// Forget a profile and its token
+    Logout(LogoutArgs),
+    /// See and choose profiles
+    Profiles(ProfilesArgs),
+    /// Print what a shell needs to complete the command
+    Completion(CompletionArgs),
+    /// Print the manual page, or write one for each command
+    Man(ManArgs),
 }
 
 /// What every command that administers takes.
@@ -138,6 +163,13 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Import(args) => import::run(*args, io).await,
+        ClientCommand::Export(args) => export::run(*args, io).await,
+        ClientCommand::Login(args) => login::login(*args, io).await,
+        ClientCommand::Logout(args) => login::logout(args, io),
+        ClientCommand::Profiles(args) => login::profiles(args, io),
+        ClientCommand::Completion(args) => manual::completion(&args, io),
+        ClientCommand::Man(args) => manual::man(args, io),
     };
     done.unwrap_or_else(|failure| failure.report(io))
 }
@@ -163,7 +195,7 @@ fn show(
     io: &mut Io<'_>,
     output: Output,
     value: impl FnOnce() -> Value,
-    text: impl FnOnce(Look) -> String,
+    text: impl FnOnce(Look<'_>) -> String,
 ) -> Result<(), Failure> {
     match output {
         Output::Json => io.print(format_args!("{:#}", value()))?,

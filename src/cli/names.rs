@@ -45,6 +45,8 @@ shown! {
     storage: v1::SecretStorage, "SECRET_STORAGE_";
     /// How many secrets a key must have.
     slots: v1::SlotPolicy, "SLOT_POLICY_";
+    /// What became of an item of an import.
+    outcome: v1::import_result::Outcome, "OUTCOME_";
 }
 
 /// Defines what people type for an enum of the API.

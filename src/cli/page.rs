@@ -1,10 +1,13 @@
 //! Lists, a page at a time.
 
 use clap::Args;
+use serde_json::Value;
 use tonic::Status;
 
+use super::connect::Output;
 use super::failure::Failure;
 use super::io::Io;
+use super::table::{Look, Widths};
 
 /// Which page.
 #[derive(Debug, Clone, Args)]
@@ -26,65 +29,102 @@ pub(super) struct PageArgs {
     pub(super) page_token: String,
 }
 
+/// How a list is written: its name in JSON, and its items in both forms.
+pub(super) struct Listing<'a, T> {
+    pub(super) name: &'static str,
+    pub(super) json: fn(&T) -> Value,
+    pub(super) table: fn(&[T], Look<'_>) -> String,
+    /// What the JSON says beside the items and the token of the next page.
+    pub(super) beside: &'a dyn Fn() -> Option<(&'static str, Value)>,
+}
+
 impl PageArgs {
-    /// Fetches the page, or with `--all` this one and those after it. Returns the token of the next page with it.
-    pub(super) async fn fetch<T>(
+    /// Fetches and writes the page, or with `--all` this one and those after it, each as it comes: however long the list is,
+    /// one page of it is in memory.
+    pub(super) async fn show<T>(
         &self,
         mut page: impl AsyncFnMut(i32, String) -> Result<(Vec<T>, String), Status>,
-    ) -> Result<(Vec<T>, String), Failure> {
+        listing: &Listing<'_, T>,
+        output: Output,
+        io: &mut Io<'_>,
+    ) -> Result<(), Failure> {
         // Fewer calls where all pages are wanted anyway.
         let size = self.page_size.unwrap_or(if self.all { 1_000 } else { 0 });
-        let (mut items, mut next) = page(size, self.page_token.clone()).await?;
-        while self.all && !next.is_empty() {
-            let (more, token) = page(size, next).await?;
-            items.extend(more);
-            next = token;
+        let widths = Widths::default();
+        let mut writing = false;
+        let mut token = self.page_token.clone();
+        loop {
+            let (items, next) = page(size, token).await?;
+            let more = self.all && !next.is_empty();
+            match output {
+                Output::Json => listing.write_json(&items, writing, io)?,
+                Output::Table if items.is_empty() => {}
+                Output::Table => {
+                    let look = Look::of(io).in_pages(&widths);
+                    let text = (listing.table)(&items, look);
+                    io.print(text)?;
+                }
+            }
+            writing |= !items.is_empty();
+            io.out.flush()?;
+            if !more {
+                return listing.end(&next, writing, output, io);
+            }
+            token = next;
         }
-        Ok((items, next))
+    }
+}
+
+impl<T> Listing<'_, T> {
+    /// Writes items as part of a JSON document that [`Self::end`] ends.
+    fn write_json(&self, items: &[T], writing: bool, io: &mut Io<'_>) -> Result<(), Failure> {
+        for (index, item) in items.iter().enumerate() {
+            if writing || index > 0 {
+                io.print(",")?;
+            } else {
+                io.print(format_args!("{{\n  \"{}\": [", self.name))?;
+            }
+            let text = format!("{:#}", (self.json)(item)).replace('\n', "\n    ");
+            write!(io.out, "    {text}")?;
+        }
+        Ok(())
+    }
+
+    fn end(
+        &self,
+        next: &str,
+        written: bool,
+        output: Output,
+        io: &mut Io<'_>,
+    ) -> Result<(), Failure> {
+        match output {
+            Output::Json => {
+                match written {
+                    true => io.print("\n  ],")?,
+                    false => io.print(format_args!("{{\n  \"{}\": [],", self.name))?,
+                }
+                if let Some((name, value)) = (self.beside)() {
+                    let value = format!("{value:#}").replace('\n', "\n  ");
+                    io.print(format_args!("  \"{name}\": {value},"))?;
+                }
+                io.print(format_args!(
+                    "  \"next_page_token\": {}\n}}",
+                    Value::from(next)
+                ))?;
+            }
+            Output::Table if written => hint_at_more(io, next),
+            Output::Table => io.note(format_args!("no {}", self.name)),
+        }
+        io.out.flush()?;
+        Ok(())
     }
 }
 
 /// Tells people that there is more.
-pub(super) fn hint_at_more(io: &mut Io<'_>, next: &str) {
+fn hint_at_more(io: &mut Io<'_>, next: &str) {
     if !next.is_empty() {
         io.note(format_args!(
             "there are more: `--all`, or `--page-token {next}`"
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn pages(all: bool) -> (Vec<u32>, String, Vec<(i32, String)>) {
-        let args = PageArgs {
-            all,
-            page_size: None,
-            page_token: "1".to_owned(),
-        };
-        let mut asked = Vec::new();
-        let fetched = args.fetch(async |size, token: String| {
-            asked.push((size, token.clone()));
-            let n: u32 = token.parse().unwrap();
-            let next = if n < 3 {
-                (n + 1).to_string()
-            } else {
-                String::new()
-            };
-            Ok((vec![n], next))
-        });
-        let (items, next) = fetched.await.map_err(|f| f.exit).unwrap();
-        (items, next, asked)
-    }
-
-    #[tokio::test]
-    async fn one_page_or_all_of_them() {
-        let (items, next, asked) = pages(false).await;
-        assert_eq!((items, next.as_str()), (vec![1], "2"));
-        assert_eq!(asked, [(0, "1".to_owned())]);
-        let (items, next, asked) = pages(true).await;
-        assert_eq!((items, next.as_str()), (vec![1, 2, 3], ""));
-        assert!(asked.iter().all(|(size, _)| *size == 1_000));
     }
 }

@@ -1,6 +1,8 @@
 //! Results for people: tables and details, as wide as the terminal, times as they are spoken of.
 
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use std::cell::RefCell;
+
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
@@ -11,26 +13,43 @@ use crate::grpc::proto::v1;
 
 mod directory;
 
-pub(super) use directory::{scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
 
+/// How far columns are apart.
+const GAP: u16 = 2;
 /// What stands for "none".
 const NONE: &str = "-";
 
+/// How wide the columns of a list's first page are: those after it stand below them.
+#[derive(Debug, Default)]
+pub(super) struct Widths(RefCell<Vec<u16>>);
+
 /// How tables look here and now.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct Look<'a> {
     now: OffsetDateTime,
     width: Option<u16>,
     colour: bool,
+    widths: Option<&'a Widths>,
 }
 
-impl Look {
+impl Look<'static> {
     pub(super) fn of(io: &Io<'_>) -> Self {
         Self {
             now: io.now,
             width: io.width,
             colour: io.colour,
+            widths: None,
         }
+    }
+}
+
+impl<'a> Look<'a> {
+    /// For one page after the other, in the columns of the first and without its header. On a terminal, where columns
+    /// follow the content, each page is a table of its own.
+    pub(super) fn in_pages(self, widths: &'a Widths) -> Self {
+        let widths = self.width.is_none().then_some(widths);
+        Self { widths, ..self }
     }
 
     /// A table whose columns named in `whole` are never wrapped: ids must be copied as they are.
@@ -39,6 +58,10 @@ impl Look {
         table
             .load_style(presets::NOTHING)
             .set_header(header.map(Cell::new));
+        let before = self
+            .widths
+            .map(|w| w.0.borrow().clone())
+            .unwrap_or_default();
         match self.width {
             Some(width) => {
                 table
@@ -55,9 +78,13 @@ impl Look {
             table.force_no_tty();
         }
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
-        for index in whole {
+        for (column, width) in table.column_iter_mut().zip(before) {
+            let width = Width::Fixed(width.saturating_add(GAP));
+            column.set_constraint(ColumnConstraint::LowerBoundary(width));
+        }
+        for index in whole.iter().filter(|_| self.width.is_some()) {
             if let Some(column) = table.column_mut(*index) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
@@ -89,17 +116,36 @@ impl Look {
 }
 
 /// Lines of a table without the spaces at their ends, which only get in the way of those who copy.
-fn lines(table: &Table) -> String {
-    let lines: Vec<_> = table.lines().map(|l| l.trim_end().to_owned()).collect();
+fn lines(table: &Table, look: Look<'_>) -> String {
+    let mut header = 0;
+    if let Some(Widths(widths)) = look.widths {
+        // Below the first page there is no second header.
+        header = usize::from(!widths.borrow().is_empty());
+        *widths.borrow_mut() = table.column_max_content_widths();
+    }
+    let lines = table.lines().skip(header);
+    let lines: Vec<_> = lines.map(|l| l.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
 /// Text of somebody else's making, safe on a terminal.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() || TURNS.contains(&c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
+
+/// Characters that change the direction of the text after them, and with it what a line seems to say.
+const TURNS: [char; 12] = [
+    '\u{061c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}',
+    '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
+];
 
 fn list(items: &[String]) -> String {
     if items.is_empty() {
@@ -139,7 +185,7 @@ pub(super) fn relative(now: OffsetDateTime, at: &Timestamp) -> String {
     }
 }
 
-pub(super) fn keys(keys: &[v1::Key], look: Look) -> String {
+pub(super) fn keys(keys: &[v1::Key], look: Look<'_>) -> String {
     let header = [
         "STATE",
         "NAME",
@@ -161,11 +207,11 @@ pub(super) fn keys(keys: &[v1::Key], look: Look) -> String {
             Cell::new(look.time(key.last_used_time.as_ref(), "never")),
         ]);
     }
-    lines(&table)
+    lines(&table, look)
 }
 
 /// One key in full: its settings, its secrets, what to know about it.
-pub(super) fn key(key: &v1::Key, look: Look) -> String {
+pub(super) fn key(key: &v1::Key, look: Look<'_>) -> String {
     let labels: Vec<_> = key.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
     let yes = |on: bool| if on { "yes" } else { "no" }.to_owned();
     let mut rows = vec![
@@ -223,7 +269,7 @@ pub(super) fn key(key: &v1::Key, look: Look) -> String {
     text
 }
 
-fn in_shadow(enforcement: &v1::Enforcement) -> Vec<&'static str> {
+pub(super) fn in_shadow(enforcement: &v1::Enforcement) -> Vec<&'static str> {
     let shadow = i32::from(v1::EnforcementMode::Shadow);
     [
         ("network", enforcement.network),
@@ -236,7 +282,7 @@ fn in_shadow(enforcement: &v1::Enforcement) -> Vec<&'static str> {
     .collect()
 }
 
-fn details(rows: &[(&str, String)]) -> String {
+pub(super) fn details(rows: &[(&str, String)]) -> String {
     let lines: Vec<_> = rows
         .iter()
         .map(|(name, value)| format!("{name:<15} {value}"))
@@ -244,7 +290,7 @@ fn details(rows: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-fn secrets(secrets: &[v1::Secret], look: Look) -> String {
+fn secrets(secrets: &[v1::Secret], look: Look<'_>) -> String {
     let header = [
         "SLOT",
         "STATE",
@@ -272,23 +318,28 @@ fn secrets(secrets: &[v1::Secret], look: Look) -> String {
             Cell::new(look.time(secret.last_used_time.as_ref(), "never")),
         ]);
     }
-    lines(&table)
+    lines(&table, look)
 }
 
-/// Tokens of recoverable secrets, beside the names of their keys.
-pub(super) fn tokens(keys: &[v1::Key], tokens: &[v1::IssuedToken], look: Look) -> String {
+/// A token of a recoverable secret, beside the name of its key.
+pub(super) fn token_row(keys: &[v1::Key], token: &v1::IssuedToken) -> [String; 3] {
+    let owner = keys
+        .iter()
+        .find(|key| key.secrets.iter().any(|s| s.id == token.secret_id));
+    [
+        owner.map_or_else(String::new, |key| clean(&key.display_name)),
+        names::slot(token.slot),
+        clean(&token.token),
+    ]
+}
+
+/// Tokens of recoverable secrets.
+pub(super) fn tokens(rows: Vec<[String; 3]>, look: Look<'_>) -> String {
     let mut table = look.table(["NAME", "SLOT", "TOKEN"], &[1, 2]);
-    for token in tokens {
-        let owner = keys
-            .iter()
-            .find(|key| key.secrets.iter().any(|s| s.id == token.secret_id));
-        table.add_row([
-            Cell::new(owner.map_or_else(String::new, |key| clean(&key.display_name))),
-            Cell::new(names::slot(token.slot)),
-            Cell::new(clean(&token.token)),
-        ]);
+    for row in rows {
+        table.add_row(row.map(Cell::new));
     }
-    lines(&table)
+    lines(&table, look)
 }
 
 pub(super) fn check(answer: &v1::CheckResponse) -> String {
@@ -317,6 +368,34 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
         rows.push(("in shadow", reasons.join(", ")));
     }
     details(&rows)
+}
+
+/// Decisions about the lines of a file.
+pub(super) fn checks(rows: &[(u64, v1::BatchCheckResult)], look: Look<'_>) -> String {
+    use v1::batch_check_result::Result as Answer;
+    let mut table = look.table(
+        ["LINE", "DECISION", "REASON", "KEY", "SUBSCRIPTION"],
+        &[0, 1, 2, 3],
+    );
+    for (line, result) in rows {
+        let [decision, reason, key, subscription] = match &result.result {
+            Some(Answer::Response(answer)) => [
+                names::decision(answer.decision),
+                names::reason(answer.reason),
+                or_none(&answer.key_id),
+                or_none(&answer.subscription),
+            ],
+            Some(Answer::Error(error)) => [
+                "ERROR".to_owned(),
+                clean(&error.message),
+                NONE.to_owned(),
+                NONE.to_owned(),
+            ],
+            None => [NONE; 4].map(str::to_owned),
+        };
+        table.add_row([line.to_string(), decision, reason, key, subscription].map(Cell::new));
+    }
+    lines(&table, look)
 }
 
 #[cfg(test)]

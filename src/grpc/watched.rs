@@ -65,3 +65,47 @@ impl Drop for Watched {
         self.note(Code::Cancelled);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use http::HeaderMap;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    const PATH: &str = "/a.B/C";
+
+    fn watched(calls: &Arc<CallCounts>, status: &str) -> Watched {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(Status::GRPC_STATUS, status.parse().unwrap());
+        let frames = [
+            Frame::data(Bytes::from_static(b"x")),
+            Frame::trailers(trailers),
+        ];
+        let frames = futures::stream::iter(frames).map(Ok::<_, Status>);
+        let method = calls.method(PATH).unwrap();
+        Watched::new(Body::new(StreamBody::new(frames)), calls.clone(), method)
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_counted_once_by_the_status_at_its_end() {
+        let calls = Arc::new(CallCounts::new([PATH.to_owned()]));
+        let whole = watched(&calls, "7").collect().await.unwrap();
+        assert!(whole.trailers().is_some());
+        assert_eq!(
+            calls.iter().collect::<Vec<_>>(),
+            [(PATH, "PERMISSION_DENIED", 1)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_client_hung_up_is_counted_as_cancelled() {
+        let calls = Arc::new(CallCounts::new([PATH.to_owned()]));
+        let mut body = watched(&calls, "0");
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(calls.iter().count(), 0);
+        drop(body);
+        assert_eq!(calls.iter().collect::<Vec<_>>(), [(PATH, "CANCELLED", 1)]);
+    }
+}

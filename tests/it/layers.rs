@@ -61,7 +61,7 @@ const CRATES: [(&[&str], &[&str]); 9] = [
     (&["prometheus_client"], &["telemetry"]),
     (&["tracing_subscriber"], &["telemetry", "config"]),
     (&["clap"], &["config", "cli"]),
-    (&["comfy_table"], &["cli"]),
+    (&["comfy_table", "console", "csv", "indicatif"], &["cli"]),
     (&["rand"], &["server"]),
 ];
 /// Parts of other crates that stay in some layers.
@@ -69,7 +69,7 @@ const PATHS: [(&str, &[&str]); 5] = [
     ("std::env", &["config", "cli"]),
     ("tokio::spawn", &[]),
     ("tokio::task::spawn", &[]),
-    ("std::thread::spawn", &[]),
+    ("std::thread::spawn", &["cli"]),
     ("std::time::SystemTime", &["server", "cli"]),
 ];
 /// What one file alone may name besides: the store's tests are told by a variable which server to run on.

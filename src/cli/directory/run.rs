@@ -2,28 +2,24 @@
 
 use prost_types::FieldMask;
 use serde_json::{Value, json};
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 
 use super::{
     DeleteArgs, ScopeSettings, ScopesArgs, ScopesCommand, SubscriptionsArgs, SubscriptionsCommand,
     WorkspacesArgs, WorkspacesCommand,
 };
-use crate::cli::connect::{Caller, Output};
+use crate::cli::connect::{Connection, Output};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::io::Io;
 use crate::cli::names::PresentationName;
-use crate::cli::page::hint_at_more;
+use crate::cli::page::Listing;
 use crate::cli::table::Look;
 use crate::cli::{Common, MAX_ANSWER, json as to_json, show, table};
 use crate::grpc::proto::v1;
 
-type Client = v1::directory_client::DirectoryClient<InterceptedService<Channel, Caller>>;
+type Client = v1::directory_client::DirectoryClient<Connection>;
 
 async fn connect(common: &Common, io: &Io<'_>) -> Result<Client, Failure> {
-    let caller = common.token.caller(&common.endpoint, io)?;
-    let channel = common.endpoint.connect().await?;
-    Ok(Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER))
+    Ok(Client::new(common.connect(io).await?).max_decoding_message_size(MAX_ANSWER))
 }
 
 /// How a kind of thing is shown.
@@ -31,7 +27,7 @@ struct Kind<T> {
     one: &'static str,
     many: &'static str,
     json: fn(&T) -> Value,
-    table: fn(&[T], Look) -> String,
+    table: fn(&[T], Look<'_>) -> String,
 }
 
 const WORKSPACE: Kind<v1::Workspace> = Kind {
@@ -72,26 +68,14 @@ impl<T: Default> Kind<T> {
         show(io, output, || value, |look| (self.table)(&[item], look))
     }
 
-    fn list(
-        &self,
-        items: &[T],
-        next: &str,
-        output: Output,
-        io: &mut Io<'_>,
-    ) -> Result<(), Failure> {
-        if items.is_empty() && output == Output::Table {
-            io.note(format_args!("no {}", self.many));
-            return Ok(());
+    /// How a list of them is written.
+    fn listing(&self) -> Listing<'static, T> {
+        Listing {
+            name: self.many,
+            json: self.json,
+            table: self.table,
+            beside: &|| None,
         }
-        let value = || {
-            let items: Vec<_> = items.iter().map(self.json).collect();
-            json!({ self.many: items, "next_page_token": next })
-        };
-        show(io, output, value, |look| (self.table)(items, look))?;
-        if output == Output::Table {
-            hint_at_more(io, next);
-        }
-        Ok(())
     }
 
     fn deleted(
@@ -152,16 +136,15 @@ pub(in crate::cli) async fn workspaces(
             )?;
         }
         WorkspacesCommand::List(page) => {
-            let fetched = page.fetch(async |page_size, page_token| {
+            let fetch = async |page_size, page_token| {
                 let request = v1::ListWorkspacesRequest {
                     page_size,
                     page_token,
                 };
                 let answer = client.list_workspaces(request).await?.into_inner();
                 Ok((answer.workspaces, answer.next_page_token))
-            });
-            let (items, next) = fetched.await?;
-            WORKSPACE.list(&items, &next, output, io)?;
+            };
+            page.show(fetch, &WORKSPACE.listing(), output, io).await?;
         }
         WorkspacesCommand::Update(args) => {
             let (settings, mut paths) = args.settings.settings().map_err(Failure::usage)?;
@@ -230,7 +213,7 @@ pub(in crate::cli) async fn subscriptions(
             SUBSCRIPTION.show(answer.subscription, None, output, io)?;
         }
         SubscriptionsCommand::List(page) => {
-            let fetched = page.fetch(async |page_size, page_token| {
+            let fetch = async |page_size, page_token| {
                 let workspace = workspace.clone();
                 let request = v1::ListSubscriptionsRequest {
                     page_size,
@@ -239,9 +222,9 @@ pub(in crate::cli) async fn subscriptions(
                 };
                 let answer = client.list_subscriptions(request).await?.into_inner();
                 Ok((answer.subscriptions, answer.next_page_token))
-            });
-            let (items, next) = fetched.await?;
-            SUBSCRIPTION.list(&items, &next, output, io)?;
+            };
+            page.show(fetch, &SUBSCRIPTION.listing(), output, io)
+                .await?;
         }
         SubscriptionsCommand::Update(args) => {
             let mut paths = Vec::new();
@@ -300,7 +283,7 @@ pub(in crate::cli) async fn scopes(args: ScopesArgs, io: &mut Io<'_>) -> Result<
             SCOPE.show(answer.scope, None, output, io)?;
         }
         ScopesCommand::List(page) => {
-            let fetched = page.fetch(async |page_size, page_token| {
+            let fetch = async |page_size, page_token| {
                 let workspace = workspace.clone();
                 let request = v1::ListScopesRequest {
                     page_size,
@@ -309,9 +292,8 @@ pub(in crate::cli) async fn scopes(args: ScopesArgs, io: &mut Io<'_>) -> Result<
                 };
                 let answer = client.list_scopes(request).await?.into_inner();
                 Ok((answer.scopes, answer.next_page_token))
-            });
-            let (items, next) = fetched.await?;
-            SCOPE.list(&items, &next, output, io)?;
+            };
+            page.show(fetch, &SCOPE.listing(), output, io).await?;
         }
         ScopesCommand::Update(args) => {
             let (mut scope, mut paths) = scope(workspace, args.name, args.settings);

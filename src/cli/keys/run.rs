@@ -1,23 +1,23 @@
 //! `claviger keys`: what is done.
 
+use std::cell::RefCell;
+
 use prost_types::FieldMask;
 use serde_json::json;
 use time::OffsetDateTime;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 
 use super::{
     Clear, Guards, KeysArgs, KeysCommand, ListArgs, LookupArgs, SettingArgs, UpdateArgs, issue,
 };
-use crate::cli::connect::{Caller, Output};
+use crate::cli::connect::{Connection, Output};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::io::Io;
-use crate::cli::page::hint_at_more;
+use crate::cli::page::Listing;
 use crate::cli::table::Look;
 use crate::cli::{MAX_ANSWER, input, json as to_json, show, table};
 use crate::grpc::proto::v1;
 
-pub(super) type Client = v1::key_admin_client::KeyAdminClient<InterceptedService<Channel, Caller>>;
+pub(super) type Client = v1::key_admin_client::KeyAdminClient<Connection>;
 
 /// Runs a `keys` command.
 pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -28,10 +28,7 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
     } = args;
     let workspace = workspace.workspace;
     let output = common.output.output;
-    let caller = common.token.caller(&common.endpoint, io)?;
-    let channel = common.endpoint.connect().await?;
-    let mut client =
-        Client::new(InterceptedService::new(channel, caller)).max_decoding_message_size(MAX_ANSWER);
+    let mut client = Client::new(common.connect(io).await?).max_decoding_message_size(MAX_ANSWER);
     match command {
         KeysCommand::Create(args) => {
             issue::create(&mut client, workspace, *args, output, io).await?
@@ -146,8 +143,9 @@ async fn list(
     } else {
         v1::KeyView::Unspecified
     };
-    let mut tokens = Vec::new();
-    let fetched = args.page.fetch(async |page_size, page_token| {
+    // Beside the names of their keys: the answer has them apart.
+    let tokens = RefCell::new(Vec::new());
+    let page = async |page_size, page_token| {
         let request = v1::ListKeysRequest {
             workspace: workspace.clone(),
             filter: Some(filter.clone()),
@@ -157,32 +155,36 @@ async fn list(
             view: view.into(),
         };
         let answer = client.list_keys(request).await?.into_inner();
-        tokens.extend(answer.tokens);
+        let rows = answer
+            .tokens
+            .iter()
+            .map(|token| table::token_row(&answer.keys, token));
+        let rows: Vec<_> = rows.collect();
+        tokens
+            .borrow_mut()
+            .extend(answer.tokens.into_iter().zip(rows));
         Ok((answer.keys, answer.next_page_token))
-    });
-    let (keys, next) = fetched.await?;
-    let value = || {
-        json!({
-            "keys": keys.iter().map(to_json::key).collect::<Vec<_>>(),
-            "next_page_token": next,
-            "tokens": tokens.iter().map(to_json::issued).collect::<Vec<_>>(),
-        })
     };
-    let text = |look: Look| {
-        let mut text = table::keys(&keys, look);
-        if !tokens.is_empty() {
-            text.push_str("\n\n");
-            text.push_str(&table::tokens(&keys, &tokens, look));
-        }
-        text
+    let beside = || {
+        let tokens = tokens.borrow();
+        let list: Vec<_> = tokens
+            .iter()
+            .map(|(token, _)| to_json::issued(token))
+            .collect();
+        Some(("tokens", list.into()))
     };
-    if keys.is_empty() && output == Output::Table {
-        io.note("no keys");
-        return Ok(());
-    }
-    show(io, output, value, text)?;
-    if output == Output::Table {
-        hint_at_more(io, &next);
+    let listing = Listing {
+        name: "keys",
+        json: to_json::key,
+        table: table::keys,
+        beside: &beside,
+    };
+    args.page.show(page, &listing, output, io).await?;
+    let rows: Vec<_> = tokens.borrow_mut().drain(..).map(|(_, row)| row).collect();
+    if output == Output::Table && !rows.is_empty() {
+        let text = table::tokens(rows, Look::of(io));
+        io.print(format_args!("\n{text}"))?;
+        io.out.flush()?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ fn switched(enabled: Option<bool>) -> String {
     }
 }
 
-pub(in crate::cli) fn workspaces(list: &[v1::Workspace], look: Look) -> String {
+pub(in crate::cli) fn workspaces(list: &[v1::Workspace], look: Look<'_>) -> String {
     let mut table = look.table(["STATE", "ID", "NAME", "TOKENS", "CREATED"], &[0, 1]);
     for workspace in list {
         let storage = workspace.settings.as_ref().map_or(0, |s| s.secret_storage);
@@ -29,11 +29,11 @@ pub(in crate::cli) fn workspaces(list: &[v1::Workspace], look: Look) -> String {
             Cell::new(look.time(workspace.create_time.as_ref(), NONE)),
         ]);
     }
-    lines(&table)
+    lines(&table, look)
 }
 
 /// One workspace in full.
-pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look) -> String {
+pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> String {
     use v1::credential_location::Location;
     let settings = workspace.settings.clone().unwrap_or_default();
     let places: Vec<_> = settings
@@ -112,7 +112,7 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look) -> String
     ])
 }
 
-pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look) -> String {
+pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look<'_>) -> String {
     let mut table = look.table(["STATE", "ID", "NAME", "WORKSPACE", "CREATED"], &[0, 1]);
     for subscription in list {
         table.add_row([
@@ -123,10 +123,10 @@ pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look) -> St
             Cell::new(look.time(subscription.create_time.as_ref(), NONE)),
         ]);
     }
-    lines(&table)
+    lines(&table, look)
 }
 
-pub(in crate::cli) fn scopes(scopes: &[v1::Scope], look: Look) -> String {
+pub(in crate::cli) fn scopes(scopes: &[v1::Scope], look: Look<'_>) -> String {
     let header = [
         "SCOPE",
         "NAME",
@@ -151,5 +151,18 @@ pub(in crate::cli) fn scopes(scopes: &[v1::Scope], look: Look) -> String {
             Cell::new(look.time(scope.create_time.as_ref(), NONE)),
         ]);
     }
-    lines(&table)
+    lines(&table, look)
+}
+
+/// Profiles: name, endpoint, and whether it is the current one.
+pub(in crate::cli) fn profiles(list: &[(&str, &str, bool)], look: Look<'_>) -> String {
+    let mut table = look.table(["CURRENT", "NAME", "ENDPOINT"], &[0, 1, 2]);
+    for (name, endpoint, current) in list {
+        table.add_row([
+            Cell::new(if *current { "*" } else { "" }),
+            Cell::new(clean(name)),
+            Cell::new(clean(endpoint)),
+        ]);
+    }
+    lines(&table, look)
 }

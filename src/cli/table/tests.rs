@@ -4,11 +4,12 @@ use super::*;
 
 const NOW: i64 = 1_767_225_600;
 
-fn look(width: Option<u16>) -> Look {
+fn look(width: Option<u16>) -> Look<'static> {
     Look {
         now: OffsetDateTime::from_unix_timestamp(NOW).unwrap(),
         width,
         colour: false,
+        widths: None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::rows_keys::of_keys;
 use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
 
 /// The tenant `acme` with one of everything.
-async fn furnish(stage: &Stage) -> Names {
+pub(super) async fn furnish(stage: &Stage) -> Names {
     let settings = v1::WorkspaceSettings {
         secret_storage: v1::SecretStorage::Recoverable.into(),
         ..Default::default()

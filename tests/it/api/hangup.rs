@@ -20,7 +20,7 @@ use crate::harness::server::{BOOTSTRAP_TOKEN, Client};
 /// How far a call gets before its client hangs up, in steps of the client.
 const STEPS: [usize; 9] = [1, 3, 8, 20, 50, 120, 300, 1_000, 4_000];
 
-async fn hang_up_after<T>(steps: usize, call: impl Future<Output = T>) {
+pub(super) async fn hang_up_after<T>(steps: usize, call: impl Future<Output = T>) {
     let mut call = pin!(call);
     for _ in 0..steps {
         let done = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;

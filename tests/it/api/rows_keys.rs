@@ -220,6 +220,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
     };
     vec![
         bad_settings(create, key_of).done(),
+        import_keys(n),
         Spoil::new("KeyAdmin/GetKey", READ, Foreign::NotFound, get)
             .bad("id", |r| r.id.clear())
             .bad("id", |r| r.id = "x".repeat(5_000))
@@ -338,6 +339,26 @@ fn list_keys(n: &Names) -> Row {
                 },
             );
         })
+        .done()
+}
+
+/// What is wrong with an item is said in its result; only what is wrong with a message is an error.
+fn import_keys(n: &Names) -> Row {
+    let item = v1::ImportItem {
+        import_id: "row-1".to_owned(),
+        key: Some(holding(&["orders:read"])),
+        primary: external("moved-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"),
+        secondary: None,
+    };
+    let good = v1::ImportKeysRequest {
+        workspace: n.workspace.clone(),
+        validate_only: false,
+        items: vec![item],
+    };
+    Spoil::new("KeyAdmin/ImportKeys", WRITE, Foreign::NotFound, good)
+        .bad("workspace", |r| r.workspace = "Not_A_Workspace".to_owned())
+        .bad("workspace", |r| r.workspace = CONTROL.to_owned())
+        .bad("items", |r| r.items = vec![r.items[0].clone(); 1_001])
         .done()
 }
 

@@ -6,5 +6,6 @@
 
 mod doubt;
 mod follow;
+mod import;
 mod stage;
 mod store;

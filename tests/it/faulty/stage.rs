@@ -125,23 +125,32 @@ pub(super) fn request(id: u8) -> Option<Repeat> {
     })
 }
 
+/// A name, and nothing else.
+pub(super) fn settings() -> KeySettings {
+    KeySettings {
+        display_name: "key".to_owned(),
+        description: String::new(),
+        scopes: Vec::new(),
+        subscriptions: Vec::new(),
+        allowed_cidrs: Vec::new(),
+        postback_url: String::new(),
+        off_the_record: false,
+        enabled: true,
+        expire_time: None,
+        labels: BTreeMap::new(),
+        enforcement: Enforcement::default(),
+    }
+}
+
 impl Stage {
+    pub(super) fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
     pub(super) async fn key(&self) -> Made {
         let new = NewKey {
             workspace: workspace(),
-            settings: KeySettings {
-                display_name: "key".to_owned(),
-                description: String::new(),
-                scopes: Vec::new(),
-                subscriptions: Vec::new(),
-                allowed_cidrs: Vec::new(),
-                postback_url: String::new(),
-                off_the_record: false,
-                enabled: true,
-                expire_time: None,
-                labels: BTreeMap::new(),
-                enforcement: Enforcement::default(),
-            },
+            settings: settings(),
             primary: Source::Generate(None),
             secondary: None,
         };

@@ -1,0 +1,281 @@
+//! CSV: a key a row, its columns named in the first line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+
+use csv::{ErrorKind, ReaderBuilder, StringRecord};
+
+use super::read::{Entry, Refusal, Sink};
+use crate::cli::failure::Failure;
+use crate::cli::fields::{Fault, NO_TIME, shown, time};
+use crate::grpc::proto::v1;
+use v1::secret_source::Source;
+
+/// Every column; the last three are of an export, and left out.
+pub(in crate::cli) const COLUMNS: [&str; 25] = [
+    "import_id",
+    "display_name",
+    "description",
+    "token",
+    "sha256_hex",
+    "asserted_bits",
+    "allow_weak",
+    "secondary_token",
+    "secondary_sha256_hex",
+    "secondary_asserted_bits",
+    "secondary_allow_weak",
+    "scopes",
+    "subscriptions",
+    "allowed_cidrs",
+    "expire_time",
+    "enabled",
+    "labels",
+    "postback_url",
+    "off_the_record",
+    "shadow",
+    "create_time",
+    "workspace",
+    "id",
+    "state",
+    "last_used_time",
+];
+
+/// Reads the table.
+pub(super) fn read(reader: impl Read, sink: &mut Sink<'_>) -> Result<(), Failure> {
+    let mut csv = ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(reader);
+    let header = csv.headers().map_err(|error| unreadable(&error))?.clone();
+    let columns = columns(&header)?;
+    let place = sink.place();
+    let mut record = StringRecord::new();
+    loop {
+        let line = csv.position().line();
+        let content = match csv.read_record(&mut record) {
+            Ok(false) => return Ok(()),
+            Ok(true) => item(&Row {
+                columns: &columns,
+                record: &record,
+            }),
+            Err(error) => match error.kind() {
+                ErrorKind::UnequalLengths {
+                    expected_len, len, ..
+                } => Err(Refusal {
+                    import_id: String::new(),
+                    fault: Fault::new(
+                        "",
+                        format!(
+                            "the row has {len} fields, and the first line names {expected_len}"
+                        ),
+                    ),
+                }),
+                ErrorKind::Utf8 { .. } => Err(Refusal {
+                    import_id: String::new(),
+                    fault: Fault::new("", "the row is not UTF-8 text"),
+                }),
+                _ => return Err(unreadable(&error)),
+            },
+        };
+        let line = record.position().map_or(line, csv::Position::line);
+        place.set(csv.position().byte(), line.saturating_sub(1));
+        if sink.put(content).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn unreadable(error: &csv::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Io(error) => Failure::usage(format!("the file can't be read: {error}")),
+        _ => Failure::usage("the first line is no row of column names in UTF-8"),
+    }
+}
+
+/// Where each column stands.
+fn columns(header: &StringRecord) -> Result<HashMap<String, usize>, Failure> {
+    let known = || format!("there are: {}", COLUMNS.join(", "));
+    let mut columns = HashMap::new();
+    let mut unknown = Vec::new();
+    for (index, name) in header.iter().enumerate() {
+        if !COLUMNS.contains(&name) {
+            unknown.push(format!("`{}`", shown(name)));
+        } else if columns.insert(name.to_owned(), index).is_some() {
+            return Err(Failure::usage(format!("two columns are named `{name}`")));
+        }
+    }
+    if !unknown.is_empty() {
+        let them = if unknown.len() == 1 {
+            "column"
+        } else {
+            "columns"
+        };
+        return Err(Failure::usage(format!("unknown {them} {}", unknown.join(", "))).hint(known()));
+    }
+    if !columns.contains_key("import_id") {
+        return Err(Failure::usage("there is no column `import_id`").hint(
+            "it tells each key from all others, such as its id where it comes from; with it a file can be imported again",
+        ));
+    }
+    Ok(columns)
+}
+
+/// A row, its cells by name.
+struct Row<'a> {
+    columns: &'a HashMap<String, usize>,
+    record: &'a StringRecord,
+}
+
+impl<'a> Row<'a> {
+    /// What stands there; an empty cell says nothing.
+    fn cell(&self, name: &str) -> Option<&'a str> {
+        let cell = self.record.get(*self.columns.get(name)?)?;
+        (!cell.is_empty()).then_some(cell)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.cell(name).unwrap_or_default().to_owned()
+    }
+
+    /// A list, separated by semicolons or white space.
+    fn list(&self, name: &str) -> Vec<String> {
+        let parts = self.cell(name).unwrap_or_default();
+        let parts = parts.split(|c: char| c == ';' || c.is_whitespace());
+        parts
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
+        match self.cell(name).map(str::to_ascii_lowercase).as_deref() {
+            None => Ok(None),
+            Some("true" | "yes" | "1") => Ok(Some(true)),
+            Some("false" | "no" | "0") => Ok(Some(false)),
+            Some(_) => Err(Fault::new(name, "must be `true` or `false`")),
+        }
+    }
+
+    fn time(&self, name: &str) -> Result<Option<prost_types::Timestamp>, Fault> {
+        match self.cell(name) {
+            None | Some("never") => Ok(None),
+            Some(text) => time(text)
+                .map(Some)
+                .ok_or_else(|| Fault::new(name, NO_TIME)),
+        }
+    }
+
+    fn labels(&self) -> Result<BTreeMap<String, String>, Fault> {
+        let text = self.cell("labels").unwrap_or_default();
+        if text.starts_with('{') {
+            return serde_json::from_str(text)
+                .map_err(|_| Fault::new("labels", "is no JSON object of strings"));
+        }
+        let pairs = text
+            .split(';')
+            .map(str::trim)
+            .filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| match pair.split_once('=') {
+                Some((name, value)) if !name.trim().is_empty() => {
+                    Ok((name.trim().to_owned(), value.trim().to_owned()))
+                }
+                _ => Err(Fault::new(
+                    "labels",
+                    "must be `NAME=VALUE`, several separated by `;`",
+                )),
+            })
+            .collect()
+    }
+
+    fn shadow(&self) -> Result<Option<v1::Enforcement>, Fault> {
+        let shadow = i32::from(v1::EnforcementMode::Shadow);
+        let mut enforcement = v1::Enforcement::default();
+        let names = self.list("shadow");
+        for name in &names {
+            match name.as_str() {
+                "network" => enforcement.network = shadow,
+                "presentation" => enforcement.presentation = shadow,
+                "subscription" => enforcement.subscription = shadow,
+                "scopes" => enforcement.scopes = shadow,
+                _ => {
+                    return Err(Fault::new(
+                        "shadow",
+                        "must be some of `network`, `presentation`, `subscription`, `scopes`",
+                    ));
+                }
+            }
+        }
+        Ok((!names.is_empty()).then_some(enforcement))
+    }
+
+    fn source(&self, prefix: &str) -> Result<Option<v1::SecretSource>, Fault> {
+        let name = |part: &str| format!("{prefix}{part}");
+        let allow_weak = self.flag(&name("allow_weak"))?.unwrap_or_default();
+        let token = self.cell(&name("token"));
+        let digest = self.cell(&name("sha256_hex"));
+        let source = match (token, digest) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(Fault::new(
+                    name("token"),
+                    format!("give it or `{}`, not both", name("sha256_hex")),
+                ));
+            }
+            (Some(token), None) => Source::ExternalToken(v1::ExternalToken {
+                token: token.to_owned(),
+                allow_weak,
+            }),
+            (None, Some(digest)) => {
+                let bits = self.cell(&name("asserted_bits")).map(str::parse);
+                Source::ExternalDigest(v1::ExternalDigest {
+                    sha256_hex: digest.to_owned(),
+                    asserted_entropy_bits: bits
+                        .transpose()
+                        .map_err(|_| Fault::new(name("asserted_bits"), "must be a whole number"))?
+                        .unwrap_or_default(),
+                    allow_weak,
+                })
+            }
+        };
+        Ok(Some(v1::SecretSource {
+            source: Some(source),
+        }))
+    }
+}
+
+fn item(row: &Row<'_>) -> Result<Entry, Refusal> {
+    let import_id = row.text("import_id");
+    let refuse = |fault| Refusal {
+        import_id: import_id.clone(),
+        fault,
+    };
+    let item = parts(row, import_id.clone()).map_err(refuse)?;
+    Ok(Entry {
+        item,
+        dropped: Vec::new(),
+    })
+}
+
+fn parts(row: &Row<'_>, import_id: String) -> Result<v1::ImportItem, Fault> {
+    let key = v1::Key {
+        display_name: row.text("display_name"),
+        description: row.text("description"),
+        scopes: row.list("scopes"),
+        subscriptions: row.list("subscriptions"),
+        allowed_cidrs: row.list("allowed_cidrs"),
+        postback_url: row.text("postback_url"),
+        off_the_record: row.flag("off_the_record")?.unwrap_or_default(),
+        enabled: row.flag("enabled")?,
+        expire_time: row.time("expire_time")?,
+        create_time: row.time("create_time")?,
+        labels: row.labels()?,
+        enforcement: row.shadow()?,
+        ..Default::default()
+    };
+    Ok(v1::ImportItem {
+        import_id,
+        key: Some(key),
+        primary: row.source("")?,
+        secondary: row.source("secondary_")?,
+    })
+}
