@@ -91,8 +91,8 @@ impl Core {
         .await
     }
 
-    /// Gives a restored database another history: what was told of the one before its backup, revisions and page tokens,
-    /// is told apart from what comes. Returns the first revision of it.
+    /// Gives a restored database another history: revisions that were told before it are told apart from
+    /// those that come, also by processes that still run on the history before. Returns the first revision of it.
     pub async fn adopt_restore(self: &Arc<Self>) -> Result<Revision, Error> {
         let old = self.index.epoch();
         let mut random = [0; 4];

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::domain::invalid::Invalid;
 
 /// What may follow the `?`. The driver logs a parameter that it does not know, with its value.
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 12] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -20,7 +20,6 @@ const PARAMETERS: [&str; 13] = [
     "dbname",
     "user",
     "password",
-    "application_name",
     "options",
     "statement-cache-capacity",
 ];

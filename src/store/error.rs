@@ -76,9 +76,7 @@ pub(super) fn commit_failed(backend: DbBackend, error: DbErr) -> StoreError {
     match backend {
         DbBackend::Postgres => match sqlstate(&error) {
             Some(state) if state.starts_with("23") => StoreError::Corrupt(text),
-            Some(state) if NOT_COMMITTED.iter().any(|known| state.starts_with(known)) => {
-                StoreError::Unavailable(text)
-            }
+            Some(state) if is_among(&NOT_COMMITTED, state) => StoreError::Unavailable(text),
             _ => StoreError::OutcomeUnknown(text),
         },
         // Only where SQLite refuses before it writes is it certain that nothing happened: after an I/O error the commit
@@ -101,6 +99,11 @@ pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
     StoreError::Corrupt(what.into())
 }
 
+/// Whether an SQLSTATE is one of these, or of one of these classes.
+fn is_among(known: &[&str], state: &str) -> bool {
+    known.iter().any(|known| state.starts_with(known))
+}
+
 enum Class {
     /// The machine, the file or server, another process: may go away.
     Environment,
@@ -111,7 +114,7 @@ enum Class {
 fn class(error: &DbErr) -> Class {
     use sqlx::Error;
     if let Some(state) = sqlstate(error) {
-        return if PASSING.iter().any(|class| state.starts_with(class)) {
+        return if is_among(&PASSING, state) {
             Class::Environment
         } else {
             Class::Contents
@@ -225,5 +228,55 @@ pub(super) fn sqlx_code(error: &sqlx::Error) -> Option<i32> {
             e.code()?.parse::<i32>().ok().map(|code| code & 0xff)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_a_lost_session_or_its_name_leaves_open_is_never_called_a_failure() {
+        for open in [
+            "08000", "08003", "08006", "08007", "40003", "57P01", "57P02", "57P03", "57P05",
+            "58030", "XX000", "XX001", "F0000",
+        ] {
+            assert!(!is_among(&NOT_COMMITTED, open), "{open}");
+        }
+        for certain in ["25006", "40001", "40P01", "53100", "55P03", "57014"] {
+            assert!(is_among(&NOT_COMMITTED, certain), "{certain}");
+        }
+    }
+
+    #[test]
+    fn what_comes_from_server_or_network_passes_and_what_comes_from_rows_does_not() {
+        for passing in [
+            "08006", "25006", "25P03", "28P01", "3D000", "40001", "40P01", "42501", "53300",
+            "55P03", "57014", "57P01", "57P03", "58030",
+        ] {
+            assert!(is_among(&PASSING, passing), "{passing}");
+        }
+        for lasting in [
+            "22021", "23505", "23503", "42601", "42703", "42P01", "XX001",
+        ] {
+            assert!(!is_among(&PASSING, lasting), "{lasting}");
+        }
+    }
+
+    #[test]
+    fn without_an_answer_the_server_is_said_to_be_silent() {
+        let silent = || DbErr::Conn(RuntimeErr::Internal(NO_ANSWER.to_owned()));
+        for (error, text) in [
+            (failed(silent()), "the database is unavailable: "),
+            (
+                outcome_unknown(silent()),
+                "the outcome of a commit is unknown: ",
+            ),
+        ] {
+            assert_eq!(error.to_string(), format!("{text}{NO_ANSWER}"));
+        }
+        let closed = DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed);
+        let commit = commit_failed(DbBackend::Postgres, closed);
+        assert!(matches!(commit, StoreError::OutcomeUnknown(_)), "{commit}");
     }
 }

@@ -269,7 +269,8 @@ async fn plan(store: &SqlStore, statement: Statement) -> String {
 
 #[tokio::test]
 async fn lists_and_lookups_use_their_indexes() {
-    let (_dir, store) = open().await;
+    // What PostgreSQL plans depends on how much there is.
+    let (_dir, store) = open_sqlite().await;
     let after = Some(KeyCursor {
         name: "m".to_owned(),
         id: KeyId::from_u128(1),

@@ -109,3 +109,37 @@ async fn a_revision_that_the_feed_does_not_have_yet_is_never_said_to_be_applied(
     assert_eq!(stage.ask(&key), Reason::KeyDisabled);
     stage.follower.catch_up(n + 1).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_behind_what_was_pruned_loads_everything_again() {
+    let stage = stage().await;
+    let (stays, goes) = (stage.key().await, stage.key().await);
+    assert_eq!(stage.ask(&goes), Reason::Ok);
+    let mut tx = stage.store.begin().await.unwrap();
+    let resource = Resource::Key(super::stage::workspace(), goes.id);
+    tx.purge_key(goes.id).await.unwrap();
+    let purged = Change {
+        actor: Actor::Service,
+        action: "PURGE",
+        resource,
+        before: None,
+        after: None,
+        time: stage.core.clock.now(),
+    };
+    tx.append(&purged).await.unwrap();
+    tx.commit().await.unwrap();
+    change_elsewhere(&stage, &stays, false, 1).await;
+    let n = change_elsewhere(&stage, &stays, false, 1).await;
+    // All but the newest, so that nothing in the feed names the key that is gone.
+    let later = stage
+        .core
+        .clock
+        .now()
+        .plus(std::time::Duration::from_secs(1));
+    stage.store.prune_changes(later, 1_000).await.unwrap();
+    stage.follower.catch_up(n).await.unwrap();
+    assert_eq!(stage.applied(), n);
+    assert_eq!(stage.ask(&stays), Reason::KeyDisabled);
+    assert_eq!(stage.ask(&goes), Reason::UnknownKey);
+    stage.index_equals_database(&[&stays]).await;
+}

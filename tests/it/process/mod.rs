@@ -4,5 +4,6 @@ mod faults;
 mod hangup;
 mod killed;
 mod listeners;
+mod offline;
 mod refused;
 mod stopped;
