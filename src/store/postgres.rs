@@ -278,11 +278,8 @@ fn settings(options: PgConnectOptions, access: Access, statement: Duration) -> P
     let read_only = if access == Access::Read { "on" } else { "off" };
     options.application_name("claviger").options([
         ("default_transaction_read_only", read_only.to_owned()),
-        // A mutation that waited for the counter must see what the one before it wrote. Escaped as the server reads it.
-        (
-            "default_transaction_isolation",
-            "read\\ committed".to_owned(),
-        ),
+        // A mutation that waited for the counter must see what the one before it wrote.
+        ("default_transaction_isolation", "read committed".to_owned()),
         ("lock_timeout", milliseconds(LOCK_PATIENCE)),
         ("statement_timeout", milliseconds(statement)),
         (
