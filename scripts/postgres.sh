@@ -10,7 +10,7 @@
 set -euo pipefail
 
 # What PostgreSQL's administrator is called in these clusters.
-ADMINISTRATOR=administrator
+ADMINISTRATOR=postgres
 
 fail() {
   echo "postgres: $1" >&2

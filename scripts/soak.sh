@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 
 rm -rf target/it
 mkdir -p target/it docs
-CLAVIGER_SOAK=1 cargo test --test integration -- process::killed decide_oracle --test-threads=1
+CLAVIGER_SOAK=1 cargo test --test integration -- \
+  process::killed decide_oracle postgres::fleet postgres::killed postgres::outage --test-threads=1
 
 {
   echo "# Reliability"

@@ -1,13 +1,13 @@
 //! The README's commands, run exactly as they are printed.
 //!
 //! Every block fenced as `console` counts, and no other: its lines that begin with `$ ` are commands (one that ends in `\`
-//! goes on in the next line), run in order in one shell, in a folder with a copy of `deploy/`, `examples/` and `proto/`. The
-//! lines after a command are what it prints: each must come, in this order; `…` stands for what varies.
+//! goes on in the next line). Those below one `##` heading are one walk: run in order in one shell, in a folder with a copy
+//! of `deploy/`, `examples/` and `proto/`. The lines after a command are what it prints: each must come, in this order; `…` stands for what varies.
 //!
 //! What is real: `grpcurl`, `curl`, Envoy, Python, the ports (in a network of their own where the machine allows it), and
-//! the program. What stands in: `cargo` is a script that runs the program which cargo has built for this test, so that
-//! `cargo run --release -- ARGUMENTS` becomes `claviger ARGUMENTS`; and `git clone …` and `cd claviger` are left out, for
-//! there is nothing to clone from. A server, which a reader leaves running in a terminal of its own (`cargo run --release`
+//! the program, and PostgreSQL. What stands in: `cargo` is a script that runs the program which cargo has built for this
+//! test, so that `cargo run --release -- ARGUMENTS` becomes `claviger ARGUMENTS`, and so is `claviger`; and `git clone …` and
+//! `cd claviger` are left out, for there is nothing to clone from. A server, which a reader leaves running in a terminal of its own (`cargo run --release`
 //! without arguments, `envoy …`, `python3 -m http.server …`, or anything that ends with `&`), runs in the background from
 //! the moment it says that it is ready.
 
@@ -17,7 +17,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{BINARY, Child, Folder, may_unshare, not_checked, register, repository, tool};
+use crate::harness::{
+    BINARY, Child, Folder, Postgres, may_unshare, not_checked, register, repository, tool,
+};
 
 /// A command of the README and the lines printed below it.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,8 +69,8 @@ fn is_server(command: &str) -> bool {
 }
 
 /// A script that runs the steps, and says on standard output where each begins.
-fn script(steps: &[Step]) -> String {
-    let mut script = String::from(PREAMBLE);
+fn script(steps: &[Step], before: &str) -> String {
+    let mut script = format!("{PREAMBLE}{before}\n");
     for (n, step) in steps.iter().enumerate() {
         let command = step.command.as_str();
         let _ = writeln!(script, "printf '\\n== {n}\\n'");
@@ -86,11 +88,11 @@ fn script(steps: &[Step]) -> String {
     script
 }
 
-/// `until_ready` looks for what Claviger, Envoy and Python's server say when they are ready.
+/// `until_ready` looks for what Claviger, Envoy, Python's server and PostgreSQL say when they are ready.
 const PREAMBLE: &str = r#"set -eo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 until_ready() {
-  until grep -qE 'serving|starting workers|Serving HTTP' "$1"; do
+  until grep -qE 'serving|starting workers|Serving HTTP|ready to accept' "$1"; do
     kill -0 "$2" 2>/dev/null || { cat "$1"; echo "it has ended"; exit 1; }
     sleep 0.05
   done
@@ -106,6 +108,8 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
 exec "$CLAVIGER_BINARY" "$@"
 "#;
 
+const CLAVIGER: &str = "#!/bin/sh\nexec \"$CLAVIGER_BINARY\" \"$@\"\n";
+
 /// A scratch copy of what the README's commands use.
 fn scratch(folder: &Folder) -> std::path::PathBuf {
     let scratch = folder.path().join("claviger");
@@ -115,8 +119,10 @@ fn scratch(folder: &Folder) -> std::path::PathBuf {
     }
     let bin = folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("cargo"), CARGO).unwrap();
-    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, script) in [("cargo", CARGO), ("claviger", CLAVIGER)] {
+        fs::write(bin.join(name), script).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
     scratch
 }
 
@@ -133,16 +139,66 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[test]
-fn the_commands_of_the_readme_do_what_it_says() {
-    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
-    let steps = steps(&readme);
-    assert!(steps.len() > 3, "{steps:?}");
+/// The document's parts: each heading `## …` with what is below it.
+fn parts(markdown: &str) -> Vec<(&str, &str)> {
+    let parts = markdown.split("\n## ").skip(1);
+    parts.filter_map(|part| part.split_once('\n')).collect()
+}
 
+/// The steps below a heading.
+fn walk(heading: &str) -> Vec<Step> {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, part) = *parts(&readme).iter().find(|(h, _)| *h == heading).unwrap();
+    steps(part)
+}
+
+#[test]
+fn the_commands_of_the_first_five_minutes_do_what_the_readme_says() {
     let folder = Folder::new();
-    let scratch = scratch(&folder);
-    fs::write(folder.path().join("session.sh"), script(&steps)).unwrap();
+    if !run(&folder, &walk("Five minutes"), "", true) {
+        not_checked(
+            "the README on a network of its own: needs root; it ran on this machine's ports",
+        );
+        run(&folder, &walk("Five minutes"), "", false);
+    }
+}
+
+#[test]
+fn the_commands_for_postgresql_do_what_the_readme_says() {
+    let folder = Folder::new();
+    let mut postgres = Postgres::start(&folder);
+    postgres.stop();
+    let server = format!(
+        "{} >postgres.log 2>&1 &\nuntil_ready postgres.log $!",
+        postgres.shell()
+    );
+    if !run(&folder, &walk("On PostgreSQL"), &server, true) {
+        not_checked("the README on PostgreSQL: needs root, for a port 5432 of its own");
+    }
+}
+
+#[test]
+fn no_command_of_the_readme_is_left_out() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let headings = parts(&readme).into_iter();
+    let walked: Vec<&str> = headings
+        .filter(|(_, part)| !steps(part).is_empty())
+        .map(|(heading, _)| heading)
+        .collect();
+    assert_eq!(walked, ["Five minutes", "On PostgreSQL"]);
+}
+
+/// Runs a walk after the lines of `before`, on a network and with a process table of its own where `apart`: then the ports
+/// are free whatever runs here, and nothing is left running. False: this machine does not allow that.
+fn run(folder: &Folder, steps: &[Step], before: &str, apart: bool) -> bool {
+    assert!(steps.len() > 3, "{steps:?}");
+    let own = ["--net", "--pid", "--fork", "--kill-child"];
+    if apart && !may_unshare(&[&own[..], &["ip", "link", "set", "lo", "up"]].concat()) {
+        return false;
+    }
+    let scratch = scratch(folder);
     let session = folder.path().join("session.sh");
+    fs::write(&session, script(steps, before)).unwrap();
     let path = format!(
         "{}:{}:{}:$PATH",
         folder.path().join("bin").display(),
@@ -153,18 +209,12 @@ fn the_commands_of_the_readme_do_what_it_says() {
         "export PATH=\"{path}\" CLAVIGER_BINARY='{BINARY}'; exec bash '{}'",
         session.display()
     );
-    // A network and a process table of its own: the ports are free whatever runs here, and nothing is left running.
-    let apart = ["--net", "--pid", "--fork", "--kill-child"];
-    let mut command = if may_unshare(&[&apart[..], &["ip", "link", "set", "lo", "up"]].concat()) {
+    let mut command = if apart {
         let mut unshare = Command::new("unshare");
         let with_loopback = format!("ip link set lo up && {start}");
-        unshare.args(apart);
-        unshare.args(["bash", "-c", &with_loopback]);
+        unshare.args(own).args(["bash", "-c", &with_loopback]);
         unshare
     } else {
-        not_checked(
-            "the README on a network of its own: needs root; it ran on this machine's ports",
-        );
         let mut bash = Command::new("bash");
         bash.args(["-c", &start]);
         bash
@@ -186,7 +236,9 @@ fn the_commands_of_the_readme_do_what_it_says() {
         }
     }
     fs::remove_file(out).unwrap();
+    fs::remove_file(session).unwrap();
     remove_readers_files(&scratch);
+    true
 }
 
 /// Removes what the reader saved, which may hold tokens: not the data directory, nor what the servers said.

@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use super::{Child, Folder, Log, SOAK, register, repository};
 
 /// What the administrator of a cluster is called; `scripts/postgres.sh` says the same.
-const ADMINISTRATOR: &str = "administrator";
+const ADMINISTRATOR: &str = "postgres";
 
 /// The user that Claviger connects as: it owns its database, and may do nothing else.
-pub(crate) const USER: &str = "claviger";
+const USER: &str = "service";
 
 /// A running cluster. When dropped, however the test ends, it is ended and removed; so it is when the test run is killed.
 pub(crate) struct Postgres {
@@ -161,6 +161,19 @@ impl Postgres {
     fn sql(&self, statement: &str) -> String {
         let [password, _] = &self.passwords;
         psql(&self.url(ADMINISTRATOR, password, "postgres"), statement)
+    }
+
+    /// A shell's command that serves the cluster on PostgreSQL's own port, and knows the administrator's password: for who
+    /// has a network apart. It must not run already.
+    pub(crate) fn shell(&self) -> String {
+        assert!(self.server.is_none(), "it is running");
+        let script = repository().join("scripts/postgres.sh");
+        let [password, _] = &self.passwords;
+        format!(
+            "export PGPASSWORD={password}; '{}' serve '{}' -c listen_addresses=127.0.0.1 -c fsync=off",
+            script.display(),
+            self.dir.display()
+        )
     }
 
     /// Where it keeps its files.

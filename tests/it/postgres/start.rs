@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use claviger::grpc::proto::v1::Reason;
+use tonic::Code;
+
 use super::{BOOTSTRAP_TOKEN, Stage, administrator};
 use crate::harness::{Admin, Ended, ROOT_KEY, Starting, bootstrap_token, key};
 
@@ -94,6 +97,28 @@ fn a_database_that_can_not_be_had_is_refused_in_one_line_without_the_password() 
     // None of that has left anything behind.
     let process = stage.process("one");
     administrator(&process).make("default", key("made", &[]));
+}
+
+#[test]
+fn a_changed_password_stops_changes_but_no_decision_and_a_restart_with_it_heals() {
+    let mut stage = Stage::set();
+    let mut process = stage.process("one");
+    let admin = administrator(&process);
+    let made = admin.make("default", key("made", &[]));
+    let old = stage.database;
+    stage.database = stage.postgres.change_password(&old);
+    // Connections that are open stay so; new ones are refused.
+    stage.postgres.refuse(&stage.database);
+    stage.postgres.accept(&stage.database);
+    let status = admin.enable(&made.id, false).unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(admin.decide("default", &made.token).reason(), Reason::Ok);
+
+    assert!(process.stop().success());
+    let process = stage.process("one");
+    let admin = administrator(&process);
+    assert_eq!(admin.decide("default", &made.token).reason(), Reason::Ok);
+    admin.enable(&made.id, false).unwrap();
 }
 
 #[test]
