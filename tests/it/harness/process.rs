@@ -114,7 +114,12 @@ impl Process {
 
     /// A client with the bootstrap key.
     pub(crate) fn admin(&self) -> Admin {
-        Admin::connect(self.grpc(), Some(bootstrap_token(&self.folder.data())))
+        self.admin_of(&self.folder.data())
+    }
+
+    /// A client with the bootstrap key of this data directory.
+    pub(crate) fn admin_of(&self, data: &Path) -> Admin {
+        Admin::connect(self.grpc(), Some(bootstrap_token(data)))
     }
 
     /// Ends it at once, as a power cut would.

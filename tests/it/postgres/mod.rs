@@ -8,6 +8,7 @@ use crate::harness::{
 
 mod fleet;
 mod killed;
+mod large;
 mod outage;
 mod secrets;
 mod start;
