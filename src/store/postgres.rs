@@ -238,7 +238,11 @@ impl Server {
     }
 
     fn not_connected(&self, e: &sqlx::Error) -> OpenError {
-        let reason = describe_sqlx(e);
+        let reason = match e {
+            // What is wrong with a certificate comes as such.
+            sqlx::Error::Io(e) => e.to_string(),
+            other => describe_sqlx(other),
+        };
         match error::sqlx_sqlstate(e) {
             Some(state) if state.starts_with("28") || state == "3D000" || state == "42501" => {
                 OpenError::Refused {
