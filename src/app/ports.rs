@@ -315,7 +315,8 @@ pub enum Loaded {
     Workspace(Workspace, Vec<Scope>),
     /// A subscription.
     Subscription(Subscription),
-    /// A key with its secrets.
+    /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are
+    /// left out, and the order of its secrets.
     Key(Box<Key>),
 }
 

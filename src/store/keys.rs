@@ -87,24 +87,6 @@ pub(super) async fn with_secrets<C: ConnectionTrait>(
     }
 }
 
-/// The same for rows that follow each other by id with none left out: their secrets are one range.
-pub(super) async fn run_with_secrets<C: ConnectionTrait>(
-    connection: &C,
-    rows: Vec<keys::Model>,
-) -> Result<Vec<Key>, StoreError> {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-        return Ok(Vec::new());
-    };
-    let found = secrets::Entity::find()
-        .filter(secrets::Column::KeyId.between(first.id.clone(), last.id.clone()))
-        .order_by_asc(secrets::Column::KeyId)
-        .order_by_asc(secrets::Column::Ordinal)
-        .all(connection)
-        .await
-        .map_err(failed)?;
-    joined(rows, found)
-}
-
 fn joined(rows: Vec<keys::Model>, found: Vec<secrets::Model>) -> Result<Vec<Key>, StoreError> {
     let mut found = grouped(found)?;
     rows.into_iter()
