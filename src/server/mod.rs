@@ -3,6 +3,7 @@
 
 mod accept;
 mod adapters;
+mod backup;
 mod data_dir;
 mod error;
 mod foundation;
@@ -43,6 +44,7 @@ use crate::telemetry::Metrics;
 
 use accept::{Connections, Served};
 pub use adapters::{SystemClock, SystemEntropy};
+pub use backup::{Backup, backup, restore};
 use data_dir::DataDir;
 pub use error::StartError;
 use foundation::{Foundation, make_bootstrap, open};

@@ -9,9 +9,9 @@ use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::{MigratorTrait, SchemaManager};
 
-use super::SqlStore;
 use super::error::{self, code};
 use super::migration::{self, Migrator};
+use super::{BackupError, SqlStore};
 use crate::app::ports::StoreError;
 
 /// How long a statement waits for a lock; short, since who gets no answer calls again, and decisions don't come here at all.
@@ -96,6 +96,44 @@ impl SqlStore {
             reader,
             follower,
         })
+    }
+
+    /// Opens the SQLite database at `path` to read from it alone, beside the service that writes to it; there must be one,
+    /// with the schema of this version.
+    pub async fn open_to_read(path: &Path) -> Result<Self, OpenError> {
+        let reader = connect(path, Access::Read, 2, |options| {
+            options.pragma("query_only", "ON")
+        })
+        .await
+        .map_err(|e| open_failed(path, e))?;
+        Ok(Self {
+            writer: reader.clone(),
+            reader: reader.clone(),
+            follower: reader,
+        })
+    }
+
+    /// Closes what [`Self::open_to_read`] opened.
+    pub async fn close_reading(&self) -> Result<(), StoreError> {
+        self.reader.close_by_ref().await.map_err(error::failed)
+    }
+
+    /// The steps of the schema, which must be the ones that are known here.
+    pub(super) async fn schema_steps(&self) -> Result<Vec<String>, BackupError> {
+        let applied = applied_steps(&self.reader).await.map_err(error::failed)?;
+        let known: Vec<_> = Migrator::migrations()
+            .iter()
+            .map(|step| step.name().to_owned())
+            .collect();
+        if let Some(step) = applied.iter().find(|step| !known.contains(step)) {
+            return Err(BackupError::Newer(format!(
+                "it has the schema step `{step}`"
+            )));
+        }
+        match known.iter().find(|step| !applied.contains(step)) {
+            Some(step) => Err(BackupError::OlderSchema(step.clone())),
+            None => Ok(known),
+        }
     }
 
     /// Moves the write-ahead log into the database file and closes it. Calls after this fail.

@@ -73,6 +73,20 @@ pub(super) async fn rewrap<C: ConnectionTrait>(
     Ok(())
 }
 
+/// Begins another history.
+pub(super) async fn set_epoch<C: ConnectionTrait>(
+    connection: &C,
+    epoch: u32,
+) -> Result<(), StoreError> {
+    meta::Entity::update_many()
+        .col_expr(meta::Column::Epoch, Expr::val(i64::from(epoch)))
+        .filter(meta::Column::Id.eq(META_ID))
+        .exec(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
 /// Says that the bootstrap key has been made.
 pub(super) async fn set_bootstrapped<C: ConnectionTrait>(connection: &C) -> Result<(), StoreError> {
     let done = meta::Entity::update_many()

@@ -4,6 +4,7 @@
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 
+mod backup;
 mod connect;
 mod convert;
 mod directory;
@@ -30,6 +31,7 @@ use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
+pub use backup::{BackupError, Header, NewHistory, Trailer};
 pub use connect::OpenError;
 use error::{commit_failed, failed};
 use tx::{SqlTx, begin_writing};
@@ -50,6 +52,10 @@ impl SqlStore {
     /// A transaction whose reads all see the same state. Dropped, never committed: it writes nothing.
     async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
         self.reader.begin().await.map_err(failed)
+    }
+
+    async fn begin_writing(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin_writing(&self.writer).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The port's promises, on a database in a directory of its own.
 
+mod backup;
 mod feed;
 mod list;
 mod open;
