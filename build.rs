@@ -4,12 +4,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Messages that carry a token: their `Debug` is written by hand in `src/grpc/proto.rs`, and redacts it.
+/// Messages that carry a token or its digest: their `Debug` is written by hand in `src/grpc/proto.rs`, and redacts it.
 const SECRET_MESSAGES: &[&str] = &[
     "claviger.v1.ExternalToken",
     "claviger.v1.ExternalDigest",
     "claviger.v1.IssuedToken",
     "claviger.v1.LookupKeyRequest",
+    "claviger.v1.Secret",
     "claviger.v1.Credential",
     "claviger.v1.HttpRequest",
     "claviger.v1.HttpHeader",

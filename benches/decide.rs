@@ -105,6 +105,7 @@ fn world(keys: usize) -> World {
             prefix: "clv".to_owned(),
             hint: String::new(),
             sealed: None,
+            sealed_digest: None,
             create_time: NOW,
             regenerated: false,
             retire_time: None,

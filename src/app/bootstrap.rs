@@ -157,6 +157,7 @@ async fn make_administrator(
         hint: token.hint(prefix.as_deref().unwrap_or_default()),
         prefix: prefix.unwrap_or_default(),
         sealed: None,
+        sealed_digest: None,
         create_time: scene.now,
         regenerated: false,
         retire_time: None,

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::app::ports::{Entropy, EntropyError};
 use crate::domain::id::{KeyId, SecretId};
-use crate::domain::token::{LookupKey, Token};
+use crate::domain::token::{LookupKey, Token, TokenDigest};
 
 /// The root key: 32 bytes that a deployment keeps outside the database.
 pub type RootKeyBytes = [u8; 32];
@@ -94,6 +94,30 @@ impl Envelope {
         open_token_with(&self.seal, key, secret, sealed)
     }
 
+    /// Seals the digest of a token, bound to its secret as a token is.
+    pub fn seal_digest(
+        &self,
+        key: KeyId,
+        secret: SecretId,
+        digest: &TokenDigest,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, EnvelopeError> {
+        seal(
+            &self.seal,
+            &digest_purpose(key, secret),
+            digest.as_bytes(),
+            entropy,
+        )
+    }
+
+    /// Opens a digest sealed by [`Self::seal_digest`].
+    pub fn open_digest(&self, key: KeyId, secret: SecretId, sealed: &[u8]) -> Option<TokenDigest> {
+        let opened = open(&self.seal, &digest_purpose(key, secret), sealed)?;
+        <[u8; 32]>::try_from(opened.as_slice())
+            .ok()
+            .map(TokenDigest::from_bytes)
+    }
+
     /// The key under which the token in a stored answer is sealed. Only who knows the `request_id` can make it: it is
     /// stored nowhere.
     pub fn replay_key(&self, caller: KeyId, method: &str, request_id: &[u8; 16]) -> ReplayKey {
@@ -170,6 +194,10 @@ pub enum EnvelopeError {
 
 fn token_purpose(key: KeyId, secret: SecretId) -> Vec<u8> {
     [&b"claviger/token"[..], &key.to_bytes(), &secret.to_bytes()].concat()
+}
+
+fn digest_purpose(key: KeyId, secret: SecretId) -> Vec<u8> {
+    [&b"claviger/digest"[..], &key.to_bytes(), &secret.to_bytes()].concat()
 }
 
 fn open_token_with(under: &[u8; 32], key: KeyId, secret: SecretId, sealed: &[u8]) -> Option<Token> {
@@ -289,6 +317,22 @@ mod tests {
         assert_eq!(envelope.open_token(key, other, &sealed), None);
         let text = String::from_utf8_lossy(&sealed);
         assert!(!text.contains(token.reveal().split_at(20).0));
+    }
+
+    #[test]
+    fn a_sealed_digest_opens_only_in_its_own_row_and_is_no_sealed_token() {
+        let entropy = Counting(0.into());
+        let (envelope, _) = Envelope::create(&[1; 32], &entropy).unwrap();
+        let (key, secret) = ids();
+        let digest = Token::generate("clv", &[3; 32]).digest();
+        let sealed = envelope
+            .seal_digest(key, secret, &digest, &entropy)
+            .unwrap();
+        assert_eq!(envelope.open_digest(key, secret, &sealed), Some(digest));
+        let other = SecretId::new(Time::from_micros(1), [4; 10]);
+        assert_eq!(envelope.open_digest(key, other, &sealed), None);
+        assert_eq!(envelope.open_token(key, secret, &sealed), None);
+        assert!(!sealed.windows(8).any(|w| w == &digest.as_bytes()[..8]));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! How much is taken at once: the rest is refused at once, so that what was taken is served in time.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::domain::id::WorkspaceId;
 
@@ -26,16 +30,25 @@ impl Limit {
 
     /// Takes a place, or sheds.
     pub fn acquire(self: &Arc<Self>) -> Option<Permit> {
+        let permit = self.take();
+        if permit.is_none() {
+            self.note_shed();
+        }
+        permit
+    }
+
+    /// Takes a place if there is one.
+    fn take(self: &Arc<Self>) -> Option<Permit> {
         let taken = self
             .under_way
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
                 (n < self.most).then(|| n + 1)
             });
-        if taken.is_err() {
-            self.shed.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Permit(self.clone()))
+        taken.is_ok().then(|| Permit(self.clone()))
+    }
+
+    fn note_shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many are under way.
@@ -56,6 +69,8 @@ pub struct Shares {
     tenants: Arc<Limit>,
     system: Arc<Limit>,
     held: Mutex<HashMap<WorkspaceId, usize>>,
+    /// Told whenever a place has become free.
+    freed: Notify,
 }
 
 impl Shares {
@@ -65,30 +80,61 @@ impl Shares {
             tenants: Limit::new(most),
             system: Limit::new(most.div_ceil(4)),
             held: Mutex::default(),
+            freed: Notify::new(),
         })
     }
 
     /// Takes a place for a workspace, or sheds.
     pub fn acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<Share> {
-        if workspace.is_system() {
-            let permit = self.system.acquire().or_else(|| self.tenants.acquire())?;
-            return Some(Share {
-                _permit: permit,
-                of: None,
-            });
+        let share = self.take(workspace);
+        if share.is_none() {
+            self.tenants.note_shed();
         }
-        let permit = self.tenants.acquire()?;
+        share
+    }
+
+    /// Takes a place for a workspace, as soon as there is one within this time, or sheds.
+    pub async fn acquire_within(
+        self: &Arc<Self>,
+        workspace: &WorkspaceId,
+        patience: Duration,
+    ) -> Option<Share> {
+        let waiting = async {
+            loop {
+                // Listening begins before looking: a place that is freed in between is not missed.
+                let mut freed = pin!(self.freed.notified());
+                freed.as_mut().enable();
+                if let Some(share) = self.take(workspace) {
+                    return share;
+                }
+                freed.await;
+            }
+        };
+        let share = tokio::time::timeout(patience, waiting).await.ok();
+        if share.is_none() {
+            self.tenants.note_shed();
+        }
+        share
+    }
+
+    fn take(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<Share> {
+        let share = |permit, of| Share {
+            permit: Some(permit),
+            of,
+            shares: self.clone(),
+        };
+        if workspace.is_system() {
+            let permit = self.system.take().or_else(|| self.tenants.take())?;
+            return Some(share(permit, None));
+        }
+        let permit = self.tenants.take()?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let own = held.entry(workspace.clone()).or_default();
         if *own >= self.tenants.most.div_ceil(2) {
-            self.tenants.shed.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         *own += 1;
-        Some(Share {
-            _permit: permit,
-            of: Some((self.clone(), workspace.clone())),
-        })
+        Some(share(permit, Some(workspace.clone())))
     }
 
     /// How many are under way.
@@ -105,22 +151,30 @@ impl Shares {
 /// A place that a workspace holds; dropping it frees it.
 #[derive(Debug)]
 pub struct Share {
-    _permit: Permit,
-    of: Option<(Arc<Shares>, WorkspaceId)>,
+    permit: Option<Permit>,
+    /// The workspace it counts for; none: `system`.
+    of: Option<WorkspaceId>,
+    shares: Arc<Shares>,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let Some((shares, workspace)) = &self.of else {
-            return;
-        };
-        let mut held = shares.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = held.get_mut(workspace) {
-            *own -= 1;
-            if *own == 0 {
-                held.remove(workspace);
+        if let Some(workspace) = &self.of {
+            let mut held = self
+                .shares
+                .held
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(own) = held.get_mut(workspace) {
+                *own -= 1;
+                if *own == 0 {
+                    held.remove(workspace);
+                }
             }
         }
+        // The place first, then the word that it is free.
+        drop(self.permit.take());
+        self.shares.freed.notify_waiters();
     }
 }
 
@@ -149,6 +203,22 @@ mod tests {
         drop(held);
         assert_eq!((shares.under_way(), shares.shed()), (0, 1));
         assert!(shares.held.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_place_gets_it_when_it_is_freed_and_is_shed_when_it_is_not() {
+        let shares = Shares::new(2);
+        let a: WorkspaceId = "a".parse().unwrap();
+        let held = shares.acquire(&a).unwrap();
+        assert!(shares.acquire_within(&a, Duration::ZERO).await.is_none());
+        let patience = Duration::from_secs(60);
+        let (share, ()) = futures::future::join(shares.acquire_within(&a, patience), async {
+            drop(held);
+        })
+        .await;
+        assert!(share.is_some());
+        drop(share);
+        assert_eq!((shares.under_way(), shares.shed()), (0, 1));
     }
 
     #[test]

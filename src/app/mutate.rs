@@ -141,6 +141,71 @@ impl Scene {
             .await
     }
 
+    /// Writes keys that are new as one change of this revision, all with few statements.
+    pub async fn put_new_keys(
+        &mut self,
+        action: &'static str,
+        keys: &mut [Key],
+    ) -> Result<(), Error> {
+        let mut changes = Vec::with_capacity(keys.len());
+        for key in &mut *keys {
+            key.revision = self.tx.revision();
+            key.update_time = self.now;
+            changes.push(Change {
+                actor: self.actor.clone(),
+                action,
+                resource: Resource::Key(key.workspace.clone(), key.id),
+                before: None,
+                after: Some(json(key)),
+                time: self.now,
+            });
+        }
+        self.tx.put_new_keys(keys).await?;
+        Ok(self.tx.append_many(&changes).await?)
+    }
+
+    /// Removes keys for good, all with few statements; each is an entry of its own in the audit log.
+    pub async fn purge_keys(&mut self, keys: &[Key]) -> Result<(), Error> {
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        self.tx.purge_keys(&ids).await?;
+        self.doubt.keys.extend(&ids);
+        let changes: Vec<_> = keys
+            .iter()
+            .map(|key| self.change_of("PURGE", key, None))
+            .collect();
+        Ok(self.tx.append_many(&changes).await?)
+    }
+
+    /// Forgets the secrets of keys that ended before a moment, all with few statements.
+    pub async fn forget_secrets(&mut self, keys: &[Key], before: Time) -> Result<(), Error> {
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        self.tx.forget_secrets(&ids, before, self.now).await?;
+        let changes: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let mut after = key.clone();
+                after
+                    .secrets
+                    .retain(|s| s.end_time().is_none_or(|end| end >= before));
+                after.revision = self.tx.revision();
+                after.update_time = self.now;
+                self.change_of("FORGET_SECRETS", key, Some(&after))
+            })
+            .collect();
+        Ok(self.tx.append_many(&changes).await?)
+    }
+
+    fn change_of(&self, action: &'static str, before: &Key, after: Option<&Key>) -> Change {
+        Change {
+            actor: self.actor.clone(),
+            action,
+            resource: Resource::Key(before.workspace.clone(), before.id),
+            before: Some(json(before)),
+            after: after.map(json),
+            time: self.now,
+        }
+    }
+
     /// Removes a key for good.
     pub async fn purge_key(&mut self, key: &Key) -> Result<(), Error> {
         self.tx.purge_key(key.id).await?;
@@ -240,7 +305,8 @@ impl Core {
             .unwrap_or_else(|fault| Err(Error::internal(fault)))
     }
 
-    async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
+    /// Begins a change; dropped, it leaves no trace.
+    pub(in crate::app) async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
         Ok(Scene {
             core: self.clone(),
             tx: self.store.begin().await?,
@@ -321,18 +387,23 @@ impl Core {
     /// to be refused.
     async fn finish(&self, scene: Scene) -> Result<(), Error> {
         let n = scene.tx.revision();
-        match scene.tx.commit().await {
-            Ok(()) => {}
-            Err(StoreError::OutcomeUnknown(cause)) => {
-                self.feed.doubt(scene.doubt);
-                return Err(Error::outcome_unknown(cause));
-            }
-            Err(other) => return Err(other.into()),
-        }
+        let doubt = self.commit(scene).await?;
         self.feed.catch_up(n).await.map_err(|cause| {
-            self.feed.doubt(scene.doubt);
+            self.feed.doubt(doubt);
             Error::outcome_unknown(cause)
         })
+    }
+
+    /// Commits; the index does not have it yet. Returns what is in doubt if it does not get it.
+    pub(in crate::app) async fn commit(&self, scene: Scene) -> Result<Doubt, Error> {
+        match scene.tx.commit().await {
+            Ok(()) => Ok(scene.doubt),
+            Err(StoreError::OutcomeUnknown(cause)) => {
+                self.feed.doubt(scene.doubt);
+                Err(Error::outcome_unknown(cause))
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 
     fn repeat_ids(&self, call: &Call, repeat: &Repeat) -> ([u8; 32], [u8; 32]) {

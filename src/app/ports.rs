@@ -114,7 +114,8 @@ pub trait Store: Send + Sync + 'static {
         before: Time,
         limit: u32,
     ) -> Result<Vec<KeyId>, StoreError>;
-    /// Deletes idempotency records made before `before`, and sealed tokens in those made before `sealed_before`.
+    /// Deletes idempotency records made before `before`, and sealed tokens in those made before `sealed_before`; in
+    /// transactions of some of them, between which others get their turn.
     async fn expire_idempotency(&self, before: Time, sealed_before: Time)
     -> Result<(), StoreError>;
 }
@@ -127,6 +128,8 @@ pub trait Tx: Send {
 
     /// One key, whole.
     async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError>;
+    /// Those of these keys that there are, whole, in no order.
+    async fn keys(&mut self, ids: &[KeyId]) -> Result<Vec<Key>, StoreError>;
     /// All keys of a workspace that are not deleted; only for `system`, which has few.
     async fn keys_of(&mut self, workspace: &WorkspaceId) -> Result<Vec<Key>, StoreError>;
     /// Whose secret a tag is, within a workspace; dead ones too.
@@ -135,11 +138,34 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         tag: &Tag,
     ) -> Result<Option<(KeyId, SecretId)>, StoreError>;
+    /// Whose secrets these tags are, within a workspace; dead ones too.
+    async fn holders(
+        &mut self,
+        workspace: &WorkspaceId,
+        tags: &[Tag],
+    ) -> Result<Vec<(Tag, KeyId, SecretId)>, StoreError>;
+    /// The sealed digests that are kept of these keys' secrets.
+    async fn sealed_digests(
+        &mut self,
+        keys: &[KeyId],
+    ) -> Result<Vec<(KeyId, SecretId, Vec<u8>)>, StoreError>;
+    /// Inserts keys that are new, with their secrets, many in one statement.
+    async fn put_new_keys(&mut self, keys: &[Key]) -> Result<(), StoreError>;
     /// Writes a key and its secrets as given: inserts or replaces it, removes secrets it no longer lists. The times of last
-    /// use are not written: they have their own way.
+    /// use are not written: they have their own way. Sealed digests are written with new secrets, and go when one is revoked.
     async fn put_key(&mut self, key: &Key) -> Result<(), StoreError>;
     /// Removes a key and its secrets for good.
     async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError>;
+    /// The same for many, in few statements.
+    async fn purge_keys(&mut self, ids: &[KeyId]) -> Result<(), StoreError>;
+    /// Removes the secrets of these keys that ended before `before`, and says of the keys that they changed now, at this
+    /// revision.
+    async fn forget_secrets(
+        &mut self,
+        keys: &[KeyId],
+        before: Time,
+        now: Time,
+    ) -> Result<(), StoreError>;
     /// Destroys all sealed tokens of a workspace; returns how many.
     async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
     /// How many sealed tokens a workspace has.
@@ -149,7 +175,7 @@ pub trait Tx: Send {
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
     /// Inserts or replaces a workspace.
     async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError>;
-    /// Removes a workspace with its subscriptions and scopes.
+    /// Removes a workspace with its subscriptions, scopes, and the memory of its imports.
     async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError>;
     /// Whether a workspace has keys, deleted ones too.
     async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError>;
@@ -160,6 +186,12 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         id: &SubscriptionId,
     ) -> Result<Option<Subscription>, StoreError>;
+    /// Those of these subscriptions that there are.
+    async fn subscriptions(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[SubscriptionId],
+    ) -> Result<Vec<SubscriptionId>, StoreError>;
     /// Inserts or replaces a subscription.
     async fn put_subscription(&mut self, subscription: &Subscription) -> Result<(), StoreError>;
     /// Removes a subscription.
@@ -201,10 +233,26 @@ pub trait Tx: Send {
         secret: Option<SecretId>,
     ) -> Result<(), StoreError>;
 
+    /// What was imported into a workspace by these import ids.
+    async fn imported(
+        &mut self,
+        workspace: &WorkspaceId,
+        import_ids: &[&str],
+    ) -> Result<Vec<ImportRecord>, StoreError>;
+    /// Remembers imports into a workspace, beyond the life of the keys.
+    async fn remember_imports(
+        &mut self,
+        workspace: &WorkspaceId,
+        imports: &[ImportRecord],
+        time: Time,
+    ) -> Result<(), StoreError>;
+
     /// Says that the bootstrap key has been made.
     async fn set_bootstrapped(&mut self) -> Result<(), StoreError>;
     /// Adds to the feed and the audit log, in order.
     async fn append(&mut self, change: &Change) -> Result<(), StoreError>;
+    /// The same for many, in few statements.
+    async fn append_many(&mut self, changes: &[Change]) -> Result<(), StoreError>;
     /// Commits. [`StoreError::OutcomeUnknown`]: it may or may not have happened; any other error: it has not.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
@@ -355,6 +403,17 @@ pub struct IdempotencyRecord {
     pub sealed: Vec<(SecretId, Vec<u8>)>,
     /// When it was made.
     pub create_time: Time,
+}
+
+/// An item that was imported into a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportRecord {
+    /// What tells it from all others.
+    pub import_id: String,
+    /// The key it became.
+    pub key: KeyId,
+    /// Keyed digest of its content.
+    pub fingerprint: [u8; 32],
 }
 
 /// One entry of the feed, which is the audit log too.

@@ -27,6 +27,10 @@ pub struct Secret {
     /// The token, sealed, where the workspace is RECOVERABLE. Audit records and stored answers say only whether it is.
     #[serde(with = "presence")]
     pub sealed: Option<Vec<u8>>,
+    /// SHA-256 of the token, sealed, of a secret that is being made: the store takes it, and gives it to nobody who reads
+    /// keys, but to who asks for it. Left out of audit records and stored answers.
+    #[serde(skip)]
+    pub sealed_digest: Option<Vec<u8>>,
     /// When it was made.
     pub create_time: Time,
     /// Whether it replaced or filled a slot of a key that existed (true), or came with the key (false). The rotation guard

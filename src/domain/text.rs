@@ -37,6 +37,17 @@ pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// What tells an imported key from others: 1 to 128 visible ASCII characters.
+pub fn import_id(id: &str) -> Result<(), Invalid> {
+    if (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(Invalid::new(
+            "must be 1 to 128 visible ASCII characters that tell the item from all others",
+        ))
+    }
+}
+
 /// The name of a label: 1 to 63 of `[a-z0-9._/-]`.
 pub fn label_name(name: &str) -> Result<(), Invalid> {
     let good = (1..=63).contains(&name.len())

@@ -119,6 +119,26 @@ impl TokenDigest {
         Self(Sha256::digest(token).into())
     }
 
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, for sealing.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// As 64 hexadecimal digits, for the one answer that carries it.
+    pub fn to_hex(&self) -> String {
+        use std::fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut hex, b| {
+            // Writing to a string can't fail.
+            let _ = write!(hex, "{b:02x}");
+            hex
+        })
+    }
+
     /// From 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Result<Self, Invalid> {
         let wrong = || Invalid::new("must be the SHA-256 of the token: 64 hexadecimal digits");

@@ -12,6 +12,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::HeaderValue;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code as GrpcCode, Status};
@@ -24,7 +25,9 @@ use crate::app::calls::CallCounts;
 use crate::app::error::{Code, Error};
 use crate::app::limit::{Limit, Shares};
 
+use super::import::Terms;
 use super::status::to_status;
+use super::watched::Watched;
 
 /// Longest an administration call may take, where its caller sets no deadline.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -145,8 +148,13 @@ impl Guard {
             return refuse(&busy());
         };
         request.extensions_mut().insert(caller);
-        let deadline = grpc_timeout(request.headers())
-            .map_or(ADMIN_DEADLINE, |asked| asked.min(ADMIN_DEADLINE));
+        let asked = grpc_timeout(request.headers());
+        // Of a stream the permit and the deadline here bound the opening; what comes then takes places of its own.
+        if let Some(places) = shares.filter(|_| is_stream(request.uri().path())) {
+            let deadline = asked.and_then(|asked| Instant::now().checked_add(asked));
+            request.extensions_mut().insert(Terms { places, deadline });
+        }
+        let deadline = asked.map_or(ADMIN_DEADLINE, |asked| asked.min(ADMIN_DEADLINE));
         // A change that has begun goes on in its own task: the caller only stops waiting for it.
         self.run(request, deadline).await
     }
@@ -194,6 +202,7 @@ impl Service<http::Request<Incoming>> for Guard {
             let path = request.uri().path();
             let method = guard.calls.method(path);
             let calls = guard.calls.clone();
+            let stream = is_stream(path);
             let response = match Kind::of(path) {
                 // A listener without administration does not judge administrators' keys either.
                 Kind::Administration if guard.administration.is_some() => {
@@ -205,9 +214,13 @@ impl Service<http::Request<Incoming>> for Guard {
                     Err(never) => match never {},
                 },
             };
-            if let Some(method) = method {
-                calls.note(method, code_of(&response) as usize);
+            let Some(method) = method else {
+                return Ok(response);
+            };
+            if stream && code_of(&response) == GrpcCode::Ok {
+                return Ok(response.map(|body| Body::new(Watched::new(body, calls, method))));
             }
+            calls.note(method, code_of(&response) as usize);
             Ok(response)
         }
         .boxed()
@@ -225,26 +238,38 @@ fn code_of(response: &http::Response<Body>) -> GrpcCode {
 /// Says clearly what the framework says in passing: a message that is too large, or no message of this kind.
 fn clarify(response: http::Response<Body>) -> http::Response<Body> {
     let own = response.headers().contains_key("grpc-status-details-bin");
-    match code_of(&response) {
-        GrpcCode::OutOfRange => refuse(&Error::new(
-            Code::InvalidArgument,
-            "MESSAGE_TOO_LARGE",
-            "the message is larger than 4 MiB; send less at once",
-        )),
-        GrpcCode::Internal if !own => refuse(&Error::new(
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-            "the message can't be read as a request of this method; use the protos of this server's reflection",
-        )),
+    match clearer(code_of(&response)) {
+        Some(error) if !own => refuse(&error),
         _ => response,
     }
+}
+
+/// What a status of the framework's own says of a message.
+pub(super) fn clearer(code: GrpcCode) -> Option<Error> {
+    let (reason, message) = match code {
+        GrpcCode::OutOfRange => (
+            "MESSAGE_TOO_LARGE",
+            "the message is larger than 4 MiB; send less at once",
+        ),
+        GrpcCode::Internal => (
+            "MALFORMED_MESSAGE",
+            "the message can't be read as a request of this method; use the protos of this server's reflection",
+        ),
+        _ => return None,
+    };
+    Some(Error::new(Code::InvalidArgument, reason, message))
+}
+
+/// Whether a path is a call of many messages, which goes on when its head is answered.
+fn is_stream(path: &str) -> bool {
+    path == "/claviger.v1.KeyAdmin/ImportKeys"
 }
 
 fn refuse(error: &Error) -> http::Response<Body> {
     to_status(error).into_http()
 }
 
-fn busy() -> Error {
+pub(super) fn busy() -> Error {
     Error::new(
         Code::ResourceExhausted,
         "OVERLOADED",

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::app::Core;
 use crate::app::auth::Caller;
@@ -17,6 +18,7 @@ use crate::domain::scope::AdminScope;
 use crate::domain::token::{Token, TokenDigest};
 
 use super::convert;
+use super::import::{Answers, Session, Terms};
 use super::proto::v1;
 use super::proto::v1::key_admin_server::KeyAdmin;
 use super::status::to_status;
@@ -25,12 +27,14 @@ use super::status::to_status;
 #[derive(Debug, Clone)]
 pub struct KeyAdminService {
     core: Arc<Core>,
+    /// Says that streams are to end.
+    stopping: CancellationToken,
 }
 
 impl KeyAdminService {
-    /// The service over these use cases.
-    pub fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    /// The service over these use cases; `stopping` ends its streams.
+    pub fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
+        Self { core, stopping }
     }
 
     /// A key as it was made or would be: a dry run has no etag, for the next change will take its revision.
@@ -143,20 +147,34 @@ impl KeyAdminService {
             size: page::size(message.page_size)?,
             token: message.page_token,
         };
-        let (keys, next_page_token, tokens) = if view == v1::KeyView::WithTokens {
+        let core = &self.core;
+        let mut answer = v1::ListKeysResponse::default();
+        let call = |caller: Caller| {
             caller.require(AdminScope::KeysReveal)?;
-            let call = Core::reveal_call(caller, "ListKeys");
-            self.core.list_keys_with_tokens(call, page).await?
-        } else {
-            let (keys, next) = self.core.list_keys(&caller, page).await?;
-            (keys, next, Vec::new())
+            Ok::<_, Error>(Core::reveal_call(caller, "ListKeys"))
         };
-        let now = self.core.clock.now();
-        Ok(v1::ListKeysResponse {
-            keys: keys.iter().map(|key| convert::key(key, now)).collect(),
-            next_page_token,
-            tokens: convert::issued(&tokens),
-        })
+        let wire = |keys: Vec<Key>| {
+            let now = core.clock.now();
+            keys.iter().map(|key| convert::key(key, now)).collect()
+        };
+        match view {
+            v1::KeyView::WithTokens => {
+                let (keys, next, tokens) = core.list_keys_with_tokens(call(caller)?, page).await?;
+                (answer.keys, answer.next_page_token) = (wire(keys), next);
+                answer.tokens = convert::issued(&tokens);
+            }
+            v1::KeyView::WithDigests => {
+                let (keys, next, digests) =
+                    core.list_keys_with_digests(call(caller)?, page).await?;
+                (answer.keys, answer.next_page_token) = (wire(keys), next);
+                convert::add_digests(&mut answer.keys, &digests);
+            }
+            v1::KeyView::Unspecified | v1::KeyView::WithoutTokens => {
+                let (keys, next) = core.list_keys(&caller, page).await?;
+                (answer.keys, answer.next_page_token) = (wire(keys), next);
+            }
+        }
+        Ok(answer)
     }
 
     async fn update(
@@ -325,6 +343,22 @@ impl KeyAdminService {
     }
 }
 
+impl KeyAdminService {
+    /// Refused here, before a message is read, is who may not import at all.
+    fn import(
+        &self,
+        mut request: Request<Streaming<v1::ImportKeysRequest>>,
+    ) -> Result<Answers, Error> {
+        let terms: Terms = request
+            .extensions_mut()
+            .remove()
+            .ok_or_else(|| Error::internal("a stream without terms"))?;
+        let (caller, _right, messages) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
+        let (core, stopping) = (self.core.clone(), self.stopping.clone());
+        Ok(Session::new(core, stopping, terms, caller, messages).answers())
+    }
+}
+
 /// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
 macro_rules! serve {
     ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
@@ -334,13 +368,13 @@ macro_rules! serve {
                 self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
             })*
 
-            type ImportKeysStream = tokio_stream::Empty<Result<v1::ImportKeysResponse, Status>>;
+            type ImportKeysStream = Answers;
 
             async fn import_keys(
                 &self,
-                _request: Request<tonic::Streaming<v1::ImportKeysRequest>>,
-            ) -> Result<Response<Self::ImportKeysStream>, Status> {
-                Err(Status::unimplemented("sets of keys can't be moved in yet"))
+                request: Request<Streaming<v1::ImportKeysRequest>>,
+            ) -> Result<Response<Answers>, Status> {
+                self.import(request).map(Response::new).map_err(|e| to_status(&e))
             }
         }
     };

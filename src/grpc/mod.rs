@@ -11,6 +11,8 @@ mod envoy;
 mod envoy_answer;
 pub mod ext_authz;
 pub mod guard;
+mod import;
 pub mod key_admin;
 pub mod proto;
 pub mod status;
+mod watched;

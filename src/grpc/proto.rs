@@ -93,6 +93,26 @@ impl fmt::Debug for v1::LookupKeyRequest {
     }
 }
 
+impl fmt::Debug for v1::Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret")
+            .field("id", &self.id)
+            .field("slot", &self.slot())
+            .field("state", &self.state())
+            .field("origin", &self.origin())
+            .field("weak", &self.weak)
+            .field("hint", &self.hint)
+            .field("recoverable", &self.recoverable)
+            .field("create_time", &self.create_time)
+            .field("expire_time", &self.expire_time)
+            .field("last_used_time", &self.last_used_time)
+            .field("acknowledge_time", &self.acknowledge_time)
+            .field("revocation_reason", &self.revocation_reason())
+            .field("sha256_hex", &Hidden::of(&self.sha256_hex))
+            .finish()
+    }
+}
+
 impl fmt::Debug for v1::Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -166,6 +186,19 @@ mod tests {
                 v1::LookupKeyRequest {
                     token: text(),
                     sha256_hex: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::ListKeysResponse {
+                    keys: vec![v1::Key {
+                        secrets: vec![v1::Secret {
+                            sha256_hex: text(),
+                            ..Default::default()
+                        }],
+                        ..Default::default()
+                    }],
                     ..Default::default()
                 }
             ),

@@ -53,7 +53,7 @@ fn log(error: &Error) {
         .unwrap_or_default();
     match error.code {
         Code::Internal => tracing::error!(reason = error.reason, cause, "internal fault"),
-        Code::Unavailable if error.reason == "NOT_LOADED" => {}
+        Code::Unavailable if matches!(error.reason, "NOT_LOADED" | "SHUTTING_DOWN") => {}
         Code::Unavailable => tracing::warn!(
             reason = error.reason,
             cause,

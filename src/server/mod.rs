@@ -95,6 +95,8 @@ pub struct App {
     metrics: Arc<Metrics>,
     health: HealthReporter,
     serving: watch::Sender<bool>,
+    /// Ends streams between their messages.
+    stopping: CancellationToken,
     config: Config,
     _data_dir: DataDir,
 }
@@ -180,10 +182,11 @@ pub async fn build(
             .add_service(proto::v1::authorize_server::AuthorizeServer::new(authorize))
             .add_service(ext_authz)
     };
+    let stopping = CancellationToken::new();
     let for_administration = |routes: Routes| {
         routes
             .add_service(proto::v1::key_admin_server::KeyAdminServer::new(
-                KeyAdminService::new(core.clone()),
+                KeyAdminService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
                 DirectoryService::new(core.clone()),
@@ -232,6 +235,7 @@ pub async fn build(
         metrics,
         health,
         serving,
+        stopping,
         config,
         _data_dir: data_dir,
     })
@@ -352,6 +356,7 @@ impl App {
             set_health(&self.health, ServingStatus::NotServing).await;
             tokio::time::sleep(self.config.drain_delay).await;
         }
+        self.stopping.cancel();
         stop_accepting.cancel();
         connections.close();
         connections.wait().await;
@@ -395,7 +400,11 @@ async fn purge(core: Arc<Core>, stop: CancellationToken) {
         .await
         .is_some()
     {
-        match core.purge_due().await {
+        // Between two of its changes it can be left: what is still due waits for the next start.
+        let Some(purged) = stop.run_until_cancelled(core.purge_due()).await else {
+            return;
+        };
+        match purged {
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "purged what was due"),
             Err(error) => tracing::warn!(reason = error.reason, "what is due can't be purged now"),

@@ -8,9 +8,9 @@ use sea_orm::IntoActiveModel as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::entity::{key_terms, keys, scopes, secrets, subscriptions, workspaces};
+use super::entity::{imports, key_terms, keys, scopes, secrets, subscriptions, workspaces};
 use super::error::corrupt;
-use crate::app::ports::StoreError;
+use crate::app::ports::{ImportRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
@@ -120,6 +120,7 @@ pub(super) fn secret_rows(key: &Key) -> Result<Vec<secrets::ActiveModel>, StoreE
             prefix: secret.prefix.clone(),
             hint: secret.hint.clone(),
             sealed: secret.sealed.clone(),
+            sealed_digest: secret.sealed_digest.clone(),
             create_time: secret.create_time.micros(),
             regenerated: secret.regenerated,
             retire_time: secret.retire_time.map(Time::micros),
@@ -134,6 +135,39 @@ pub(super) fn secret_rows(key: &Key) -> Result<Vec<secrets::ActiveModel>, StoreE
         Ok(row)
     };
     key.secrets.iter().enumerate().map(row).collect()
+}
+
+/// The row of an import.
+pub(super) fn import_row(
+    workspace: &WorkspaceId,
+    record: &ImportRecord,
+    time: Time,
+) -> imports::ActiveModel {
+    let row = imports::Model {
+        workspace_id: workspace.as_str().to_owned(),
+        import_id: record.import_id.clone(),
+        key_id: record.key.to_bytes().to_vec(),
+        fingerprint: record.fingerprint.to_vec(),
+        create_time: time.micros(),
+    };
+    row.into_active_model()
+}
+
+/// An import from its row.
+pub(super) fn import(row: imports::Model) -> Result<ImportRecord, StoreError> {
+    Ok(ImportRecord {
+        import_id: row.import_id,
+        key: key_id(&row.key_id)?,
+        fingerprint: <[u8; 32]>::try_from(row.fingerprint.as_slice())
+            .map_err(|_| corrupt("imports.fingerprint does not have 32 bytes"))?,
+    })
+}
+
+/// A tag from its bytes.
+pub(super) fn tag(bytes: &[u8]) -> Result<Tag, StoreError> {
+    <[u8; 32]>::try_from(bytes)
+        .map(Tag::from_bytes)
+        .map_err(|_| corrupt("secrets.tag does not have 32 bytes"))
 }
 
 /// A key from its row and those of its secrets.
@@ -181,6 +215,7 @@ pub(super) fn secret(row: secrets::Model) -> Result<Secret, StoreError> {
         prefix: row.prefix,
         hint: row.hint,
         sealed: row.sealed,
+        sealed_digest: None,
         create_time: Time::from_micros(row.create_time),
         regenerated: row.regenerated,
         retire_time: row.retire_time.map(Time::from_micros),
@@ -285,13 +320,6 @@ pub(super) fn key_id(bytes: &[u8]) -> Result<KeyId, StoreError> {
 /// A secret's id from its bytes.
 pub(super) fn secret_id(bytes: &[u8]) -> Result<SecretId, StoreError> {
     number(bytes).map(SecretId::from_u128)
-}
-
-/// A tag from its bytes.
-pub(super) fn tag(bytes: &[u8]) -> Result<Tag, StoreError> {
-    <[u8; 32]>::try_from(bytes)
-        .map(Tag::from_bytes)
-        .map_err(|_| corrupt("secrets.tag does not have 32 bytes"))
 }
 
 /// Who made a token, from its text.

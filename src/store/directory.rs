@@ -53,6 +53,32 @@ pub(super) async fn subscription<C: ConnectionTrait>(
     row.map(convert::subscription).transpose()
 }
 
+/// Those of these subscriptions that there are.
+pub(super) async fn existing_subscriptions<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    ids: &[SubscriptionId],
+) -> Result<Vec<SubscriptionId>, StoreError> {
+    /// How many ids one `IN` takes.
+    const AT_ONCE: usize = 500;
+    let mut existing = Vec::new();
+    for ids in ids.chunks(AT_ONCE) {
+        let found = subscriptions::Entity::find()
+            .select_only()
+            .column(subscriptions::Column::Id)
+            .filter(subscriptions::Column::WorkspaceId.eq(workspace.as_str()))
+            .filter(subscriptions::Column::Id.is_in(ids.iter().map(SubscriptionId::as_str)))
+            .into_tuple::<String>()
+            .all(connection)
+            .await
+            .map_err(failed)?;
+        for id in found {
+            existing.push(convert::parse(&id, "subscriptions.id")?);
+        }
+    }
+    Ok(existing)
+}
+
 /// A workspace's subscriptions by id, those after `after`; with `only`, just those.
 pub(super) async fn subscriptions<C: ConnectionTrait>(
     connection: &C,

@@ -4,7 +4,11 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, Iterable as _, QueryFilter, QueryOrder, QuerySelect,
+    Select,
+};
 
 use super::convert;
 use super::entity::{key_terms, keys, secrets};
@@ -76,7 +80,7 @@ pub(super) async fn with_secrets<C: ConnectionTrait>(
         if some.is_empty() {
             return Ok(keys);
         }
-        let found = secrets::Entity::find()
+        let found = without_digests()
             .filter(secrets::Column::KeyId.is_in(some.iter().map(|row| row.id.clone())))
             .order_by_asc(secrets::Column::KeyId)
             .order_by_asc(secrets::Column::Ordinal)
@@ -85,6 +89,42 @@ pub(super) async fn with_secrets<C: ConnectionTrait>(
             .map_err(failed)?;
         keys.extend(joined(some, found)?);
     }
+}
+
+/// Secrets without their sealed digests: those are as good as tokens for an import elsewhere, and read only by
+/// [`sealed_digests`].
+fn without_digests() -> Select<secrets::Entity> {
+    use secrets::Column;
+    let kept = Column::iter().filter(|c| !matches!(c, Column::SealedDigest));
+    secrets::Entity::find()
+        .select_only()
+        .columns(kept)
+        .expr_as(Expr::val(None::<Vec<u8>>), Column::SealedDigest)
+}
+
+/// The sealed digests that are kept of these keys' secrets.
+pub(super) async fn sealed_digests<C: ConnectionTrait>(
+    connection: &C,
+    keys: &[KeyId],
+) -> Result<Vec<(KeyId, SecretId, Vec<u8>)>, StoreError> {
+    let mut digests = Vec::new();
+    for ids in keys.chunks(AT_ONCE) {
+        let rows = secrets::Entity::find()
+            .select_only()
+            .column(secrets::Column::KeyId)
+            .column(secrets::Column::Id)
+            .column(secrets::Column::SealedDigest)
+            .filter(secrets::Column::KeyId.is_in(ids.iter().map(|id| id.to_bytes().to_vec())))
+            .filter(secrets::Column::SealedDigest.is_not_null())
+            .into_tuple::<(Vec<u8>, Vec<u8>, Vec<u8>)>()
+            .all(connection)
+            .await
+            .map_err(failed)?;
+        for (key, secret, sealed) in rows {
+            digests.push((convert::key_id(&key)?, convert::secret_id(&secret)?, sealed));
+        }
+    }
+    Ok(digests)
 }
 
 fn joined(rows: Vec<keys::Model>, found: Vec<secrets::Model>) -> Result<Vec<Key>, StoreError> {
@@ -121,6 +161,36 @@ pub(super) async fn secret_holder<C: ConnectionTrait>(
         return Ok(None);
     };
     Ok(Some((convert::key_id(&key)?, convert::secret_id(&secret)?)))
+}
+
+/// Whose secrets these tags are, within a workspace.
+pub(super) async fn holders<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    tags: &[Tag],
+) -> Result<Vec<(Tag, KeyId, SecretId)>, StoreError> {
+    let mut holders = Vec::new();
+    for tags in tags.chunks(AT_ONCE) {
+        let rows = secrets::Entity::find()
+            .select_only()
+            .column(secrets::Column::Tag)
+            .column(secrets::Column::KeyId)
+            .column(secrets::Column::Id)
+            .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
+            .filter(secrets::Column::Tag.is_in(tags.iter().map(|tag| tag.as_bytes().to_vec())))
+            .into_tuple::<(Vec<u8>, Vec<u8>, Vec<u8>)>()
+            .all(connection)
+            .await
+            .map_err(failed)?;
+        for (tag, key, secret) in rows {
+            holders.push((
+                convert::tag(&tag)?,
+                convert::key_id(&key)?,
+                convert::secret_id(&secret)?,
+            ));
+        }
+    }
+    Ok(holders)
 }
 
 /// Key and id of the secret with this tag.

@@ -231,6 +231,7 @@ impl Cells<'_> {
             slot: Slot::Primary,
             hint: String::new(),
             sealed: None,
+            sealed_digest: None,
             create_time: NEVER,
             regenerated: false,
             revocation_reason: RevocationReason::Unspecified,

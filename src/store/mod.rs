@@ -5,6 +5,7 @@
 //! anything; a read of more than one statement is one snapshot.
 
 mod backup;
+mod bulk;
 mod connect;
 mod convert;
 mod directory;
@@ -178,8 +179,13 @@ impl Store for SqlStore {
         before: Time,
         sealed_before: Time,
     ) -> Result<(), StoreError> {
-        let tx = begin_writing(&self.writer).await?;
-        maintenance::expire_idempotency(&tx, before, sealed_before).await?;
-        tx.commit().await.map_err(commit_failed)
+        loop {
+            let tx = begin_writing(&self.writer).await?;
+            let all = maintenance::expire_idempotency(&tx, before, sealed_before).await?;
+            tx.commit().await.map_err(commit_failed)?;
+            if all {
+                return Ok(());
+            }
+        }
     }
 }

@@ -9,10 +9,11 @@ use sea_orm::{
 
 use super::entity::{changes, counter};
 use super::error::{commit_failed, corrupt, failed};
-use super::{convert, directory, feed, keys, maintenance, write};
-use crate::app::ports::{Change, IdempotencyRecord, StoreError, Tx};
+use super::{bulk, convert, directory, feed, keys, maintenance, write};
+use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
@@ -70,6 +71,11 @@ impl Tx for SqlTx {
         keys::by_id(&self.tx, id).await
     }
 
+    async fn keys(&mut self, ids: &[KeyId]) -> Result<Vec<Key>, StoreError> {
+        let found = keys::by_ids(&self.tx, ids).await?;
+        Ok(found.into_values().collect())
+    }
+
     async fn keys_of(&mut self, workspace: &WorkspaceId) -> Result<Vec<Key>, StoreError> {
         keys::of_workspace(&self.tx, workspace).await
     }
@@ -82,12 +88,44 @@ impl Tx for SqlTx {
         keys::secret_holder(&self.tx, workspace, tag).await
     }
 
+    async fn holders(
+        &mut self,
+        workspace: &WorkspaceId,
+        tags: &[Tag],
+    ) -> Result<Vec<(Tag, KeyId, SecretId)>, StoreError> {
+        keys::holders(&self.tx, workspace, tags).await
+    }
+
+    async fn sealed_digests(
+        &mut self,
+        keys: &[KeyId],
+    ) -> Result<Vec<(KeyId, SecretId, Vec<u8>)>, StoreError> {
+        keys::sealed_digests(&self.tx, keys).await
+    }
+
+    async fn put_new_keys(&mut self, keys: &[Key]) -> Result<(), StoreError> {
+        bulk::put_new_keys(&self.tx, keys).await
+    }
+
     async fn put_key(&mut self, key: &Key) -> Result<(), StoreError> {
         write::put_key(&self.tx, key).await
     }
 
     async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError> {
-        write::purge_key(&self.tx, id).await
+        write::purge_keys(&self.tx, &[id]).await
+    }
+
+    async fn purge_keys(&mut self, ids: &[KeyId]) -> Result<(), StoreError> {
+        write::purge_keys(&self.tx, ids).await
+    }
+
+    async fn forget_secrets(
+        &mut self,
+        keys: &[KeyId],
+        before: Time,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        write::forget_secrets(&self.tx, keys, before, (self.revision, now)).await
     }
 
     async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
@@ -120,6 +158,14 @@ impl Tx for SqlTx {
         id: &SubscriptionId,
     ) -> Result<Option<Subscription>, StoreError> {
         directory::subscription(&self.tx, workspace, id).await
+    }
+
+    async fn subscriptions(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[SubscriptionId],
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        directory::existing_subscriptions(&self.tx, workspace, ids).await
     }
 
     async fn put_subscription(&mut self, subscription: &Subscription) -> Result<(), StoreError> {
@@ -185,6 +231,23 @@ impl Tx for SqlTx {
         write::forget_tokens(&self.tx, key, secret).await
     }
 
+    async fn imported(
+        &mut self,
+        workspace: &WorkspaceId,
+        import_ids: &[&str],
+    ) -> Result<Vec<ImportRecord>, StoreError> {
+        bulk::imported(&self.tx, workspace, import_ids).await
+    }
+
+    async fn remember_imports(
+        &mut self,
+        workspace: &WorkspaceId,
+        imports: &[ImportRecord],
+        time: Time,
+    ) -> Result<(), StoreError> {
+        bulk::remember_imports(&self.tx, workspace, imports, time).await
+    }
+
     async fn set_bootstrapped(&mut self) -> Result<(), StoreError> {
         maintenance::set_bootstrapped(&self.tx).await
     }
@@ -197,6 +260,16 @@ impl Tx for SqlTx {
             .map_err(failed)?;
         self.ordinal += 1;
         Ok(())
+    }
+
+    async fn append_many(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(changes.len());
+        for change in changes {
+            let row = feed::row(change, self.revision, self.ordinal)?;
+            rows.push(row.into_active_model());
+            self.ordinal += 1;
+        }
+        bulk::insert(&self.tx, rows).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

@@ -8,7 +8,8 @@ use sea_orm::{
 
 use super::convert;
 use super::entity::{
-    idempotency, key_terms, keys, replay_tokens, scopes, secrets, subscriptions, workspaces,
+    idempotency, imports, key_terms, keys, replay_tokens, scopes, secrets, subscriptions,
+    workspaces,
 };
 use super::error::{corrupt, failed};
 use crate::app::ports::{IdempotencyRecord, StoreError};
@@ -16,6 +17,9 @@ use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::time::Time;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
+
+/// How many ids one `IN` takes.
+const AT_ONCE: usize = 500;
 
 /// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
 pub(super) async fn put_key(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
@@ -47,7 +51,9 @@ async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreErr
         return Ok(());
     }
     use secrets::Column;
-    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
+    // A sealed digest is not read with its secret, so it is not at hand to be written again.
+    let kept = |c: &Column| matches!(c, Column::Id | Column::LastUsedTime | Column::SealedDigest);
+    let replaced = Column::iter().filter(|c| !kept(c));
     secrets::Entity::insert_many(rows)
         .on_conflict(
             OnConflict::column(Column::Id)
@@ -55,6 +61,23 @@ async fn put_secrets(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreErr
                 .to_owned(),
         )
         .exec_without_returning(tx)
+        .await
+        .map_err(failed)?;
+    forget_dead_digests(tx, key).await
+}
+
+/// Nobody may take a dead secret elsewhere.
+async fn forget_dead_digests(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError> {
+    let dead = key.secrets.iter().filter(|s| s.revoke_time.is_some());
+    let dead: Vec<_> = dead.map(|s| s.id.to_bytes().to_vec()).collect();
+    if dead.is_empty() {
+        return Ok(());
+    }
+    secrets::Entity::update_many()
+        .col_expr(secrets::Column::SealedDigest, Expr::val(None::<Vec<u8>>))
+        .filter(secrets::Column::Id.is_in(dead))
+        .filter(secrets::Column::SealedDigest.is_not_null())
+        .exec(tx)
         .await
         .map_err(failed)?;
     Ok(())
@@ -85,13 +108,49 @@ async fn put_terms(tx: &DatabaseTransaction, key: &Key) -> Result<(), StoreError
     Ok(())
 }
 
-/// Removes a key; its secrets and terms go with it.
-pub(super) async fn purge_key(tx: &DatabaseTransaction, id: KeyId) -> Result<(), StoreError> {
-    keys::Entity::delete_by_id(id.to_bytes().to_vec())
-        .exec(tx)
-        .await
-        .map_err(failed)?;
+/// Removes keys; their secrets and terms go with them.
+pub(super) async fn purge_keys(tx: &DatabaseTransaction, ids: &[KeyId]) -> Result<(), StoreError> {
+    for some in ids.chunks(AT_ONCE) {
+        keys::Entity::delete_many()
+            .filter(keys::Column::Id.is_in(bytes(some)))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+    }
     Ok(())
+}
+
+/// Removes the secrets of keys that ended before a moment; the keys have changed then, at this revision.
+pub(super) async fn forget_secrets(
+    tx: &DatabaseTransaction,
+    ids: &[KeyId],
+    before: Time,
+    (revision, now): (u64, Time),
+) -> Result<(), StoreError> {
+    for some in ids.chunks(AT_ONCE) {
+        // The keys first, as every mutation does it: whoever locks rows locks them in this order.
+        keys::Entity::update_many()
+            .col_expr(
+                keys::Column::Revision,
+                Expr::val(convert::signed(revision)?),
+            )
+            .col_expr(keys::Column::UpdateTime, Expr::val(now.micros()))
+            .filter(keys::Column::Id.is_in(bytes(some)))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+        secrets::Entity::delete_many()
+            .filter(secrets::Column::KeyId.is_in(bytes(some)))
+            .filter(secrets::Column::EndTime.lt(before.micros()))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn bytes(ids: &[KeyId]) -> impl Iterator<Item = Vec<u8>> {
+    ids.iter().map(|id| id.to_bytes().to_vec())
 }
 
 /// Destroys all sealed tokens of a workspace.
@@ -141,7 +200,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions and scopes.
+/// Removes a workspace with its subscriptions, scopes and imports.
 pub(super) async fn delete_workspace(
     tx: &DatabaseTransaction,
     id: &WorkspaceId,
@@ -153,6 +212,11 @@ pub(super) async fn delete_workspace(
         .map_err(failed)?;
     scopes::Entity::delete_many()
         .filter(scopes::Column::WorkspaceId.eq(id.as_str()))
+        .exec(tx)
+        .await
+        .map_err(failed)?;
+    imports::Entity::delete_many()
+        .filter(imports::Column::WorkspaceId.eq(id.as_str()))
         .exec(tx)
         .await
         .map_err(failed)?;

@@ -1,5 +1,8 @@
 //! Keys: making, reading, listing, changing, deleting them.
 
+mod import;
+mod making;
+mod reveal;
 mod rules;
 mod secrets;
 
@@ -8,22 +11,26 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
-use crate::app::mutate::{Answer, Call, Done, Issued};
+use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
-use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, Resource, StateSet, UNDELETE_PERIOD};
+use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, StateSet, UNDELETE_PERIOD};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network::IpNet;
-use crate::domain::scope::{AdminScope, Grant};
+use crate::domain::scope::Grant;
 use crate::domain::secret::Slot;
 use crate::domain::time::Time;
 use crate::domain::token::{Token, TokenDigest};
 
+use making::{Draft, Value};
+use rules::Facts;
+
+pub use import::{Import, ImportItem, ImportOutcome, Imported, NewImport};
+pub use reveal::Digests;
 pub(crate) use rules::check_etag;
 pub use secrets::{Regeneration, Revocation};
 
@@ -162,45 +169,29 @@ impl Core {
             Box::new(move |scene, caller| {
                 async move {
                     let workspace = scene.workspace(&new.workspace).await?;
-                    let mut settings = new.settings;
-                    // A bound administrator makes keys of its own kind without having to say so.
-                    if let ([only], []) = (&*caller.subscriptions, &*settings.subscriptions) {
-                        settings.subscriptions = vec![only.clone()];
-                    }
-                    let id = scene.new_key_id()?;
-                    let mut key = Key {
-                        id,
-                        workspace: workspace.id.clone(),
-                        settings,
-                        secrets: Vec::new(),
-                        create_time: scene.now,
-                        update_time: scene.now,
-                        delete_time: None,
-                        purge_time: None,
-                        revision: 0,
-                    };
-                    rules::check_settings(scene, caller, &key).await?;
+                    let core = scene.core.clone();
                     let secondary = new.secondary.or_else(|| {
                         workspace
                             .settings
                             .two_slots
                             .then_some(Source::Generate(None))
                     });
-                    let mut tokens = Vec::new();
+                    let mut draft = Draft::new(caller, new.settings, None);
                     let sources = [
-                        (Slot::Primary, Some(new.primary), "primary"),
-                        (Slot::Secondary, secondary, "secondary"),
+                        ((Slot::Primary, "primary"), Some(new.primary)),
+                        ((Slot::Secondary, "secondary"), secondary),
                     ];
-                    for (slot, source, field) in sources {
+                    let prefix = workspace.settings.prefix();
+                    for (place, source) in sources {
                         let Some(source) = source else { continue };
-                        let (secret, issued) = rules::make_secret(
-                            scene, caller, &workspace, &key, slot, source, field,
-                        )
-                        .await?;
-                        key.secrets.push(secret);
-                        tokens.extend(issued);
+                        draft.add(Value::of(&core, &workspace.id, prefix, place, source));
                     }
-                    rules::check_fence(&key, scene.now)?;
+                    let tags: Vec<_> = draft.tags().collect();
+                    let facts =
+                        Facts::gather(scene, caller, &workspace.id, draft.subscriptions(), &tags)
+                            .await?;
+                    let (mut key, tokens) =
+                        draft.finish(&core, scene.now, caller, &workspace, &facts)?;
                     scene.put_key("CREATE", None, &mut key).await?;
                     Ok(Done {
                         value: key,
@@ -272,52 +263,6 @@ impl Core {
         ))
     }
 
-    /// Lists keys with the tokens that can be read again; audited, page by page.
-    pub async fn list_keys_with_tokens(
-        self: &Arc<Self>,
-        call: Call,
-        page: KeyPage,
-    ) -> Result<(Vec<Key>, String, Vec<Issued>), Error> {
-        let workspace = page.workspace.clone();
-        let (keys, next) = self.list_keys(&call.caller, page).await?;
-        let listed: Vec<_> = keys.iter().map(|key| key.id).collect();
-        let answer = self
-            .mutate(
-                call,
-                Box::new(move |scene, caller| {
-                    async move {
-                        let mut tokens = Vec::new();
-                        for id in listed {
-                            // As it is now: much can have changed since the page was read.
-                            let Some(key) = scene.tx.key(id).await? else {
-                                continue;
-                            };
-                            tokens.extend(rules::tokens_to_reveal(scene, caller, &key).await?);
-                        }
-                        let secrets: Vec<_> = tokens.iter().map(|t| t.secret).collect();
-                        let unchanged = secrets.is_empty();
-                        if !unchanged {
-                            scene
-                                .audit(
-                                    "REVEAL",
-                                    Resource::Workspace(workspace),
-                                    json!({ "secrets": secrets }),
-                                )
-                                .await?;
-                        }
-                        Ok(Done {
-                            value: (),
-                            tokens,
-                            unchanged,
-                        })
-                    }
-                    .boxed()
-                }),
-            )
-            .await?;
-        Ok((keys, next, answer.tokens))
-    }
-
     /// Changes settings of a key.
     pub async fn update_key(
         self: &Arc<Self>,
@@ -345,7 +290,11 @@ impl Core {
                     only_disabled.enabled = false;
                     if key.settings != only_disabled {
                         rules::require_rights_of(scene, caller, &before, "the key has").await?;
-                        rules::check_settings(scene, caller, &key).await?;
+                        let subscriptions = &key.settings.subscriptions;
+                        let facts =
+                            Facts::gather(scene, caller, &key.workspace, subscriptions, &[])
+                                .await?;
+                        rules::check_settings(caller, &key, &facts)?;
                     }
                     rules::check_fence(&key, scene.now)?;
                     rules::keep_an_administrator(scene, &before, Some(&key)).await?;
@@ -448,17 +397,6 @@ impl Core {
             .filter(|key| caller.may_see(key))
             .ok_or_else(not_found)?;
         Ok((self.with_fresh_use(key), secret))
-    }
-
-    /// The call that reads tokens of a page: not repeatable, for it changes nothing but the audit log.
-    pub fn reveal_call(caller: Caller, method: &'static str) -> Call {
-        Call {
-            caller,
-            right: AdminScope::KeysReveal,
-            method,
-            repeat: None,
-            dry_run: false,
-        }
     }
 
     /// Times of last use as this process knows them, which may be newer than what is flushed.

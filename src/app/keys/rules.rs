@@ -1,35 +1,19 @@
 //! The rules that every change of a key obeys.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use crate::app::auth::{Caller, admin_rights};
 use crate::app::error::{Code, Error};
-use crate::app::mutate::{Issued, Scene};
+use crate::app::mutate::Scene;
 use crate::app::ports::StoreError;
-use crate::domain::entropy;
-use crate::domain::id::{KeyId, SecretId, WorkspaceId};
+use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeyState};
 use crate::domain::network;
 use crate::domain::scope::{ADMIN_ALL, Grant};
-use crate::domain::secret::{Origin, RevocationReason, Secret, SecretState, Slot};
+use crate::domain::secret::SecretState;
 use crate::domain::time::Time;
-use crate::domain::token::{STRONG_BITS, Tag, Token};
-use crate::domain::workspace::{Scope, Workspace};
-
-use super::Source;
-
-impl Scene {
-    /// A new key id.
-    pub(super) fn new_key_id(&self) -> Result<KeyId, Error> {
-        let mut random = [0; 10];
-        self.core.entropy.fill(&mut random)?;
-        Ok(KeyId::new(self.now, random))
-    }
-
-    fn new_secret_id(&self) -> Result<SecretId, Error> {
-        let mut random = [0; 10];
-        self.core.entropy.fill(&mut random)?;
-        Ok(SecretId::new(self.now, random))
-    }
-}
+use crate::domain::token::Tag;
+use crate::domain::workspace::Scope;
 
 /// The key that a caller wants to change: one it may see, and still as it was read where an etag says so.
 pub(super) async fn key_to_change(
@@ -72,16 +56,91 @@ pub(super) async fn require_rights_of(
     caller.require_all(&admin_rights(&key.settings.scopes, &catalogue), what)
 }
 
-/// What a key's settings must be, whoever sets them.
-pub(super) async fn check_settings(
+/// What the rules ask of the database. It is read before they are applied, so that one key and a thousand of an import obey
+/// the same ones, and the thousand cost no more statements than the one.
+#[derive(Debug)]
+pub(super) struct Facts {
+    catalogue: Vec<Scope>,
+    /// Those there are of the subscriptions that were asked for.
+    subscriptions: HashSet<SubscriptionId>,
+    /// Who holds tags that were asked for.
+    holders: HashMap<[u8; 32], Holder>,
+}
+
+/// Whose token it is already.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    key: KeyId,
+    live: bool,
+    /// Whether the caller may see that key.
+    visible: bool,
+}
+
+impl Facts {
+    /// Reads what concerns these subscriptions and tags.
+    pub(super) async fn gather(
+        scene: &mut Scene,
+        caller: &Caller,
+        workspace: &WorkspaceId,
+        subscriptions: &[SubscriptionId],
+        tags: &[Tag],
+    ) -> Result<Self, Error> {
+        let catalogue = scene.tx.scopes(workspace).await?;
+        let existing = scene.tx.subscriptions(workspace, subscriptions).await?;
+        Ok(Self {
+            catalogue,
+            subscriptions: existing.into_iter().collect(),
+            holders: holders(scene, caller, workspace, tags).await?,
+        })
+    }
+
+    /// From now on this key holds its tokens; one that is not to be made after all is not named.
+    pub(super) fn claim(&mut self, key: &Key, visible: bool) {
+        let holder = Holder {
+            key: key.id,
+            live: true,
+            visible,
+        };
+        let tags = key.secrets.iter().map(|s| *s.tag.as_bytes());
+        self.holders.extend(tags.map(|tag| (tag, holder)));
+    }
+}
+
+async fn holders(
     scene: &mut Scene,
     caller: &Caller,
-    key: &Key,
-) -> Result<(), Error> {
-    let catalogue = scene.tx.scopes(&key.workspace).await?;
+    workspace: &WorkspaceId,
+    tags: &[Tag],
+) -> Result<HashMap<[u8; 32], Holder>, Error> {
+    let found = scene.tx.holders(workspace, tags).await?;
+    let ids: BTreeSet<KeyId> = found.iter().map(|(_, key, _)| *key).collect();
+    let keys = scene.tx.keys(&ids.into_iter().collect::<Vec<_>>()).await?;
+    let keys: HashMap<KeyId, Key> = keys.into_iter().map(|key| (key.id, key)).collect();
+    let mut holders = HashMap::new();
+    for (tag, key, secret) in found {
+        let key = keys
+            .get(&key)
+            .ok_or_else(|| StoreError::Corrupt("a secret without its key".to_owned()))?;
+        let live = key.delete_time.is_none()
+            && key
+                .secrets
+                .iter()
+                .any(|s| s.id == secret && s.is_live(scene.now));
+        let holder = Holder {
+            key: key.id,
+            live,
+            visible: caller.may_see(key),
+        };
+        holders.insert(*tag.as_bytes(), holder);
+    }
+    Ok(holders)
+}
+
+/// What a key's settings must be, whoever sets them.
+pub(super) fn check_settings(caller: &Caller, key: &Key, facts: &Facts) -> Result<(), Error> {
     let settings = &key.settings;
     for (i, grant) in settings.scopes.iter().enumerate() {
-        if !grant.is_admin() && !is_declared(grant, &catalogue) {
+        if !grant.is_admin() && !is_declared(grant, &facts.catalogue) {
             return Err(Error::invalid(
                 format!("key.scopes[{i}]"),
                 format!(
@@ -99,7 +158,7 @@ pub(super) async fn check_settings(
         ));
     }
     for (i, id) in settings.subscriptions.iter().enumerate() {
-        if scene.tx.subscription(&key.workspace, id).await?.is_none() {
+        if !facts.subscriptions.contains(id) {
             return Err(Error::invalid(
                 format!("key.subscriptions[{i}]"),
                 format!(
@@ -109,9 +168,46 @@ pub(super) async fn check_settings(
         }
     }
     caller.require_all(
-        &admin_rights(&settings.scopes, &catalogue),
+        &admin_rights(&settings.scopes, &facts.catalogue),
         "the key would have",
     )
+}
+
+/// A token is unique within a workspace. Of other workspaces' nothing is said: one tenant can't learn or block another's.
+pub(super) fn refuse_known(key: &Key, tag: &Tag, field: &str, facts: &Facts) -> Result<(), Error> {
+    if key.secrets.iter().any(|s| s.tag == *tag) {
+        return Err(Error::invalid(
+            field,
+            "is the token of another secret of this key; each secret needs its own",
+        ));
+    }
+    let Some(holder) = facts.holders.get(tag.as_bytes()) else {
+        return Ok(());
+    };
+    let whose = if holder.visible {
+        format!("key `{}`", holder.key)
+    } else {
+        "another key".to_owned()
+    };
+    let error = if holder.live {
+        Error::new(
+            Code::AlreadyExists,
+            "TOKEN_IN_USE",
+            format!("the token is in use by {whose} of this workspace; use another token"),
+        )
+    } else {
+        Error::precondition(
+            "TOKEN_KNOWN_DEAD",
+            format!(
+                "the token was revoked, or its key deleted ({whose}); undelete that key, purge it, or use another token"
+            ),
+        )
+    };
+    Err(if holder.visible {
+        error.with("key_id", holder.key)
+    } else {
+        error
+    })
 }
 
 fn is_declared(grant: &Grant, catalogue: &[Scope]) -> bool {
@@ -182,240 +278,4 @@ fn is_administrator(key: &Key, now: Time) -> bool {
             .scopes
             .iter()
             .any(|grant| grant.as_str() == ADMIN_ALL)
-}
-
-/// Makes a secret for a slot, and its token where it is generated here.
-pub(super) async fn make_secret(
-    scene: &mut Scene,
-    caller: &Caller,
-    workspace: &Workspace,
-    key: &Key,
-    slot: Slot,
-    source: Source,
-    field: &str,
-) -> Result<(Secret, Option<Issued>), Error> {
-    let id = scene.new_secret_id()?;
-    let made = evaluate(scene, workspace, source, field)?;
-    let lookup = scene.core.envelope.lookup().clone();
-    let tag = made.tag(&lookup);
-    if made.origin != Origin::Generated {
-        refuse_known(scene, caller, key, &tag, field).await?;
-    }
-    let sealed = match &made.token {
-        Some(token) if workspace.settings.recoverable => Some(scene.core.envelope.seal_token(
-            key.id,
-            id,
-            token,
-            &*scene.core.entropy,
-        )?),
-        _ => None,
-    };
-    let secret = Secret {
-        id,
-        slot,
-        tag,
-        origin: made.origin,
-        weak: made.weak,
-        hint: made
-            .token
-            .as_ref()
-            .map(|t| t.hint(&made.prefix))
-            .unwrap_or_default(),
-        prefix: made.prefix,
-        sealed,
-        create_time: scene.now,
-        regenerated: false,
-        retire_time: None,
-        revoke_time: None,
-        revocation_reason: RevocationReason::Unspecified,
-        acknowledge_time: None,
-        last_used_time: None,
-    };
-    let issued = made
-        .token
-        .filter(|_| secret.origin == Origin::Generated)
-        .map(|token| Issued {
-            key: key.id,
-            secret: id,
-            slot,
-            token,
-        });
-    Ok((secret, issued))
-}
-
-/// The value of a secret to be, and what is known of it.
-struct Made {
-    origin: Origin,
-    token: Option<Token>,
-    digest: crate::domain::token::TokenDigest,
-    prefix: String,
-    weak: bool,
-}
-
-impl Made {
-    fn tag(&self, lookup: &crate::domain::token::LookupKey) -> Tag {
-        lookup.tag(&self.digest)
-    }
-}
-
-fn evaluate(
-    scene: &Scene,
-    workspace: &Workspace,
-    source: Source,
-    field: &str,
-) -> Result<Made, Error> {
-    let system = workspace.id.is_system();
-    let refuse_weak = |weak: bool, allowed: bool, place: &str, why: &str| {
-        if weak && (system || !allowed) {
-            let remedy = if system {
-                "keys of `system` are never weak"
-            } else {
-                "use a stronger token, or set `allow_weak` and fence the key with `allowed_cidrs`"
-            };
-            let mut error = Error::invalid(format!("{field}.{place}"), format!("{why}; {remedy}"));
-            error.reason = "WEAK_TOKEN";
-            return Err(error);
-        }
-        Ok(())
-    };
-    match source {
-        Source::Generate(prefix) => {
-            let prefix = prefix.unwrap_or_else(|| workspace.settings.prefix().to_owned());
-            let mut random = zeroize::Zeroizing::new([0; 32]);
-            scene.core.entropy.fill(random.as_mut_slice())?;
-            let token = Token::generate(&prefix, &random);
-            Ok(Made {
-                origin: Origin::Generated,
-                digest: token.digest(),
-                token: Some(token),
-                prefix,
-                weak: false,
-            })
-        }
-        Source::Token { token, allow_weak } => {
-            let bits = entropy::estimate_bits(token.reveal().as_bytes());
-            let weak = bits < STRONG_BITS;
-            let why =
-                format!("seems to have about {bits} bits of entropy, and {STRONG_BITS} are needed");
-            refuse_weak(weak, allow_weak, "external_token.token", &why)?;
-            Ok(Made {
-                origin: Origin::ExternalToken,
-                digest: token.digest(),
-                token: Some(token),
-                prefix: String::new(),
-                weak,
-            })
-        }
-        Source::Digest {
-            digest,
-            asserted_bits,
-            allow_weak,
-        } => {
-            if system {
-                return Err(Error::denied(
-                    "DIGEST_IN_SYSTEM",
-                    "rights over all workspaces never come from a digest; hand in the token, or let one be generated",
-                ));
-            }
-            let weak = asserted_bits < STRONG_BITS;
-            let why = format!(
-                "asserts fewer than {STRONG_BITS} bits of entropy, and a digest does not show them"
-            );
-            refuse_weak(
-                weak,
-                allow_weak,
-                "external_digest.asserted_entropy_bits",
-                &why,
-            )?;
-            Ok(Made {
-                origin: Origin::ExternalDigest,
-                digest,
-                token: None,
-                prefix: String::new(),
-                weak,
-            })
-        }
-    }
-}
-
-/// A token is unique within a workspace. Of other workspaces' nothing is said: one tenant can't learn or block another's.
-async fn refuse_known(
-    scene: &mut Scene,
-    caller: &Caller,
-    key: &Key,
-    tag: &Tag,
-    field: &str,
-) -> Result<(), Error> {
-    if key.secrets.iter().any(|s| s.tag == *tag) {
-        return Err(Error::invalid(
-            field,
-            "is the token of another secret of this key; each secret needs its own",
-        ));
-    }
-    let Some((holder, secret)) = scene.tx.secret_holder(&key.workspace, tag).await? else {
-        return Ok(());
-    };
-    let holder = scene
-        .tx
-        .key(holder)
-        .await?
-        .ok_or_else(|| StoreError::Corrupt("a secret without its key".to_owned()))?;
-    let live = holder.delete_time.is_none()
-        && holder
-            .secrets
-            .iter()
-            .any(|s| s.id == secret && s.is_live(scene.now));
-    let whose = if caller.may_see(&holder) {
-        format!("key `{}`", holder.id)
-    } else {
-        "another key".to_owned()
-    };
-    let error = if live {
-        Error::new(
-            Code::AlreadyExists,
-            "TOKEN_IN_USE",
-            format!("the token is in use by {whose} of this workspace; use another token"),
-        )
-    } else {
-        Error::precondition(
-            "TOKEN_KNOWN_DEAD",
-            format!(
-                "the token was revoked, or its key deleted ({whose}); undelete that key, purge it, or use another token"
-            ),
-        )
-    };
-    Err(if caller.may_see(&holder) {
-        error.with("key_id", holder.id)
-    } else {
-        error
-    })
-}
-
-/// The tokens of a key that its workspace keeps, of live secrets; none where the caller could not make such a key.
-pub(super) async fn tokens_to_reveal(
-    scene: &mut Scene,
-    caller: &Caller,
-    key: &Key,
-) -> Result<Vec<Issued>, Error> {
-    if !caller.may_see(key)
-        || require_rights_of(scene, caller, key, "the key has")
-            .await
-            .is_err()
-    {
-        return Ok(Vec::new());
-    }
-    let live = key.secrets.iter().filter(|s| s.is_live(scene.now));
-    let reveal = |secret: &Secret| {
-        let token = scene
-            .core
-            .envelope
-            .open_token(key.id, secret.id, secret.sealed.as_deref()?)?;
-        Some(Issued {
-            key: key.id,
-            secret: secret.id,
-            slot: secret.slot,
-            token,
-        })
-    };
-    Ok(live.filter_map(reveal).collect())
 }

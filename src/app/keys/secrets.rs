@@ -16,7 +16,9 @@ use crate::domain::secret::{RevocationReason, Secret, SecretState, Slot};
 use crate::domain::time::Time;
 use crate::domain::workspace::Workspace;
 
-use super::{Source, rules};
+use super::making::Value;
+use super::rules::Facts;
+use super::{Source, reveal, rules};
 
 /// How many dead secrets of a key are remembered.
 const MAX_DEAD: usize = 64;
@@ -76,16 +78,14 @@ impl Core {
                     }
                     let mut key = before.clone();
                     retire(scene, &mut key, what.slot, what.grace)?;
-                    let (mut secret, issued) = rules::make_secret(
-                        scene,
-                        caller,
-                        &workspace,
-                        &before,
-                        what.slot,
-                        what.source,
-                        "source",
-                    )
-                    .await?;
+                    let core = scene.core.clone();
+                    let prefix = workspace.settings.prefix();
+                    let place = (what.slot, "source");
+                    let value = Value::of(&core, &workspace.id, prefix, place, what.source);
+                    let tags: Vec<_> = value.tag().into_iter().collect();
+                    let facts = Facts::gather(scene, caller, &workspace.id, &[], &tags).await?;
+                    let (mut secret, issued) =
+                        value.into_secret(&core, scene.now, &workspace, &before, &facts)?;
                     secret.regenerated = true;
                     key.secrets.push(secret);
                     forget_oldest_dead(&mut key, scene.now);
@@ -160,7 +160,7 @@ impl Core {
                         None => key.active(Slot::Primary),
                     };
                     let wanted = wanted.ok_or_else(|| Error::not_found("secret"))?.id;
-                    let tokens = rules::tokens_to_reveal(scene, caller, &key).await?;
+                    let tokens = reveal::tokens_to_reveal(scene, caller, &key).await?;
                     let token = tokens.into_iter().find(|t| t.secret == wanted).ok_or_else(|| {
                         Error::precondition(
                             "NOT_RECOVERABLE",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::app::error::Error;
-use crate::app::keys::{Edit, KeyFilter};
+use crate::app::keys::{Digests, Edit, KeyFilter};
 use crate::app::mutate::Issued;
 use crate::app::ports::{KeyOrder, StateSet};
 use crate::domain::id::SubscriptionId;
@@ -415,6 +415,16 @@ pub(in crate::grpc) fn wire_slot(slot: Slot) -> i32 {
     slot.into()
 }
 
+/// Adds the digests that may be shown to keys as they are written.
+pub(in crate::grpc) fn add_digests(keys: &mut [v1::Key], digests: &Digests) {
+    for secret in keys.iter_mut().flat_map(|key| &mut key.secrets) {
+        let id = secret.id.parse().ok();
+        if let Some(digest) = id.and_then(|id| digests.of(id)) {
+            secret.sha256_hex = digest.to_hex();
+        }
+    }
+}
+
 /// Writes the tokens that were just generated.
 pub(in crate::grpc) fn issued(tokens: &[Issued]) -> Vec<v1::IssuedToken> {
     let one = |issued: &Issued| v1::IssuedToken {
@@ -425,7 +435,8 @@ pub(in crate::grpc) fn issued(tokens: &[Issued]) -> Vec<v1::IssuedToken> {
     tokens.iter().map(one).collect()
 }
 
-fn warnings(key: &Key, now: Time) -> Vec<v1::Warning> {
+/// What an administrator should know about a key.
+pub(super) fn warnings(key: &Key, now: Time) -> Vec<v1::Warning> {
     let settings = &key.settings;
     let data_scopes = settings.scopes.iter().filter(|s| !s.is_admin()).count();
     let found = [

@@ -1,10 +1,12 @@
 //! Between the wire and the domain: what comes in is checked whole, with the path of each field at fault.
 
+mod import;
 mod input;
 mod key;
 mod mask;
 mod workspace;
 
+pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
 

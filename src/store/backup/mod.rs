@@ -26,7 +26,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, key_terms, keys, meta, scopes, secrets, subscriptions, workspaces,
+    changes, counter, imports, key_terms, keys, meta, scopes, secrets, subscriptions, workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -151,6 +151,7 @@ fn tables() -> Vec<Table> {
         table::<keys::Entity>(),
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),
+        table::<imports::Entity>(),
         table::<changes::Entity>(),
     ]
 }

@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub(crate) mod counter;
 pub(crate) mod idempotency;
+pub(crate) mod imports;
 pub(crate) mod key_terms;
 pub(crate) mod keys;
 pub(crate) mod meta;

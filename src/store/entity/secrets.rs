@@ -17,6 +17,8 @@ pub(crate) struct Model {
     pub(crate) prefix: String,
     pub(crate) hint: String,
     pub(crate) sealed: Option<Vec<u8>>,
+    /// Written with a new secret, and read only where it is asked for (`keys::sealed_digests`).
+    pub(crate) sealed_digest: Option<Vec<u8>>,
     pub(crate) create_time: i64,
     pub(crate) regenerated: bool,
     pub(crate) retire_time: Option<i64>,

@@ -4,6 +4,8 @@
 use sea_orm_migration::prelude::*;
 
 mod m0001_initial;
+mod m0002_imports;
+mod m0003_large_sets;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -14,6 +16,10 @@ pub(super) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration)]
+        vec![
+            Box::new(m0001_initial::Migration),
+            Box::new(m0002_imports::Migration),
+            Box::new(m0003_large_sets::Migration),
+        ]
     }
 }

@@ -63,6 +63,7 @@ fn secret(n: u128, slot: Slot) -> Secret {
         prefix: "clv".to_owned(),
         hint: "clv_…abcd".to_owned(),
         sealed: None,
+        sealed_digest: None,
         create_time: at(10),
         regenerated: false,
         retire_time: None,

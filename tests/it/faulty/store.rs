@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use claviger::app::ports::{
-    Change, FeedBatch, IdempotencyRecord, KeyQuery, Loaded, Meta, Store, StoreError, Tx,
+    Change, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta, Store, StoreError,
+    Tx,
 };
 use claviger::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::Key;
@@ -263,6 +264,10 @@ impl Tx for FaultyTx {
         self.inner.key(id).await
     }
 
+    async fn keys(&mut self, ids: &[KeyId]) -> Result<Vec<Key>, StoreError> {
+        self.inner.keys(ids).await
+    }
+
     async fn keys_of(&mut self, workspace: &WorkspaceId) -> Result<Vec<Key>, StoreError> {
         self.inner.keys_of(workspace).await
     }
@@ -275,12 +280,44 @@ impl Tx for FaultyTx {
         self.inner.secret_holder(workspace, tag).await
     }
 
+    async fn holders(
+        &mut self,
+        workspace: &WorkspaceId,
+        tags: &[Tag],
+    ) -> Result<Vec<(Tag, KeyId, SecretId)>, StoreError> {
+        self.inner.holders(workspace, tags).await
+    }
+
+    async fn sealed_digests(
+        &mut self,
+        keys: &[KeyId],
+    ) -> Result<Vec<(KeyId, SecretId, Vec<u8>)>, StoreError> {
+        self.inner.sealed_digests(keys).await
+    }
+
+    async fn put_new_keys(&mut self, keys: &[Key]) -> Result<(), StoreError> {
+        self.inner.put_new_keys(keys).await
+    }
+
     async fn put_key(&mut self, key: &Key) -> Result<(), StoreError> {
         self.inner.put_key(key).await
     }
 
     async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError> {
         self.inner.purge_key(id).await
+    }
+
+    async fn purge_keys(&mut self, ids: &[KeyId]) -> Result<(), StoreError> {
+        self.inner.purge_keys(ids).await
+    }
+
+    async fn forget_secrets(
+        &mut self,
+        keys: &[KeyId],
+        before: Time,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.inner.forget_secrets(keys, before, now).await
     }
 
     async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
@@ -313,6 +350,14 @@ impl Tx for FaultyTx {
         id: &SubscriptionId,
     ) -> Result<Option<Subscription>, StoreError> {
         self.inner.subscription(workspace, id).await
+    }
+
+    async fn subscriptions(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[SubscriptionId],
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        self.inner.subscriptions(workspace, ids).await
     }
 
     async fn put_subscription(&mut self, subscription: &Subscription) -> Result<(), StoreError> {
@@ -378,11 +423,32 @@ impl Tx for FaultyTx {
         self.inner.forget_tokens(key, secret).await
     }
 
+    async fn imported(
+        &mut self,
+        workspace: &WorkspaceId,
+        import_ids: &[&str],
+    ) -> Result<Vec<ImportRecord>, StoreError> {
+        self.inner.imported(workspace, import_ids).await
+    }
+
+    async fn remember_imports(
+        &mut self,
+        workspace: &WorkspaceId,
+        imports: &[ImportRecord],
+        time: Time,
+    ) -> Result<(), StoreError> {
+        self.inner.remember_imports(workspace, imports, time).await
+    }
+
     async fn set_bootstrapped(&mut self) -> Result<(), StoreError> {
         self.inner.set_bootstrapped().await
     }
 
     async fn append(&mut self, change: &Change) -> Result<(), StoreError> {
         self.inner.append(change).await
+    }
+
+    async fn append_many(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.inner.append_many(changes).await
     }
 }

@@ -10,6 +10,7 @@ mod admin;
 mod child;
 mod envoy;
 mod http;
+pub(crate) mod many;
 mod process;
 mod rig;
 mod secrets;

@@ -141,6 +141,7 @@ fn secret() -> impl Strategy<Value = (usize, Secret)> {
                 prefix,
                 hint: String::new(),
                 sealed: None,
+                sealed_digest: None,
                 create_time: Time::from_micros(0),
                 regenerated: false,
                 retire_time,

@@ -1,0 +1,417 @@
+//! Moving sets of keys in: the same rules as for one key, without a statement for each.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::app::Core;
+use crate::app::auth::Caller;
+use crate::app::error::{Code, Error};
+use crate::app::mutate::Scene;
+use crate::app::ports::{Actor, ImportRecord};
+use crate::domain::id::{KeyId, WorkspaceId};
+use crate::domain::key::{Key, KeySettings};
+use crate::domain::revision::Revision;
+use crate::domain::scope::AdminScope;
+use crate::domain::secret::Slot;
+use crate::domain::text;
+use crate::domain::time::Time;
+use crate::domain::workspace::Workspace;
+
+use super::Source;
+use super::making::{Draft, Value};
+use super::rules::Facts;
+
+/// How many items one transaction takes: while it lasts, every other change waits for the revision counter.
+const BATCH: usize = 400;
+/// How many items are made ready before other tasks get a turn: tokens are looked at closely.
+const TURN: usize = 32;
+
+/// A set of keys to move in, or a part of it.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// Who calls.
+    pub caller: Caller,
+    /// Where to.
+    pub workspace: WorkspaceId,
+    /// Check everything, change nothing.
+    pub dry_run: bool,
+}
+
+/// One key to move in, as far as it could be read.
+#[derive(Debug)]
+pub struct ImportItem {
+    /// What tells it from all others of the workspace.
+    pub import_id: String,
+    /// What it says, as bytes; kept only as a keyed digest.
+    pub content: Zeroizing<Vec<u8>>,
+    /// The key, or why there is none.
+    pub key: Result<NewImport, Error>,
+}
+
+/// The key of an item.
+#[derive(Debug)]
+pub struct NewImport {
+    /// Its settings.
+    pub settings: KeySettings,
+    /// When it was made; one in the future counts as now.
+    pub create_time: Option<Time>,
+    /// Its PRIMARY secret.
+    pub primary: Source,
+    /// Its SECONDARY secret; none: that slot stays empty.
+    pub secondary: Option<Source>,
+}
+
+/// What became of an item.
+#[derive(Debug)]
+pub enum ImportOutcome {
+    /// The key was made, or in a dry run: it would be.
+    Made(Box<Key>),
+    /// It had been imported with this content; none in a dry run that would import it just before.
+    Already(Option<KeyId>),
+    /// It was refused.
+    Refused(Error),
+}
+
+/// What became of the items, in their order.
+#[derive(Debug)]
+pub struct Imported {
+    /// For each item what became of it.
+    pub outcomes: Vec<ImportOutcome>,
+    /// The revision from which what was made is in force; none where nothing was.
+    pub revision: Option<Revision>,
+}
+
+/// An item, ready for a transaction: nothing of it needs to be computed while the counter is held.
+struct Ready {
+    import_id: String,
+    fingerprint: [u8; 32],
+    draft: Result<Draft, Error>,
+}
+
+/// What a batch came to.
+struct Batch {
+    outcomes: Vec<ImportOutcome>,
+    /// What the index must have before this is answered.
+    behind: u64,
+    /// Whether that is a revision of its own.
+    changed: bool,
+}
+
+/// What items before made true that the database does not say yet.
+#[derive(Default)]
+struct Before {
+    imports: HashMap<String, (Option<KeyId>, [u8; 32])>,
+    keys: Vec<Key>,
+}
+
+impl Core {
+    /// Imports items, some in each transaction. What happens to one item happens to no other; only what keeps all of them
+    /// from being looked at is an error. It runs in a task of its own: who hangs up tears nothing.
+    pub async fn import_keys(
+        self: &Arc<Self>,
+        import: Import,
+        items: Vec<ImportItem>,
+    ) -> Result<Imported, Error> {
+        let core = self.clone();
+        let task = self
+            .tasks
+            .spawn(async move { core.import(&import, items).await });
+        let imported = task.await;
+        imported
+            .unwrap_or_else(|fault| Err(Error::internal(fault)))
+            .map_err(about_imports)
+    }
+
+    async fn import(
+        self: &Arc<Self>,
+        import: &Import,
+        items: Vec<ImportItem>,
+    ) -> Result<Imported, Error> {
+        if items.is_empty() {
+            self.require_workspace(&import.workspace).await?;
+        }
+        let mut outcomes = Vec::with_capacity(items.len());
+        let mut items = items.into_iter();
+        let mut before = Before::default();
+        let (mut behind, mut revision) = (0, None);
+        loop {
+            let ready = self.make_ready(import, items.by_ref().take(BATCH)).await;
+            if ready.is_empty() {
+                break;
+            }
+            // While the database works on this batch, the index takes over the one before.
+            let (batch, caught_up) = futures::future::join(
+                self.import_batch(import, ready, &mut before),
+                self.follow(mem::take(&mut behind)),
+            )
+            .await;
+            caught_up?;
+            let batch = batch?;
+            behind = batch.behind;
+            outcomes.extend(batch.outcomes);
+            if batch.changed {
+                revision = Some(Revision {
+                    epoch: self.index.epoch(),
+                    n: batch.behind,
+                });
+            }
+        }
+        self.follow(behind).await?;
+        Ok(Imported { outcomes, revision })
+    }
+
+    async fn follow(&self, n: u64) -> Result<(), Error> {
+        if n == 0 {
+            return Ok(());
+        }
+        self.feed.catch_up(n).await.map_err(Error::outcome_unknown)
+    }
+
+    async fn make_ready(
+        &self,
+        import: &Import,
+        items: impl Iterator<Item = ImportItem>,
+    ) -> Vec<Ready> {
+        let mut ready = Vec::with_capacity(BATCH);
+        for item in items {
+            if ready.len() % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            ready.push(self.ready(import, item));
+        }
+        ready
+    }
+
+    fn ready(&self, import: &Import, item: ImportItem) -> Ready {
+        let named = text::import_id(&item.import_id);
+        let draft = named
+            .map_err(|e| Error::invalid_at("import_id", e))
+            .and(item.key)
+            .map(|new| self.draft(import, new));
+        let lookup = self.envelope.lookup();
+        Ready {
+            fingerprint: lookup.derive("import", &[&item.content]),
+            import_id: item.import_id,
+            draft,
+        }
+    }
+
+    fn draft(&self, import: &Import, new: NewImport) -> Draft {
+        let mut draft = Draft::new(&import.caller, new.settings, new.create_time);
+        let sources = [
+            ((Slot::Primary, "primary"), Some(new.primary)),
+            ((Slot::Secondary, "secondary"), new.secondary),
+        ];
+        for (place, source) in sources {
+            let Some(source) = source else { continue };
+            let (slot, field) = place;
+            draft.add(match source {
+                Source::Generate(_) => Value::refused(
+                    slot,
+                    field,
+                    Error::invalid(
+                        field,
+                        "must be `external_token` or `external_digest`: a generated token would be new, and not the key that is moved",
+                    ),
+                ),
+                source => Value::of(self, &import.workspace, "", place, source),
+            });
+        }
+        draft
+    }
+
+    async fn import_batch(
+        self: &Arc<Self>,
+        import: &Import,
+        items: Vec<Ready>,
+        before: &mut Before,
+    ) -> Result<Batch, Error> {
+        let mut scene = self.scene(Actor::Key(import.caller.key)).await?;
+        let caller = import.caller.recheck(&mut *scene.tx, scene.now).await?;
+        caller.require(AdminScope::KeysWrite)?;
+        let workspace = scene.workspace(&import.workspace).await?;
+        let facts = facts(&mut scene, &caller, &workspace, &items, before).await?;
+        let known = known(&mut scene, &workspace, &items, before).await?;
+        let now = scene.now;
+        let mut judge = Judge {
+            core: self,
+            now,
+            caller: &caller,
+            workspace: &workspace,
+            facts,
+            known,
+            dry_run: import.dry_run,
+            made: Vec::new(),
+            records: Vec::new(),
+        };
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in items {
+            outcomes.push(judge.judge(item)?);
+        }
+        let Judge {
+            mut made, records, ..
+        } = judge;
+        let revision = scene.tx.revision();
+        if import.dry_run {
+            let imports = records
+                .iter()
+                .map(|r| (r.import_id.clone(), (None, r.fingerprint)));
+            before.imports.extend(imports);
+            before.keys.extend(made.iter().cloned());
+        }
+        if import.dry_run || made.is_empty() {
+            // What was found to be so may be the work of a call that has not been applied yet.
+            return Ok(Batch {
+                outcomes: fill(outcomes, made),
+                behind: revision.saturating_sub(1),
+                changed: false,
+            });
+        }
+        scene.put_new_keys("IMPORT", &mut made).await?;
+        scene
+            .tx
+            .remember_imports(&workspace.id, &records, now)
+            .await?;
+        self.commit(scene).await?;
+        Ok(Batch {
+            outcomes: fill(outcomes, made),
+            behind: revision,
+            changed: true,
+        })
+    }
+}
+
+/// What becomes of an item; keys that are made stand apart until they are written.
+enum Judged {
+    Made,
+    Other(ImportOutcome),
+}
+
+/// Applies the rules to one item after the other, each of which sees those before it.
+struct Judge<'a> {
+    core: &'a Core,
+    now: Time,
+    caller: &'a Caller,
+    workspace: &'a Workspace,
+    facts: Facts,
+    known: HashMap<String, (Option<KeyId>, [u8; 32])>,
+    dry_run: bool,
+    made: Vec<Key>,
+    records: Vec<ImportRecord>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, item: Ready) -> Result<Judged, Error> {
+        if let Some((key, fingerprint)) = self.known.get(&item.import_id) {
+            return Ok(Judged::Other(if *fingerprint == item.fingerprint {
+                ImportOutcome::Already(*key)
+            } else {
+                ImportOutcome::Refused(reused())
+            }));
+        }
+        let made = item.draft.and_then(|draft| {
+            draft.finish(
+                self.core,
+                self.now,
+                self.caller,
+                self.workspace,
+                &self.facts,
+            )
+        });
+        let key = match made {
+            Ok((key, _)) => key,
+            // A fault of ours is none of the item's.
+            Err(error) if matches!(error.code, Code::Internal | Code::Unavailable) => {
+                return Err(error);
+            }
+            Err(error) => return Ok(Judged::Other(ImportOutcome::Refused(error))),
+        };
+        self.facts.claim(&key, !self.dry_run);
+        let known = (!self.dry_run).then_some(key.id);
+        self.known
+            .insert(item.import_id.clone(), (known, item.fingerprint));
+        self.records.push(ImportRecord {
+            import_id: item.import_id,
+            key: key.id,
+            fingerprint: item.fingerprint,
+        });
+        self.made.push(key);
+        Ok(Judged::Made)
+    }
+}
+
+async fn facts(
+    scene: &mut Scene,
+    caller: &Caller,
+    workspace: &Workspace,
+    items: &[Ready],
+    before: &Before,
+) -> Result<Facts, Error> {
+    let drafts = || items.iter().filter_map(|item| item.draft.as_ref().ok());
+    let tags: Vec<_> = drafts().flat_map(Draft::tags).collect();
+    let mut subscriptions: Vec<_> = drafts()
+        .flat_map(|draft| draft.subscriptions().iter().cloned())
+        .collect();
+    subscriptions.sort_unstable();
+    subscriptions.dedup();
+    let mut facts = Facts::gather(scene, caller, &workspace.id, &subscriptions, &tags).await?;
+    for key in &before.keys {
+        facts.claim(key, false);
+    }
+    Ok(facts)
+}
+
+/// What was imported by the ids of these items.
+async fn known(
+    scene: &mut Scene,
+    workspace: &Workspace,
+    items: &[Ready],
+    before: &Before,
+) -> Result<HashMap<String, (Option<KeyId>, [u8; 32])>, Error> {
+    let ids: Vec<&str> = items
+        .iter()
+        .map(|item| &*item.import_id)
+        .filter(|id| text::import_id(id).is_ok())
+        .collect();
+    let found = scene.tx.imported(&workspace.id, &ids).await?;
+    let found = found
+        .into_iter()
+        .map(|r| (r.import_id, (Some(r.key), r.fingerprint)));
+    Ok(before.imports.clone().into_iter().chain(found).collect())
+}
+
+/// Puts the keys that were made into their places.
+fn fill(judged: Vec<Judged>, made: Vec<Key>) -> Vec<ImportOutcome> {
+    let mut made = made.into_iter();
+    let outcome = |judged| match judged {
+        Judged::Made => made.next().map(|key| ImportOutcome::Made(Box::new(key))),
+        Judged::Other(outcome) => Some(outcome),
+    };
+    judged.into_iter().filter_map(outcome).collect()
+}
+
+fn reused() -> Error {
+    let mut error = Error::invalid(
+        "import_id",
+        "was imported with other content; give this item an id of its own, or send it as it was",
+    );
+    error.reason = "IMPORT_ID_REUSED";
+    error
+}
+
+/// An import is not repeated by a `request_id`, and what was answered of it stands.
+fn about_imports(mut error: Error) -> Error {
+    match error.reason {
+        "DATABASE_UNAVAILABLE" => {
+            error.message = "the database can't be reached or written now; decisions go on, and what was answered stands; send the message again later: what of it was imported is not made twice".to_owned();
+        }
+        "OUTCOME_UNKNOWN" => {
+            error.message = "the database failed while items were being written, and it is not known whether they were; what was answered stands; send the message again to settle it: what of it was imported is not made twice".to_owned();
+        }
+        _ => {}
+    }
+    error
+}
