@@ -16,6 +16,11 @@ use claviger::index::Index;
 use claviger::store::{NewHistory, SqlStore};
 
 #[path = "../tests/it/harness/many.rs"]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "it is the tests' own, who may"
+)]
 mod many;
 
 /// How often the load is measured, each time in a process of its own.

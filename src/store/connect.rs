@@ -180,6 +180,8 @@ async fn connect(
                 .filename(&path)
                 .create_if_missing(false)
                 .foreign_keys(true)
+                // The driver hands rows from thread to thread: with few at a time, a long read mostly changes threads.
+                .row_buffer_size(1_024)
                 .busy_timeout(LOCK_PATIENCE);
             settings(options)
         })

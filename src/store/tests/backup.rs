@@ -4,6 +4,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tokio::io::{AsyncReadExt as _, BufReader};
 
 use super::*;
+use crate::app::ports::ImportRecord;
 use crate::store::backup::{BackupError, Header, LEFT_OUT, NewHistory, Trailer};
 
 const NEW: NewHistory = NewHistory {
@@ -22,6 +23,14 @@ async fn full() -> (TempDir, SqlStore) {
         .unwrap();
     tx.put_scope(&scope(&acme.id, "orders:read")).await.unwrap();
     tx.append(&change(Resource::Workspace(acme.id)))
+        .await
+        .unwrap();
+    let import = ImportRecord {
+        import_id: "row 1".to_owned(),
+        key: KeyId::from_u128(1),
+        fingerprint: [4; 32],
+    };
+    tx.remember_imports(&super::acme(), &[import], at(3))
         .await
         .unwrap();
     commit(tx).await;

@@ -6,5 +6,6 @@
 
 mod doubt;
 mod follow;
+mod purge;
 mod stage;
 mod store;
