@@ -3,7 +3,13 @@
 //! The database is made once, below `target/`, in a process of its own, so that nothing of that counts here.
 //! `CLAVIGER_BENCH_KEYS`, set when this is built, makes it another number.
 
-use std::path::{Path, PathBuf};
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a bench that is set up wrong must end, and its report goes to the terminal"
+)]
+
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +51,7 @@ async fn main() {
     }
 }
 
-fn all(database: &PathBuf) {
+fn all(database: &Path) {
     let again = |what: &str| {
         let me = std::env::current_exe().expect("this program has a path");
         let status = Command::new(me).arg(what).status();

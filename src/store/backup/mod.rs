@@ -3,7 +3,7 @@
 //! JSON, a line each, ending in a line feed:
 //!
 //! 1. The header: [`Header`]. Its first member, `claviger_backup`, is the version of this format.
-//! 2. For each table of [`tables`], in their order: `{"table": NAME, "columns": [NAME, …]}`, then its rows by primary key,
+//! 2. For each table, those first that others refer to: `{"table": NAME, "columns": [NAME, …]}`, then its rows by primary key,
 //!    an array each. Bytes are base64, times microseconds since the Unix epoch; `null` is NULL.
 //! 3. The trailer: [`Trailer`]. It counts the rows of each table, and has the SHA-256 of all bytes before its line, so that
 //!    a file that was cut off or changed is known.
@@ -11,7 +11,7 @@
 //! It is one snapshot. It holds the wrapped keys, tags and sealed tokens, which are worth nothing without the root key, and
 //! no token in clear.
 //!
-//! Left out are stored answers to repeatable calls and the tokens in them ([`LEFT_OUT`]): they are good for a day and for
+//! Left out are stored answers to repeatable calls and the tokens in them: they are good for a day and for
 //! ten minutes, and answered after a restore they would tell of changes, and of revisions, of a history that has ended.
 
 mod read;

@@ -43,8 +43,8 @@ async fn all_that_is_due_goes_in_one_run_and_a_mutation_does_not_wait_for_its_en
         key.secrets[0].revoke_time = Some(Time::from_micros(1));
     };
     let mut keys: Vec<_> = copies(&whole(&stage, &one).await, DELETED, deleted).collect();
-    let alive = copies(&whole(&stage, &other).await, WITH_DEAD_SECRETS, with_dead);
-    keys.extend(alive);
+    let other = whole(&stage, &other).await;
+    keys.extend(copies(&other, WITH_DEAD_SECRETS, with_dead));
     let mut tx = stage.store.begin().await.unwrap();
     tx.put_new_keys(&keys).await.unwrap();
     let n = tx.revision();

@@ -133,6 +133,11 @@ fn a_backup_of_a_serving_process_is_served_from_again_with_every_acknowledged_ke
 fn a_walk_through_all_keys_misses_none_and_repeats_none_while_a_thousand_others_change() {
     let folder = Folder::new();
     let mut process = Process::start(&folder, &[]);
+    let read: Vec<_> = (0..50).map(|n| format!("orders:read{n}")).collect();
+    let scopes: Vec<_> = read.iter().map(String::as_str).collect();
+    let admin = process.admin();
+    admin.declare("default", &["messages:send"]);
+    admin.declare("default", &scopes);
     assert!(process.stop().success());
     let file = folder.path().join("backup.jsonl");
     done(&claviger("backup", &file, &folder.data()));
