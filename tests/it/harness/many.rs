@@ -67,9 +67,13 @@ fn id(purpose: &str, n: u32) -> String {
 }
 
 fn key(n: u32) -> Value {
-    let part = if n % 100 == 0 { "needle" } else { "orders" };
+    let part = if n.is_multiple_of(100) {
+        "needle"
+    } else {
+        "orders"
+    };
     let name = format!("Integration {n:07} {part}");
-    let networks = if n % 4 == 0 {
+    let networks = if n.is_multiple_of(4) {
         r#"["10.0.0.0/8"]"#
     } else {
         "[]"

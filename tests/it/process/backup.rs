@@ -103,7 +103,7 @@ fn a_backup_of_a_serving_process_is_served_from_again_with_every_acknowledged_ke
     )
     .unwrap();
     let cut = folder.path().join("cut.jsonl");
-    std::fs::write(&cut, &text[..text.len() / 2]).unwrap();
+    std::fs::write(&cut, &text.as_bytes()[..text.len() / 2]).unwrap();
     refused(&claviger("restore", &cut, &new.data()), "cut off");
     done(&claviger("restore", &file, &new.data()));
     refused(&claviger("restore", &file, &new.data()), "not empty");
