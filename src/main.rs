@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use claviger::cli::{self, Command, Exit, Io};
+use claviger::cli::{self, BackupArgs, Command, Exit, Io, RestoreArgs};
 use claviger::config::{Config, ServeArgs};
 use claviger::server::{self, App, SystemClock, SystemEntropy};
 use claviger::telemetry;
@@ -27,6 +27,14 @@ async fn main() -> ExitCode {
             Err(error) => fail(&*error),
         },
         Command::AdoptRestore(args) => match adopt_restore(args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&*error),
+        },
+        Command::Backup(args) => match backup(*args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&*error),
+        },
+        Command::Restore(args) => match restore(*args).await {
             Ok(()) => Exit::Ok,
             Err(error) => fail(&*error),
         },
@@ -95,6 +103,22 @@ async fn adopt_restore(args: ServeArgs) -> Result<(), Failure> {
         std::io::stdout(),
         "the history goes on from revision {revision}"
     )?;
+    Ok(())
+}
+
+async fn backup(args: BackupArgs) -> Result<(), Failure> {
+    let config = args.settings.clone().validate()?;
+    let done = server::backup(&config, args.file(), Arc::new(SystemClock)).await?;
+    // Not to standard output: the backup itself may go there.
+    writeln!(std::io::stderr(), "backed up {done}")?;
+    Ok(())
+}
+
+async fn restore(args: RestoreArgs) -> Result<(), Failure> {
+    let config = args.settings.clone().validate()?;
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let done = server::restore(&config, args.file(), clock, entropy).await?;
+    writeln!(std::io::stderr(), "restored {done}")?;
     Ok(())
 }
 

@@ -82,8 +82,8 @@ impl Caller {
             .filter(|(name, _)| key.scopes.iter().any(|grant| grant.covers(name)))
             .flat_map(|(_, scope)| scope.implies.iter().cloned());
         Self {
-            key: key.id,
-            secret: secret.id,
+            key: key.id(),
+            secret: secret.id(),
             peer,
             workspace: key.workspace.clone(),
             subscriptions: key.subscriptions.to_vec(),

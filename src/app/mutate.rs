@@ -166,6 +166,48 @@ impl Scene {
         Ok(self.tx.append_many(&changes).await?)
     }
 
+    /// Removes keys for good, all with few statements; each is an entry of its own in the audit log.
+    pub async fn purge_keys(&mut self, keys: &[Key]) -> Result<(), Error> {
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        self.tx.purge_keys(&ids).await?;
+        self.doubt.keys.extend(&ids);
+        let changes: Vec<_> = keys
+            .iter()
+            .map(|key| self.change_of("PURGE", key, None))
+            .collect();
+        Ok(self.tx.append_many(&changes).await?)
+    }
+
+    /// Forgets the secrets of keys that ended before a moment, all with few statements.
+    pub async fn forget_secrets(&mut self, keys: &[Key], before: Time) -> Result<(), Error> {
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        self.tx.forget_secrets(&ids, before, self.now).await?;
+        let changes: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let mut after = key.clone();
+                after
+                    .secrets
+                    .retain(|s| s.end_time().is_none_or(|end| end >= before));
+                after.revision = self.tx.revision();
+                after.update_time = self.now;
+                self.change_of("FORGET_SECRETS", key, Some(&after))
+            })
+            .collect();
+        Ok(self.tx.append_many(&changes).await?)
+    }
+
+    fn change_of(&self, action: &'static str, before: &Key, after: Option<&Key>) -> Change {
+        Change {
+            actor: self.actor.clone(),
+            action,
+            resource: Resource::Key(before.workspace.clone(), before.id),
+            before: Some(json(before)),
+            after: after.map(json),
+            time: self.now,
+        }
+    }
+
     /// Removes a key for good.
     pub async fn purge_key(&mut self, key: &Key) -> Result<(), Error> {
         self.tx.purge_key(key.id).await?;

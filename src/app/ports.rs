@@ -116,7 +116,8 @@ pub trait Store: Send + Sync + 'static {
         before: Time,
         limit: u32,
     ) -> Result<Vec<KeyId>, StoreError>;
-    /// Deletes idempotency records made before `before`, and sealed tokens in those made before `sealed_before`.
+    /// Deletes idempotency records made before `before`, and sealed tokens in those made before `sealed_before`; in
+    /// transactions of some of them, between which others get their turn.
     async fn expire_idempotency(&self, before: Time, sealed_before: Time)
     -> Result<(), StoreError>;
     /// Deletes the oldest changes, those made before `before`: at most about `limit`, whole revisions only, never the newest
@@ -160,6 +161,16 @@ pub trait Tx: Send {
     async fn put_key(&mut self, key: &Key) -> Result<(), StoreError>;
     /// Removes a key and its secrets for good.
     async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError>;
+    /// The same for many, in few statements.
+    async fn purge_keys(&mut self, ids: &[KeyId]) -> Result<(), StoreError>;
+    /// Removes the secrets of these keys that ended before `before`, and says of the keys that they changed now, at this
+    /// revision.
+    async fn forget_secrets(
+        &mut self,
+        keys: &[KeyId],
+        before: Time,
+        now: Time,
+    ) -> Result<(), StoreError>;
     /// Destroys all sealed tokens of a workspace; returns how many.
     async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
     /// How many sealed tokens a workspace has.
@@ -359,7 +370,8 @@ pub enum Loaded {
     Workspace(Workspace, Vec<Scope>),
     /// A subscription.
     Subscription(Subscription),
-    /// A key with its secrets.
+    /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are
+    /// left out, and the order of its secrets.
     Key(Box<Key>),
 }
 

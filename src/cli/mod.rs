@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::{SECRETS, ServeArgs};
 
+mod backup;
 mod check;
 mod connect;
 mod directory;
@@ -28,6 +29,7 @@ mod page;
 mod profile;
 mod table;
 
+pub use backup::{BackupArgs, RestoreArgs};
 pub use check::CheckArgs;
 pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
 pub use export::ExportArgs;
@@ -82,6 +84,12 @@ pub enum Command {
     /// Tell a database that was restored from a backup apart from its past; servers must be stopped
     #[command(after_help = secrets_help())]
     AdoptRestore(ServeArgs),
+    /// Write a backup of the whole database, which may be in use; no token is in it, and without the root key it is of no use
+    #[command(after_help = secrets_help())]
+    Backup(Box<BackupArgs>),
+    /// Fill an empty database from a backup, with the root key at hand; the way from one kind of database to the other, too
+    #[command(after_help = secrets_help())]
+    Restore(Box<RestoreArgs>),
     /// Ask a server whether it serves; for containers and scripts
     Healthcheck(HealthArgs),
     /// A client of the API.

@@ -96,7 +96,7 @@ pub fn readmit<'v>(
     let secret = key
         .secrets
         .iter()
-        .find(|s| s.id == secret)
+        .find(|s| s.id() == secret)
         .ok_or(Reason::UnknownKey)?;
     still_admitted(key, secret, source_ip, view, now)
 }

@@ -293,7 +293,7 @@ fn check_alive(
         Err(Reason::KeyDeleted)
     } else if !key.enabled || key.is_closed() {
         Err(Reason::KeyDisabled)
-    } else if key.expire_time.is_some_and(|end| end <= now) {
+    } else if key.expire_time().is_some_and(|end| end <= now) {
         Err(Reason::KeyExpired)
     } else if !workspace.enabled || workspace.is_closed() {
         Err(Reason::WorkspaceDisabled)

@@ -65,7 +65,7 @@ pub struct KeySettings {
 }
 
 /// Which restrictions only report instead of denying; false: enforced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Enforcement {
     /// `allowed_cidrs` only reports.
     pub shadow_network: bool,

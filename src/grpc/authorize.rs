@@ -185,10 +185,10 @@ fn respond(
         http_status: verdict.reason.http_status().into(),
         challenge: challenge::challenge(verdict, question),
         workspace: question.workspace.to_owned(),
-        key_id: key.map(|key| key.id.to_string()).unwrap_or_default(),
+        key_id: key.map(|key| key.id().to_string()).unwrap_or_default(),
         secret_id: verdict
             .key
-            .map(|(_, secret)| secret.id.to_string())
+            .map(|(_, secret)| secret.id().to_string())
             .unwrap_or_default(),
         subscription: verdict.subscription.to_owned(),
         scopes: of_allowed.map(effective_scopes).unwrap_or_default(),

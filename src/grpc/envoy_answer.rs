@@ -60,7 +60,7 @@ pub(super) fn allow(
         .map(|s| s.as_str())
         .collect();
     let values = [
-        key.map(|k| k.id.to_string()).unwrap_or_default(),
+        key.map(|k| k.id().to_string()).unwrap_or_default(),
         question.workspace.to_owned(),
         String::new(),
         verdict.subscription.to_owned(),
@@ -215,7 +215,7 @@ fn metadata(verdict: &Verdict<'_>, question: &Question<'_>, revision: Revision) 
         ("revision".to_owned(), text(revision.to_string())),
     ]);
     if let Some(key) = key {
-        fields.insert("key_id".to_owned(), text(key.id.to_string()));
+        fields.insert("key_id".to_owned(), text(key.id().to_string()));
         fields.insert(
             "off_the_record".to_owned(),
             Value {

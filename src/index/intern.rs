@@ -1,29 +1,54 @@
-//! One copy of what many keys share: sets of scopes, networks, subscriptions.
+//! One copy of what many keys share: sets of scopes, networks, subscriptions, and all settings that are seldom a key's own.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::domain::id::SubscriptionId;
+use crate::domain::key::Key;
 use crate::domain::network::IpNet;
 use crate::domain::scope::Grant;
 
-/// The sets in use.
+use super::record::Shared;
+
+/// What is in use.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    pub(super) grants: Sets<Grant>,
-    pub(super) networks: Sets<IpNet>,
-    pub(super) subscriptions: Sets<SubscriptionId>,
+    grants: Sets<Grant>,
+    networks: Sets<IpNet>,
+    subscriptions: Sets<SubscriptionId>,
+    shared: Known<Shared>,
 }
 
-/// The sets of one kind in use. Those that no key uses any more are swept out as the table grows.
+impl Interner {
+    /// The one copy of what this key has in common with others.
+    pub(super) fn shared(&mut self, key: &Key) -> Arc<Shared> {
+        let settings = &key.settings;
+        let labels = &settings.labels;
+        self.shared.get(Shared {
+            workspace: key.workspace.clone(),
+            scopes: self.grants.get(&settings.scopes),
+            subscriptions: self.subscriptions.get(&settings.subscriptions),
+            allowed_cidrs: self.networks.get(&settings.allowed_cidrs),
+            enforcement: settings.enforcement,
+            off_the_record: settings.off_the_record,
+            postback_url: settings.postback_url.as_str().into(),
+            labels: (!labels.is_empty()).then(|| Box::new(labels.clone())),
+            admin_only: !settings.scopes.is_empty() && settings.scopes.iter().all(Grant::is_admin),
+        })
+    }
+}
+
+/// The things of one kind in use. Those that no key uses any more are swept out as the table grows.
 #[derive(Debug)]
-pub(super) struct Sets<T> {
-    known: HashSet<Arc<[T]>>,
+struct Known<T: ?Sized> {
+    known: HashSet<Arc<T>>,
     sweep_at: usize,
 }
 
-impl<T> Default for Sets<T> {
+type Sets<T> = Known<[T]>;
+
+impl<T: ?Sized> Default for Known<T> {
     fn default() -> Self {
         Self {
             known: HashSet::new(),
@@ -32,20 +57,35 @@ impl<T> Default for Sets<T> {
     }
 }
 
-impl<T: Eq + Hash + Clone> Sets<T> {
-    /// The one copy of this set.
-    pub(super) fn get(&mut self, set: &[T]) -> Arc<[T]> {
-        if let Some(known) = self.known.get(set) {
-            return known.clone();
-        }
-        let set: Arc<[T]> = Arc::from(set);
-        self.known.insert(set.clone());
+impl<T: ?Sized + Eq + Hash> Known<T> {
+    fn keep(&mut self, new: Arc<T>) -> Arc<T> {
+        self.known.insert(new.clone());
         if self.known.len() > self.sweep_at {
-            // A set that only this table still holds is used by no key.
-            self.known.retain(|set| Arc::strong_count(set) > 1);
+            // What only this table still holds is used by no key.
+            self.known.retain(|known| Arc::strong_count(known) > 1);
             self.sweep_at = (self.known.len() * 2).max(1_024);
         }
-        set
+        new
+    }
+}
+
+impl<T: Eq + Hash> Known<T> {
+    /// The one copy of this.
+    fn get(&mut self, new: T) -> Arc<T> {
+        match self.known.get(&new) {
+            Some(known) => known.clone(),
+            None => self.keep(Arc::new(new)),
+        }
+    }
+}
+
+impl<T: Eq + Hash + Clone> Sets<T> {
+    /// The one copy of this set.
+    fn get(&mut self, set: &[T]) -> Arc<[T]> {
+        match self.known.get(set) {
+            Some(known) => known.clone(),
+            None => self.keep(Arc::from(set)),
+        }
     }
 }
 

@@ -28,7 +28,10 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 use hash::BuildIdHasher;
 use intern::Interner;
-pub use record::{KeyRecord, ScopeRecord, SecretRecord, SecretUsage, Touch, WorkspaceRecord};
+use record::Id;
+pub use record::{
+    KeyRecord, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared, Touch, WorkspaceRecord,
+};
 
 /// How many prefixes of a workspace are remembered.
 const MAX_PREFIXES: usize = 1_024;
@@ -40,8 +43,10 @@ pub struct Index {
     epoch: u32,
     applied: AtomicU64,
     loaded: AtomicBool,
-    tags: HashMap<u128, Holders, BuildIdHasher>,
-    keys: HashMap<KeyId, Arc<KeyRecord>, BuildIdHasher>,
+    tags: HashMap<Id, Arc<KeyRecord>, BuildIdHasher>,
+    /// Who holds a tag that several keys hold, where workspaces hold the same external token: counts before `tags`.
+    held_by_many: HashMap<Id, Arc<[Arc<KeyRecord>]>, BuildIdHasher>,
+    keys: HashMap<Id, Arc<KeyRecord>, BuildIdHasher>,
     workspaces: HashMap<WorkspaceId, Arc<WorkspaceRecord>>,
     subscriptions: HashMap<SubscriptionKey, SubscriptionState>,
     prefixes: HashMap<WorkspaceId, Arc<BTreeSet<String>>>,
@@ -56,22 +61,6 @@ struct Writer {
     keys_in_doubt: std::collections::HashMap<KeyId, u64>,
     workspaces_in_doubt: std::collections::HashMap<WorkspaceId, u64>,
     doubts: u64,
-}
-
-/// Who holds a tag: one key almost always; several where workspaces hold the same external token.
-#[derive(Debug, Clone)]
-enum Holders {
-    One(Arc<KeyRecord>),
-    Many(Arc<[Arc<KeyRecord>]>),
-}
-
-impl Holders {
-    fn as_slice(&self) -> &[Arc<KeyRecord>] {
-        match self {
-            Self::One(record) => std::slice::from_ref(record),
-            Self::Many(records) => records,
-        }
-    }
 }
 
 /// What is refused until the feed has spoken.
@@ -98,6 +87,7 @@ impl Index {
             applied: AtomicU64::new(0),
             loaded: AtomicBool::new(false),
             tags: HashMap::with_hasher(BuildIdHasher),
+            held_by_many: HashMap::with_hasher(BuildIdHasher),
             keys: HashMap::with_hasher(BuildIdHasher),
             workspaces: HashMap::new(),
             subscriptions: HashMap::new(),
@@ -146,6 +136,7 @@ impl Index {
             revision: self.applied(),
             lookup: &self.lookup,
             tags: self.tags.pin(),
+            held_by_many: self.held_by_many.pin(),
             keys: self.keys.pin(),
             workspaces: self.workspaces.pin(),
             subscriptions: self.subscriptions.pin(),
@@ -156,11 +147,11 @@ impl Index {
     /// When a secret was last used, as far as this process knows.
     pub fn last_used(&self, key: KeyId, secret: SecretId) -> Option<Time> {
         let keys = self.keys.pin();
-        let record = keys.get(&key)?;
+        let record = keys.get(&id_of(key))?;
         record
             .secrets
             .iter()
-            .find(|s| s.id == secret)?
+            .find(|s| s.id() == secret)?
             .usage
             .last_used()
     }
@@ -183,7 +174,7 @@ impl Index {
     pub fn put_key(&self, key: &Key) {
         let mut writer = self.writer();
         let keys = self.keys.pin();
-        let old = keys.get(&key.id).cloned();
+        let old = keys.get(&id_of(key.id)).cloned();
         if old.as_ref().is_some_and(|old| old.revision > key.revision) {
             return;
         }
@@ -191,15 +182,15 @@ impl Index {
         let record = KeyRecord::new(key, old.as_deref(), closed, &mut writer.interner);
         let record = Arc::new(record);
         for secret in &*record.secrets {
-            self.replace_holder(&secret.tag, key.id, Some(&record));
+            self.replace_holder(secret.tag(), key.id, Some(&record));
         }
         if let Some(old) = old {
             // By tag, not by id: a token may have been imported again since.
             let gone = old
                 .secrets
                 .iter()
-                .map(|s| s.tag)
-                .filter(|tag| !record.secrets.iter().any(|n| n.tag == *tag));
+                .map(|s| *s.tag())
+                .filter(|tag| !record.secrets.iter().any(|n| n.tag() == tag));
             for tag in gone {
                 self.replace_holder(&tag, key.id, None);
             }
@@ -207,16 +198,16 @@ impl Index {
         for secret in key.secrets.iter().filter(|s| s.origin == Origin::Generated) {
             self.note_prefix(&key.workspace, &secret.prefix);
         }
-        keys.insert(key.id, record);
+        keys.insert(id_of(key.id), record);
     }
 
     /// Takes a key out.
     pub fn remove_key(&self, id: KeyId) {
         let _writer = self.writer();
         let keys = self.keys.pin();
-        if let Some(record) = keys.remove(&id) {
+        if let Some(record) = keys.remove(&id_of(id)) {
             for secret in &*record.secrets {
-                self.replace_holder(&secret.tag, id, None);
+                self.replace_holder(secret.tag(), id, None);
             }
         }
     }
@@ -229,7 +220,7 @@ impl Index {
         let number = writer.doubts;
         for id in keys {
             writer.keys_in_doubt.insert(*id, number);
-            if let Some(record) = self.keys.pin().get(id) {
+            if let Some(record) = self.keys.pin().get(&id_of(*id)) {
                 record.closed.store(true, Ordering::Release);
             }
         }
@@ -325,7 +316,7 @@ impl Index {
         workspaces: &HashSet<WorkspaceId>,
         subscriptions: &HashSet<(WorkspaceId, SubscriptionId)>,
     ) {
-        let gone: Vec<KeyId> = self.keys.pin().keys().copied().collect();
+        let gone: Vec<KeyId> = self.keys.pin().keys().map(|id| id.key()).collect();
         for id in gone.into_iter().filter(|id| !keys.contains(id)) {
             self.remove_key(id);
         }
@@ -344,32 +335,30 @@ impl Index {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// At every moment a reader finds either the holders before or those after.
     fn replace_holder(&self, tag: &Tag, key: KeyId, with: Option<&Arc<KeyRecord>>) {
-        let tags = self.tags.pin();
-        let others: Vec<_> = tags
-            .get(&tag.index())
-            .map(|holders| {
-                holders
-                    .as_slice()
-                    .iter()
-                    .filter(|r| r.id != key)
-                    .cloned()
-                    .collect()
-            })
-            .unwrap_or_default();
-        match (with, others.is_empty()) {
-            (Some(record), true) => {
-                tags.insert(tag.index(), Holders::One(record.clone()));
+        let (tags, held_by_many) = (self.tags.pin(), self.held_by_many.pin());
+        let place = Id::of(tag.index());
+        let before = match held_by_many.get(&place) {
+            Some(many) => many,
+            None => tags
+                .get(&place)
+                .map(std::slice::from_ref)
+                .unwrap_or_default(),
+        };
+        let others = before.iter().filter(|record| record.id() != key);
+        let after: Vec<_> = others.chain(with).cloned().collect();
+        match after.as_slice() {
+            [] => {
+                held_by_many.remove(&place);
+                tags.remove(&place);
             }
-            (Some(record), false) => {
-                let all = others.into_iter().chain([record.clone()]).collect();
-                tags.insert(tag.index(), Holders::Many(all));
+            [one] => {
+                tags.insert(place, one.clone());
+                held_by_many.remove(&place);
             }
-            (None, false) => {
-                tags.insert(tag.index(), Holders::Many(others.into()));
-            }
-            (None, true) => {
-                tags.remove(&tag.index());
+            many => {
+                held_by_many.insert(place, many.into());
             }
         }
     }
@@ -399,8 +388,9 @@ pub struct View<'i> {
     /// Every change up to it is seen.
     pub revision: Revision,
     lookup: &'i LookupKey,
-    tags: Pinned<'i, u128, Holders, BuildIdHasher>,
-    keys: Pinned<'i, KeyId, Arc<KeyRecord>, BuildIdHasher>,
+    tags: Pinned<'i, Id, Arc<KeyRecord>, BuildIdHasher>,
+    held_by_many: Pinned<'i, Id, Arc<[Arc<KeyRecord>]>, BuildIdHasher>,
+    keys: Pinned<'i, Id, Arc<KeyRecord>, BuildIdHasher>,
     workspaces: Pinned<'i, WorkspaceId, Arc<WorkspaceRecord>, std::hash::RandomState>,
     subscriptions: Pinned<'i, SubscriptionKey, SubscriptionState, std::hash::RandomState>,
     prefixes: Pinned<'i, WorkspaceId, Arc<BTreeSet<String>>, std::hash::RandomState>,
@@ -414,7 +404,7 @@ impl View<'_> {
 
     /// A key, by id.
     pub fn key(&self, id: KeyId) -> Option<&Arc<KeyRecord>> {
-        self.keys.get(&id)
+        self.keys.get(&id_of(id))
     }
 
     /// A workspace.
@@ -425,16 +415,20 @@ impl View<'_> {
     /// The keys that a tag leads to, at most one in each workspace, with the secret it is. All 32 bytes of the tag are
     /// compared, in constant time: the index looks at half of them.
     pub fn holders(&self, tag: &Tag) -> impl Iterator<Item = (&KeyRecord, &SecretRecord)> {
-        let holders = self
-            .tags
-            .get(&tag.index())
-            .map(Holders::as_slice)
-            .unwrap_or_default();
+        let place = Id::of(tag.index());
+        let holders = match self.held_by_many.get(&place) {
+            Some(many) => many,
+            None => self
+                .tags
+                .get(&place)
+                .map(std::slice::from_ref)
+                .unwrap_or_default(),
+        };
         holders.iter().filter_map(move |record| {
             record
                 .secrets
                 .iter()
-                .find(|s| s.tag == *tag)
+                .find(|s| s.tag() == tag)
                 .map(|s| (&**record, s))
         })
     }
@@ -452,6 +446,10 @@ impl View<'_> {
             .get(workspace)
             .is_some_and(|set| set.contains(prefix))
     }
+}
+
+fn id_of(key: KeyId) -> Id {
+    Id::of(key.as_u128())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What the index holds of a key and of a workspace: just what a decision asks for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -15,17 +17,30 @@ use crate::domain::workspace::{Location, PresentationSet, Scope, UndemandedScope
 
 use super::intern::Interner;
 
-/// A key. Immutable but for `closed` and the times of last use.
+/// A key. Immutable but for `closed` and the times of last use. What many keys have in common is one copy, to which it
+/// dereferences: a million keys fit where memory is small.
 #[derive(Debug)]
 pub struct KeyRecord {
-    /// Its id.
-    pub id: KeyId,
-    /// Who owns it.
-    pub workspace: WorkspaceId,
+    id: Id,
     /// The revision of its last change.
     pub revision: u64,
     /// Its secrets, dead ones too.
-    pub secrets: Box<[SecretRecord]>,
+    pub secrets: Secrets,
+    shared: Arc<Shared>,
+    expire_time: Moment,
+    /// Switched on.
+    pub enabled: bool,
+    /// Soft-deleted.
+    pub deleted: bool,
+    /// Refused until it is put in again.
+    pub(super) closed: AtomicBool,
+}
+
+/// What keys have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Shared {
+    /// Who owns it.
+    pub workspace: WorkspaceId,
     /// What it grants, rights over Claviger included.
     pub scopes: Arc<[Grant]>,
     /// What it is bound to; empty: nothing.
@@ -34,12 +49,6 @@ pub struct KeyRecord {
     pub allowed_cidrs: Arc<[IpNet]>,
     /// Which restrictions only report.
     pub enforcement: Enforcement,
-    /// Switched on.
-    pub enabled: bool,
-    /// Soft-deleted.
-    pub deleted: bool,
-    /// Refused from then on.
-    pub expire_time: Option<Time>,
     /// Record nothing of its requests.
     pub off_the_record: bool,
     /// Where its events go; empty: nowhere.
@@ -48,8 +57,14 @@ pub struct KeyRecord {
     pub labels: Option<Box<BTreeMap<String, String>>>,
     /// It holds rights over Claviger and nothing else: no key to data requests.
     pub admin_only: bool,
-    /// Refused until it is put in again.
-    pub(super) closed: AtomicBool,
+}
+
+impl Deref for KeyRecord {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 impl KeyRecord {
@@ -61,39 +76,42 @@ impl KeyRecord {
     ) -> Self {
         let settings = &key.settings;
         let usage_of = |secret: &Secret| {
-            old.and_then(|old| old.secrets.iter().find(|s| s.id == secret.id))
-                .map_or_else(|| Arc::new(SecretUsage::new(secret)), |s| s.usage.clone())
+            old.and_then(|old| {
+                let mut known = old.secrets.iter();
+                known.find(|s| s.id() == secret.id && *s.tag() == secret.tag)
+            })
+            .map_or_else(|| Arc::new(SecretUsage::new(secret)), |s| s.usage.clone())
+        };
+        let record_of = |secret: &Secret| SecretRecord {
+            weak: secret.weak,
+            by_digest: secret.origin == Origin::ExternalDigest,
+            revoked: secret.revoke_time.is_some(),
+            retire_time: Moment::of(secret.retire_time),
+            usage: usage_of(secret),
         };
         Self {
-            id: key.id,
-            workspace: key.workspace.clone(),
+            id: Id::of(key.id.as_u128()),
             revision: key.revision,
-            secrets: key
-                .secrets
-                .iter()
-                .map(|secret| SecretRecord {
-                    id: secret.id,
-                    tag: secret.tag,
-                    weak: secret.weak,
-                    by_digest: secret.origin == Origin::ExternalDigest,
-                    revoked: secret.revoke_time.is_some(),
-                    retire_time: secret.retire_time,
-                    usage: usage_of(secret),
-                })
-                .collect(),
-            scopes: interner.grants.get(&settings.scopes),
-            subscriptions: interner.subscriptions.get(&settings.subscriptions),
-            allowed_cidrs: interner.networks.get(&settings.allowed_cidrs),
-            enforcement: settings.enforcement,
+            secrets: match key.secrets.as_slice() {
+                [one] => Secrets::One([record_of(one)]),
+                many => Secrets::Many(many.iter().map(record_of).collect()),
+            },
+            shared: interner.shared(key),
+            expire_time: Moment::of(settings.expire_time),
             enabled: settings.enabled,
             deleted: key.delete_time.is_some(),
-            expire_time: settings.expire_time,
-            off_the_record: settings.off_the_record,
-            postback_url: settings.postback_url.as_str().into(),
-            labels: (!settings.labels.is_empty()).then(|| Box::new(settings.labels.clone())),
-            admin_only: !settings.scopes.is_empty() && settings.scopes.iter().all(Grant::is_admin),
             closed: AtomicBool::new(closed),
         }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> KeyId {
+        KeyId::from_u128(self.id.number())
+    }
+
+    /// Refused from then on.
+    pub fn expire_time(&self) -> Option<Time> {
+        self.expire_time.get()
     }
 
     /// Whether it is refused because the outcome of a change is not known.
@@ -107,41 +125,107 @@ impl KeyRecord {
     }
 }
 
+/// A number of 128 bits that asks for the alignment of one of 64: beside smaller fields it leaves no gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Id([u64; 2]);
+
+impl Id {
+    pub(super) fn of(number: u128) -> Self {
+        let (high, low) = (number >> 64, number & u128::from(u64::MAX));
+        Self([high, low].map(|half| u64::try_from(half).unwrap_or_default()))
+    }
+
+    pub(super) fn key(self) -> KeyId {
+        KeyId::from_u128(self.number())
+    }
+
+    fn number(self) -> u128 {
+        let [high, low] = self.0.map(u128::from);
+        high << 64 | low
+    }
+}
+
+// As `BuildIdHasher` wants it.
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.number());
+    }
+}
+
+/// A moment that may be missing, in the room of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment(i64);
+
+impl Moment {
+    const NONE: Self = Self(i64::MAX);
+
+    fn of(time: Option<Time>) -> Self {
+        time.map_or(Self::NONE, |time| Self(time.micros()))
+    }
+
+    fn get(self) -> Option<Time> {
+        (self != Self::NONE).then(|| Time::from_micros(self.0))
+    }
+}
+
+/// The secrets of a key: one almost always, which then needs no list.
+#[derive(Debug)]
+pub enum Secrets {
+    /// One.
+    One([SecretRecord; 1]),
+    /// None, or several.
+    Many(Box<[SecretRecord]>),
+}
+
+impl Deref for Secrets {
+    type Target = [SecretRecord];
+
+    fn deref(&self) -> &[SecretRecord] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
 /// A secret.
 #[derive(Debug)]
 pub struct SecretRecord {
-    /// Its id.
-    pub id: SecretId,
-    /// Its whole tag.
-    pub tag: Tag,
+    /// Its use, and what never changes of it; outlives the record.
+    pub usage: Arc<SecretUsage>,
+    retire_time: Moment,
     /// Under 112 bits of entropy, or not known to have them.
     pub weak: bool,
     /// Only its digest was handed in: who did so need not know the token.
     pub by_digest: bool,
     /// Refused for ever.
     pub revoked: bool,
-    /// Supplanted, and accepted until then.
-    pub retire_time: Option<Time>,
-    /// Its use; outlives the record.
-    pub usage: Arc<SecretUsage>,
 }
 
 impl SecretRecord {
+    /// Its id.
+    pub fn id(&self) -> SecretId {
+        self.usage.id()
+    }
+
+    /// Its whole tag.
+    pub fn tag(&self) -> &Tag {
+        &self.usage.tag
+    }
+
     /// Whether it is accepted at `now`.
     pub fn is_live(&self, now: Time) -> bool {
-        !self.revoked && self.retire_time.is_none_or(|end| now < end)
+        !self.revoked && self.retire_time.get().is_none_or(|end| now < end)
     }
 }
 
-/// When a secret was last used: written by decisions, read by whoever flushes it.
+/// A secret's id and tag, and when it was last used: written by decisions, read by whoever flushes it.
 #[derive(Debug)]
 pub struct SecretUsage {
-    /// The secret.
-    pub id: SecretId,
-    /// Microseconds; 0: never.
+    id: Id,
+    tag: Tag,
+    /// Twice the microseconds, and one more while it waits to be flushed; without that one, 0: never used.
     last_used: AtomicI64,
-    /// It waits to be flushed.
-    queued: AtomicBool,
 }
 
 /// What a use of a secret means for those who flush it.
@@ -157,18 +241,25 @@ pub enum Touch {
 
 impl SecretUsage {
     const RESOLUTION_MICROS: i64 = 1_000_000;
+    const QUEUED: i64 = 1;
 
     fn new(secret: &Secret) -> Self {
+        let last_used = secret.last_used_time.map_or(0, Time::micros);
         Self {
-            id: secret.id,
-            last_used: AtomicI64::new(secret.last_used_time.map_or(0, Time::micros)),
-            queued: AtomicBool::new(false),
+            id: Id::of(secret.id.as_u128()),
+            tag: secret.tag,
+            last_used: AtomicI64::new(last_used.saturating_mul(2) & !Self::QUEUED),
         }
+    }
+
+    /// The secret.
+    pub fn id(&self) -> SecretId {
+        SecretId::from_u128(self.id.number())
     }
 
     /// When it was last used; none: never.
     pub fn last_used(&self) -> Option<Time> {
-        match self.last_used.load(Ordering::Relaxed) {
+        match self.last_used.load(Ordering::Relaxed) >> 1 {
             0 => None,
             micros => Some(Time::from_micros(micros)),
         }
@@ -176,12 +267,19 @@ impl SecretUsage {
 
     /// Notes a use, to the second: a busy key writes to shared memory once in that time.
     pub fn touch(&self, now: Time) -> Touch {
-        let last = self.last_used.load(Ordering::Relaxed);
+        let last = self.last_used.load(Ordering::Relaxed) >> 1;
         if last != 0 && now.micros() < last.saturating_add(Self::RESOLUTION_MICROS) {
             return Touch::Known;
         }
-        self.last_used.fetch_max(now.micros(), Ordering::Relaxed);
-        match (self.queued.swap(true, Ordering::AcqRel), last) {
+        // The later time, marked as waiting, in one step: nobody sees the one without the other.
+        let marked = now.micros().saturating_mul(2) | Self::QUEUED;
+        let before = self
+            .last_used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |stands| {
+                Some((stands | Self::QUEUED).max(marked))
+            })
+            .unwrap_or_else(|stands| stands);
+        match (before & Self::QUEUED != 0, before >> 1) {
             (true, _) => Touch::Known,
             (false, 0) => Touch::First,
             (false, _) => Touch::Queue,
@@ -190,8 +288,8 @@ impl SecretUsage {
 
     /// Takes it off the queue: later uses queue it again.
     pub fn take(&self) -> (SecretId, Option<Time>) {
-        self.queued.store(false, Ordering::Release);
-        (self.id, self.last_used())
+        self.last_used.fetch_and(!Self::QUEUED, Ordering::AcqRel);
+        (self.id(), self.last_used())
     }
 }
 

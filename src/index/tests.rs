@@ -52,7 +52,7 @@ fn workspace(revision: u64, enabled: bool) -> Workspace {
 
 fn is_open(index: &Index) -> bool {
     let keys = index.keys.pin();
-    keys.get(&key(0, true).id)
+    keys.get(&id_of(key(0, true).id))
         .is_some_and(|record| record.enabled && !record.is_closed())
 }
 

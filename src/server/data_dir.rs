@@ -58,7 +58,12 @@ impl DataDir {
 
     /// Where the database is.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("claviger.db")
+        Self::database_in(&self.path)
+    }
+
+    /// Where the database is in a directory that another process may hold.
+    pub(super) fn database_in(directory: &Path) -> PathBuf {
+        directory.join("claviger.db")
     }
 
     /// Where the first administrator's token is put.

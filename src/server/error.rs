@@ -7,7 +7,7 @@ use crate::app::envelope::EnvelopeError;
 use crate::app::error::Error;
 use crate::app::ports::{EntropyError, StoreError};
 use crate::config::ListenAddress;
-use crate::store::OpenError;
+use crate::store::{BackupError, OpenError};
 
 /// Why the service does not start: one line each, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,17 @@ pub enum StartError {
         /// The database.
         path: PathBuf,
     },
+    /// A restore without a root key.
+    #[error(
+        "there is no root key to open the backup's keys with; set `CLAVIGER_ROOT_KEY`, or copy the file `root-key` that the backup's service had into `{path}`"
+    )]
+    RootKeyNeeded {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A backup can't be written or read.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Listening failed.
     #[error("can't listen on `{address}`: {cause}; set another address, or stop what uses it")]
     Listen {

@@ -3,6 +3,7 @@
 
 mod accept;
 mod adapters;
+mod backup;
 mod data_dir;
 mod error;
 mod foundation;
@@ -44,6 +45,7 @@ use crate::telemetry::Metrics;
 
 use accept::{Connections, Served};
 pub use adapters::{SystemClock, SystemEntropy};
+pub use backup::{Backup, backup, restore};
 use data_dir::DataDir;
 pub use error::StartError;
 use foundation::{Foundation, make_bootstrap, open};
@@ -385,7 +387,11 @@ async fn purge(core: Arc<Core>, audit_retention: Duration, stop: CancellationTok
         .await
         .is_some()
     {
-        match core.purge_due().await {
+        // Between two of its changes it can be left: what is still due waits for the next start.
+        let Some(purged) = stop.run_until_cancelled(core.purge_due()).await else {
+            return;
+        };
+        match purged {
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "purged what was due"),
             Err(error) => tracing::warn!(reason = error.reason, "what is due can't be purged now"),

@@ -4,16 +4,18 @@
 //! server that is frozen, or behind a cable that was pulled, says nothing at all, and no setting of it can help.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait as _,
+    StreamTrait, TransactionOptions, TransactionTrait as _,
 };
 
 use super::error::{commit_failed, failed, outcome_unknown};
@@ -80,6 +82,11 @@ impl<C> Bounded<C> {
         Self { inner, patience }
     }
 
+    /// What is waited for, without a limit.
+    pub(super) fn inner(&self) -> &C {
+        &self.inner
+    }
+
     async fn wait<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         match &self.patience {
             Some(patience) => patience.wait(answer).await,
@@ -136,6 +143,15 @@ impl Connections {
         self.begin(options).await
     }
 
+    /// The same for reading everything: a statement may take as long as its rows are taken. Each row still has its limit.
+    pub(super) async fn long_snapshot(&self) -> Result<Transaction, StoreError> {
+        let snapshot = self.snapshot().await?;
+        if self.get_database_backend() == DbBackend::Postgres {
+            snapshot.unlimited().await?;
+        }
+        Ok(snapshot)
+    }
+
     async fn begin(&self, options: TransactionOptions) -> Result<Transaction, StoreError> {
         let begun = self.wait(self.inner.begin_with_options(options)).await;
         Ok(Transaction {
@@ -157,6 +173,15 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
+    /// Lifts, until its end, the server's limits on a statement and on a pause between two. PostgreSQL alone knows them.
+    pub(super) async fn unlimited(&self) -> Result<(), StoreError> {
+        for limit in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+            let lift = format!("SET LOCAL {limit} = 0");
+            self.execute_unprepared(&lift).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Commits. Without an answer the outcome is not known.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         if self.failed.load(Ordering::Relaxed) {
@@ -165,7 +190,7 @@ impl Transaction {
             ));
         }
         let Bounded { inner, patience } = self.statements;
-        let backend = inner.get_database_backend();
+        let backend = ConnectionTrait::get_database_backend(&inner);
         let commit = inner.commit();
         let done = match &patience {
             Some(patience) => patience.wait(commit).await,
@@ -205,5 +230,37 @@ impl ConnectionTrait for Transaction {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.noted(self.statements.query_all_raw(statement).await)
+    }
+}
+
+impl StreamTrait for Transaction {
+    type Stream<'a> = BoxStream<'a, Result<QueryResult, DbErr>>;
+
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(self)
+    }
+
+    fn stream_raw<'a>(
+        &'a self,
+        statement: Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        let Bounded { inner, patience } = &self.statements;
+        Box::pin(async move {
+            let rows = self.noted(self.statements.wait(inner.stream_raw(statement)).await)?;
+            let rows = rows.map(|row| self.noted(row));
+            let Some(patience) = patience else {
+                return Ok(rows.boxed());
+            };
+            let bounded = stream::unfold(Some(rows.boxed()), async move |rows| {
+                let mut rows = rows?;
+                let next = async { rows.next().await.transpose() };
+                match self.noted(patience.wait(next).await) {
+                    Ok(row) => row.map(|row| (Ok(row), Some(rows))),
+                    // What comes after a silence belongs to nobody any more.
+                    Err(error) => Some((Err(error), None)),
+                }
+            });
+            Ok(bounded.boxed())
+        })
     }
 }

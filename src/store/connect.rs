@@ -8,7 +8,7 @@ use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 
 use super::SqlStore;
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Connections};
 use super::error::{self, code};
 use super::schema;
 use crate::app::ports::StoreError;
@@ -123,6 +123,32 @@ impl SqlStore {
         })
     }
 
+    /// Opens the SQLite database at `path` to read from it alone, beside the service that writes to it; there must be one,
+    /// with the schema of this version.
+    pub async fn open_to_read(path: &Path) -> Result<Self, OpenError> {
+        let reader = connect(path, Access::Read, 2, |options| {
+            options.pragma("query_only", "ON")
+        })
+        .await
+        .map_err(|e| open_failed(path, e))?;
+        Ok(Self::of_readers(Bounded::new(reader, None)))
+    }
+
+    /// A store that only reads.
+    pub(super) fn of_readers(reader: Connections) -> Self {
+        Self {
+            writer: reader.clone(),
+            poller: reader.clone(),
+            follower: reader.clone(),
+            reader,
+        }
+    }
+
+    /// Closes what was opened to read from.
+    pub async fn close_reading(&self) -> Result<(), StoreError> {
+        self.reader.close().await
+    }
+
     /// Brings the schema of the SQLite database at `path` up to date; returns the steps that were applied.
     pub async fn migrate_file(path: &Path) -> Result<Vec<String>, OpenError> {
         create_private(path).await?;
@@ -200,6 +226,8 @@ async fn connect(
                 .filename(&path)
                 .create_if_missing(false)
                 .foreign_keys(true)
+                // The driver hands rows from thread to thread: with few at a time, a long read mostly changes threads.
+                .row_buffer_size(1_024)
                 .busy_timeout(LOCK_PATIENCE);
             settings(options)
         })

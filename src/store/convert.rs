@@ -210,7 +210,7 @@ pub(super) fn secret(row: secrets::Model) -> Result<Secret, StoreError> {
         id: secret_id(&row.id)?,
         slot: Slot::from_str_exact(&row.slot).ok_or_else(|| unknown("slot"))?,
         tag: tag(&row.tag)?,
-        origin: Origin::from_str_exact(&row.origin).ok_or_else(|| unknown("origin"))?,
+        origin: origin(&row.origin)?,
         weak: row.weak,
         prefix: row.prefix,
         hint: row.hint,
@@ -322,6 +322,12 @@ pub(super) fn secret_id(bytes: &[u8]) -> Result<SecretId, StoreError> {
     number(bytes).map(SecretId::from_u128)
 }
 
+/// Who made a token, from its text.
+pub(super) fn origin(text: &str) -> Result<Origin, StoreError> {
+    Origin::from_str_exact(text)
+        .ok_or_else(|| corrupt("secrets.origin has a text that is not known"))
+}
+
 /// A workspace's id from its text.
 pub(super) fn workspace_id(text: &str) -> Result<WorkspaceId, StoreError> {
     parse(text, "workspace_id")
@@ -353,6 +359,7 @@ fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| corrupt("a value can't be written as JSON"))
 }
 
-fn from_json<T: DeserializeOwned>(text: &str, column: &str) -> Result<T, StoreError> {
+/// A value from the JSON in a column.
+pub(super) fn from_json<T: DeserializeOwned>(text: &str, column: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| corrupt(format!("{column} can't be read")))
 }

@@ -91,24 +91,6 @@ pub(super) async fn with_secrets<C: ConnectionTrait>(
     }
 }
 
-/// The same for rows that follow each other by id with none left out: their secrets are one range.
-pub(super) async fn run_with_secrets<C: ConnectionTrait>(
-    connection: &C,
-    rows: Vec<keys::Model>,
-) -> Result<Vec<Key>, StoreError> {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-        return Ok(Vec::new());
-    };
-    let found = without_digests()
-        .filter(secrets::Column::KeyId.between(first.id.clone(), last.id.clone()))
-        .order_by_asc(secrets::Column::KeyId)
-        .order_by_asc(secrets::Column::Ordinal)
-        .all(connection)
-        .await
-        .map_err(failed)?;
-    joined(rows, found)
-}
-
 /// Secrets without their sealed digests: those are as good as tokens for an import elsewhere, and read only by
 /// [`sealed_digests`].
 fn without_digests() -> Select<secrets::Entity> {

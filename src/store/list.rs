@@ -6,12 +6,12 @@ use sea_orm::{
     QuerySelect, Select,
 };
 
-use super::convert::{SUBSCRIPTION_TERMS, label_term, scope_term, subscription_term};
+use super::convert::{SUBSCRIPTION_TERMS, key_id, label_term, scope_term, subscription_term};
 use super::entity::{key_terms, keys};
 use super::error::failed;
-use super::keys::with_secrets;
+use super::keys::by_ids;
 use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, StateSet, StoreError};
-use crate::domain::id::{SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::text;
 use crate::domain::time::Time;
@@ -21,11 +21,19 @@ pub(super) async fn list<C: ConnectionTrait>(
     connection: &C,
     query: &KeyQuery,
 ) -> Result<Vec<Key>, StoreError> {
-    let rows = select(query).all(connection).await.map_err(failed)?;
-    with_secrets(connection, rows).await
+    let ids = select(query)
+        .into_tuple::<Vec<u8>>()
+        .all(connection)
+        .await
+        .map_err(failed)?;
+    let ids: Vec<KeyId> = ids.iter().map(|id| key_id(id)).collect::<Result<_, _>>()?;
+    let mut found = by_ids(connection, &ids).await?;
+    // All are there: it is one snapshot.
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
-/// The statement for a query.
+/// The statement for the ids that a query asks for: an index has all it needs, where it would have to look up rows to
+/// pass over most of them.
 pub(super) fn select(query: &KeyQuery) -> Select<keys::Entity> {
     let mut filter = Condition::all()
         .add(keys::Column::WorkspaceId.eq(query.workspace.as_str()))
@@ -53,6 +61,8 @@ pub(super) fn select(query: &KeyQuery) -> Select<keys::Entity> {
         filter = filter.add(after(query.order, cursor));
     }
     let select = keys::Entity::find()
+        .select_only()
+        .column(keys::Column::Id)
         .filter(filter)
         .limit(u64::from(query.limit));
     match query.order {

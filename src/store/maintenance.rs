@@ -226,23 +226,38 @@ pub(super) async fn with_secrets_ended_before<C: ConnectionTrait>(
     found.iter().map(|id| convert::key_id(id)).collect()
 }
 
-/// Deletes stored answers and, sooner, their sealed tokens.
+/// How many stored answers, and how many tokens in them, one transaction deletes.
+const EXPIRE: u64 = 1_000;
+
+/// Deletes some stored answers and, sooner, their sealed tokens; returns whether those were all.
 pub(super) async fn expire_idempotency(
     tx: &Transaction,
     before: Time,
     sealed_before: Time,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     // Tokens go with their answer too, should the two times be given the other way round.
-    let sealed_before = before.max(sealed_before);
-    replay_tokens::Entity::delete_many()
-        .filter(replay_tokens::Column::CreateTime.lt(sealed_before.micros()))
+    let sealed_before = before.max(sealed_before).micros();
+    let tokens = Query::select()
+        .column(replay_tokens::Column::IdempotencyId)
+        .from(replay_tokens::Entity)
+        .and_where(Expr::col(replay_tokens::Column::CreateTime).lt(sealed_before))
+        .limit(EXPIRE)
+        .to_owned();
+    let of_tokens = replay_tokens::Entity::delete_many()
+        .filter(replay_tokens::Column::IdempotencyId.in_subquery(tokens))
         .exec(tx)
         .await
         .map_err(failed)?;
-    idempotency::Entity::delete_many()
-        .filter(idempotency::Column::CreateTime.lt(before.micros()))
+    let answers = Query::select()
+        .column(idempotency::Column::Id)
+        .from(idempotency::Entity)
+        .and_where(Expr::col(idempotency::Column::CreateTime).lt(before.micros()))
+        .limit(EXPIRE)
+        .to_owned();
+    let of_answers = idempotency::Entity::delete_many()
+        .filter(idempotency::Column::Id.in_subquery(answers))
         .exec(tx)
         .await
         .map_err(failed)?;
-    Ok(())
+    Ok(of_tokens.rows_affected < EXPIRE && of_answers.rows_affected < EXPIRE)
 }

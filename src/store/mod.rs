@@ -4,6 +4,7 @@
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 
+mod backup;
 mod bounded;
 mod bulk;
 mod connect;
@@ -34,6 +35,7 @@ use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
+pub use backup::{BackupError, Header, NewHistory, Trailer};
 use bounded::{Connections, Transaction};
 pub use connect::OpenError;
 use tx::SqlTx;
@@ -148,7 +150,7 @@ impl Store for SqlStore {
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
-        load::load(&self.snapshot().await?, sink).await
+        load::load(&self.reader.long_snapshot().await?, sink).await
     }
 
     async fn position(&self) -> Result<Position, StoreError> {
@@ -185,9 +187,14 @@ impl Store for SqlStore {
         before: Time,
         sealed_before: Time,
     ) -> Result<(), StoreError> {
-        let tx = self.writer.begin_writing().await?;
-        maintenance::expire_idempotency(&tx, before, sealed_before).await?;
-        tx.commit().await
+        loop {
+            let tx = self.writer.begin_writing().await?;
+            let all = maintenance::expire_idempotency(&tx, before, sealed_before).await?;
+            tx.commit().await?;
+            if all {
+                return Ok(());
+            }
+        }
     }
 
     async fn prune_changes(&self, before: Time, limit: u32) -> Result<u64, StoreError> {

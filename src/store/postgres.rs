@@ -66,6 +66,15 @@ impl SqlStore {
         })
     }
 
+    /// Opens the PostgreSQL database at `url` to read from it alone, beside the service that writes to it; it must have the
+    /// schema of this version.
+    pub async fn connect_to_read(url: &str) -> Result<Self, OpenError> {
+        let server = Server::new(url)?;
+        server.check().await?;
+        let reader = server.pool(2, Access::Read, LONG_STATEMENT).await?;
+        Ok(Self::of_readers(reader.patient(LONG_STATEMENT + GRACE)))
+    }
+
     /// Brings the schema of the PostgreSQL database at `url` up to date; returns the steps that were applied.
     pub async fn migrate_server(url: &str) -> Result<Vec<String>, OpenError> {
         let server = Server::new(url)?;

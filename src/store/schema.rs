@@ -5,7 +5,9 @@ use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait, SchemaManager};
 
 use super::connect::OpenError;
+use super::error;
 use super::migration::{self, Migrator};
+use super::{BackupError, SqlStore};
 
 /// The steps that are missing; refuses a database whose schema this program can't stand.
 pub(super) async fn pending<C>(connection: &C, database: &str) -> Result<Vec<String>, OpenError>
@@ -16,10 +18,7 @@ where
     let applied = applied_steps(connection)
         .await
         .map_err(|e| failed(database, e))?;
-    let known: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect();
+    let known = known();
     let missing: Vec<String> = known
         .iter()
         .filter(|step| !applied.contains(step))
@@ -52,6 +51,31 @@ where
     Migrator::up(connection, None)
         .await
         .map_err(|e| failed(database, e))
+}
+
+/// The steps of a schema that is exactly the one that is known here.
+pub(super) async fn steps(store: &SqlStore) -> Result<Vec<String>, BackupError> {
+    let applied = applied_steps(store.reader.inner())
+        .await
+        .map_err(error::failed)?;
+    let known = known();
+    if let Some(step) = applied.iter().find(|step| !known.contains(step)) {
+        return Err(BackupError::Newer(format!(
+            "it has the schema step `{step}`"
+        )));
+    }
+    match known.iter().find(|step| !applied.contains(step)) {
+        Some(step) => Err(BackupError::OlderSchema(step.clone())),
+        None => Ok(known),
+    }
+}
+
+/// The steps that this program knows.
+fn known() -> Vec<String> {
+    Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect()
 }
 
 /// The steps that the database says were applied to it.

@@ -98,7 +98,20 @@ impl Tx for SqlTx {
     }
 
     async fn purge_key(&mut self, id: KeyId) -> Result<(), StoreError> {
-        write::purge_key(&self.tx, id).await
+        write::purge_keys(&self.tx, &[id]).await
+    }
+
+    async fn purge_keys(&mut self, ids: &[KeyId]) -> Result<(), StoreError> {
+        write::purge_keys(&self.tx, ids).await
+    }
+
+    async fn forget_secrets(
+        &mut self,
+        keys: &[KeyId],
+        before: Time,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        write::forget_secrets(&self.tx, keys, before, (self.revision, now)).await
     }
 
     async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {

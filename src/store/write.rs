@@ -19,6 +19,9 @@ use crate::domain::key::Key;
 use crate::domain::time::Time;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
+/// How many ids one `IN` takes.
+const AT_ONCE: usize = 500;
+
 /// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
 pub(super) async fn put_key(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
     use keys::Column;
@@ -106,13 +109,49 @@ async fn put_terms(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes a key; its secrets and terms go with it.
-pub(super) async fn purge_key(tx: &Transaction, id: KeyId) -> Result<(), StoreError> {
-    keys::Entity::delete_by_id(id.to_bytes().to_vec())
-        .exec(tx)
-        .await
-        .map_err(failed)?;
+/// Removes keys; their secrets and terms go with them.
+pub(super) async fn purge_keys(tx: &Transaction, ids: &[KeyId]) -> Result<(), StoreError> {
+    for some in ids.chunks(AT_ONCE) {
+        keys::Entity::delete_many()
+            .filter(keys::Column::Id.is_in(bytes(some)))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+    }
     Ok(())
+}
+
+/// Removes the secrets of keys that ended before a moment; the keys have changed then, at this revision.
+pub(super) async fn forget_secrets(
+    tx: &Transaction,
+    ids: &[KeyId],
+    before: Time,
+    (revision, now): (u64, Time),
+) -> Result<(), StoreError> {
+    for some in ids.chunks(AT_ONCE) {
+        // The keys first, as every mutation does it: whoever locks rows locks them in this order.
+        keys::Entity::update_many()
+            .col_expr(
+                keys::Column::Revision,
+                Expr::val(convert::signed(revision)?),
+            )
+            .col_expr(keys::Column::UpdateTime, Expr::val(now.micros()))
+            .filter(keys::Column::Id.is_in(bytes(some)))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+        secrets::Entity::delete_many()
+            .filter(secrets::Column::KeyId.is_in(bytes(some)))
+            .filter(secrets::Column::EndTime.lt(before.micros()))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn bytes(ids: &[KeyId]) -> impl Iterator<Item = Vec<u8>> {
+    ids.iter().map(|id| id.to_bytes().to_vec())
 }
 
 /// Destroys all sealed tokens of a workspace.

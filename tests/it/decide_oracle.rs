@@ -80,8 +80,8 @@ fn decided(index: &Index, question: &Question) -> Answer {
     Answer {
         allow,
         reason: verdict.reason,
-        key: verdict.key.map(|(key, _)| key.id),
-        secret: verdict.key.map(|(_, secret)| secret.id),
+        key: verdict.key.map(|(key, _)| key.id()),
+        secret: verdict.key.map(|(_, secret)| secret.id()),
         subscription: Some(verdict.subscription.to_owned()).filter(|s| allow && !s.is_empty()),
         shadowed: verdict.shadowed.iter().collect(),
     }

@@ -350,3 +350,56 @@ async fn keys_of_a_workspace_leave_out_deleted_ones() {
     let found = tx.keys_of(&acme()).await.unwrap();
     assert_eq!(found, [key(1, "a"), key(3, "c")]);
 }
+
+#[tokio::test]
+async fn many_keys_go_at_once_with_all_that_is_theirs_and_no_others() {
+    let (_dir, store) = open().await;
+    let mut keys: Vec<_> = (1..=1_200).map(|n| key(n, "k")).collect();
+    keys.extend((2_000..2_003).map(full_key));
+    put(&store, &keys).await;
+    let gone: Vec<_> = keys.iter().map(|key| key.id).skip(1).take(1_201).collect();
+    let mut tx = store.begin().await.unwrap();
+    tx.purge_keys(&gone).await.unwrap();
+    commit(tx).await;
+    let left = [keys[0].id, keys[1_202].id];
+    for key in &keys {
+        let found = store.key(key.id).await.unwrap();
+        assert_eq!(found.is_some(), left.contains(&key.id), "{}", key.id);
+    }
+    let of_gone = keys[1].secrets[0].tag;
+    let holder = store.secret_holder(&acme(), &of_gone).await.unwrap();
+    assert_eq!(holder, None);
+    let due = store.due_for_purge(at(60), 10).await.unwrap();
+    assert_eq!(due, [keys[1_202].id]);
+}
+
+#[tokio::test]
+async fn secrets_that_ended_go_from_many_keys_at_once_and_the_others_stay() {
+    let (_dir, store) = open().await;
+    let keys: Vec<_> = (1..=600).map(full_key).chain([key(900, "k")]).collect();
+    put(&store, &keys).await;
+    let due = store
+        .with_secrets_ended_before(at(31), 1_000)
+        .await
+        .unwrap();
+    assert_eq!(due.len(), 600);
+    let mut tx = store.begin().await.unwrap();
+    tx.forget_secrets(&due, at(31), at(44)).await.unwrap();
+    let revision = commit(tx).await;
+    for (key, touched) in [(&keys[0], true), (&keys[599], true), (&keys[600], false)] {
+        let found = store.key(key.id).await.unwrap().unwrap();
+        let mut expected = key.clone();
+        if touched {
+            // Revoked at 30; the other one is still in force.
+            expected.secrets.remove(0);
+            expected.update_time = at(44);
+            expected.revision = revision;
+        }
+        assert_eq!(found, expected);
+    }
+    let due = store
+        .with_secrets_ended_before(at(31), 1_000)
+        .await
+        .unwrap();
+    assert_eq!(due, []);
+}

@@ -7,5 +7,6 @@
 mod doubt;
 mod follow;
 mod import;
+mod purge;
 mod stage;
 mod store;

@@ -315,6 +315,19 @@ impl Tx for FaultyTx {
         self.inner.purge_key(id).await
     }
 
+    async fn purge_keys(&mut self, ids: &[KeyId]) -> Result<(), StoreError> {
+        self.inner.purge_keys(ids).await
+    }
+
+    async fn forget_secrets(
+        &mut self,
+        keys: &[KeyId],
+        before: Time,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.inner.forget_secrets(keys, before, now).await
+    }
+
     async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
         self.inner.destroy_sealed(workspace).await
     }

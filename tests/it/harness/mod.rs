@@ -11,6 +11,7 @@ mod child;
 mod envoy;
 mod http;
 mod load;
+pub(crate) mod many;
 mod postgres;
 mod process;
 mod rig;
