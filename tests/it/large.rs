@@ -225,21 +225,15 @@ impl Import {
     fn until(&mut self, mut so: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !so() {
-            assert_eq!(self.child.ended(), None, "it ended too early");
+            let ended = self.child.ended_within(Duration::from_millis(5));
+            assert_eq!(ended, None, "it ended too early");
             assert!(begun.elapsed() < TRANSFER, "the transfer hangs");
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     fn end(mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.ended() {
-                return status;
-            }
-            assert!(begun.elapsed() < TRANSFER, "the transfer hangs");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let ended = self.child.ended_within(TRANSFER);
+        ended.expect("the transfer hangs")
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
@@ -62,6 +62,14 @@ impl Child {
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.end.try_recv().ok();
+        }
+        self.ended
+    }
+
+    /// How it ended, if it does within this time.
+    pub(crate) fn ended_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.end.recv_timeout(time).ok();
         }
         self.ended
     }
