@@ -163,7 +163,7 @@ impl Scene {
             });
         }
         self.tx.put_new_keys(keys).await?;
-        Ok(self.tx.append_many(&changes).await?)
+        self.append_many(&changes).await
     }
 
     /// Removes keys for good, all with few statements; each is an entry of its own in the audit log.
@@ -175,7 +175,7 @@ impl Scene {
             .iter()
             .map(|key| self.change_of("PURGE", key, None))
             .collect();
-        Ok(self.tx.append_many(&changes).await?)
+        self.append_many(&changes).await
     }
 
     /// Forgets the secrets of keys that ended before a moment, all with few statements.
@@ -194,7 +194,7 @@ impl Scene {
                 self.change_of("FORGET_SECRETS", key, Some(&after))
             })
             .collect();
-        Ok(self.tx.append_many(&changes).await?)
+        self.append_many(&changes).await
     }
 
     fn change_of(&self, action: &'static str, before: &Key, after: Option<&Key>) -> Change {
@@ -248,6 +248,12 @@ impl Scene {
             .workspace(id)
             .await?
             .ok_or_else(|| Error::not_found("workspace"))
+    }
+
+    async fn append_many(&mut self, changes: &[Change]) -> Result<(), Error> {
+        self.tx.append_many(changes).await?;
+        self.changed |= !changes.is_empty();
+        Ok(())
     }
 
     async fn append(
