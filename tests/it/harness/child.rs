@@ -56,6 +56,25 @@ impl Child {
             .status()
             .unwrap();
         assert!(sent.success(), "can't send {name} to {}", self.pid);
+        if name == "STOP" {
+            let deadline = Instant::now() + PATIENCE;
+            while !self.has_stopped() {
+                assert!(Instant::now() < deadline, "{} does not stop", self.pid);
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// Whether every thread stands still: a thread that runs on another core takes notice a little later.
+    fn has_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
+        let states = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+        states.flatten().all(|stat| {
+            // The name before the state may itself hold a parenthesis.
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('T'))
+        })
     }
 
     /// How it ended, if it has.
