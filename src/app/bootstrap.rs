@@ -8,8 +8,8 @@ use futures::FutureExt as _;
 
 use crate::app::Core;
 use crate::app::error::Error;
-use crate::app::mutate::Scene;
 use crate::app::ports::{Actor, Resource};
+use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::revision::Revision;

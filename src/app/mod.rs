@@ -16,6 +16,8 @@ pub mod mutate;
 pub mod page;
 pub mod ports;
 pub mod purge;
+mod replay;
+pub mod scene;
 
 use std::sync::Arc;
 

@@ -80,7 +80,7 @@ pub struct ImportArgs {
     #[command(flatten)]
     defaults: DefaultArgs,
     /// How many keys to send at once
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "COUNT", help_heading = "Transfer")]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "COUNT", help_heading = "Transfer")]
     batch_size: u16,
     /// How long to try again when the server is not reached
     #[arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "DURATION", help_heading = "Transfer")]

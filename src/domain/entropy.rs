@@ -11,6 +11,8 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
 use shape::{decoded_text, jwt_signature, ulid, uuid, without_grouping, without_labels};
 
 /// One bit, in the units of this file.
@@ -42,6 +44,43 @@ passphrase password people pepper phone platform prince princess private prod pr
 queen random river root sample school secret secure security september server service shadow silver simple \
 spring staging staple star start steel stone summer sunday sunshine super system team temp test thunder tiger \
 time token tree trust user victory water web welcome white windows winter work world yellow your";
+
+/// The words by their first letter: a set of keys that moves in has many tokens, and every place of one may begin a word.
+static BY_INITIAL: LazyLock<[Vec<&str>; 26]> = LazyLock::new(|| {
+    let mut words: [Vec<&str>; 26] = Default::default();
+    for word in WORDS.split(' ') {
+        let initial = word.bytes().next().and_then(letter);
+        if let Some(words) = initial.and_then(|i| words.get_mut(i)) {
+            words.push(word);
+        }
+    }
+    words
+});
+
+/// Which pairs of letters are common, by the first and the second.
+static COMMON: LazyLock<[[bool; 26]; 26]> = LazyLock::new(|| {
+    let mut common = [[false; 26]; 26];
+    for pair in BIGRAMS.chunks_exact(2) {
+        if let Some(place) = place_of(pair, |a, b| common.get_mut(a)?.get_mut(b)) {
+            *place = true;
+        }
+    }
+    common
+});
+
+/// The number of a letter in the alphabet.
+fn letter(b: u8) -> Option<usize> {
+    b.is_ascii_alphabetic()
+        .then(|| usize::from(b.to_ascii_lowercase() - b'a'))
+}
+
+/// What belongs to a pair of letters.
+fn place_of<T>(pair: &[u8], of: impl FnOnce(usize, usize) -> Option<T>) -> Option<T> {
+    match pair {
+        [a, b] => of(letter(*a)?, letter(*b)?),
+        _ => None,
+    }
+}
 
 /// Estimated entropy of a token in bits.
 pub fn estimate_bits(token: &[u8]) -> u32 {
@@ -189,7 +228,8 @@ fn text(body: &[u8], class: Class, each: u32) -> u32 {
         return 0;
     }
     let letters = |w: &&[u8]| w.iter().all(u8::is_ascii_alphabetic);
-    let common = |w: &&[u8]| BIGRAMS.chunks_exact(2).any(|c| w.eq_ignore_ascii_case(c));
+    let table = &*COMMON;
+    let common = |w: &&[u8]| place_of(w, |a, b| table.get(a)?.get(b).copied()).unwrap_or(false);
     let pairs = body.windows(2).filter(letters);
     let (all, hits) = pairs.fold((0, 0), |(all, hits), w| {
         (all + 1, hits + u32::from(common(&w)))
@@ -243,24 +283,31 @@ fn stepping(rest: &[u8]) -> usize {
     by(0).max(by(1)).max(by(-1))
 }
 
-/// Length of a walk along a row of the keyboard at the start.
+/// Length of a walk along a row of the keyboard at the start, in either direction.
 fn on_a_row(rest: &[u8]) -> usize {
+    let Some(first) = rest.first().map(u8::to_ascii_lowercase) else {
+        return 0;
+    };
     let common = |row: &mut dyn Iterator<Item = &u8>| {
         row.zip(rest)
             .take_while(|(a, b)| a.eq_ignore_ascii_case(b))
             .count()
     };
-    let along = |row: &[u8]| {
-        let starts = 0..row.len();
-        let both = starts
-            .map(|i| common(&mut row.iter().skip(i)).max(common(&mut row.iter().rev().skip(i))));
-        both.max().unwrap_or(0)
-    };
-    ROWS.iter().map(|row| along(row)).max().unwrap_or(0)
+    // No key is on two rows, nor twice on one.
+    let place = |row: &&[u8]| row.iter().position(|key| *key == first);
+    ROWS.iter()
+        .find_map(|row| Some((row, place(row)?)))
+        .map_or(0, |(row, at)| {
+            let back = row.len() - 1 - at;
+            common(&mut row.iter().skip(at)).max(common(&mut row.iter().rev().skip(back)))
+        })
 }
 
 /// Length of what stood before already, without regard to case.
 fn repeated(done: &[u8], rest: &[u8]) -> usize {
+    let Some(first) = rest.first() else {
+        return 0;
+    };
     let from = |i: usize| {
         let earlier = done.iter().chain(rest).skip(i);
         earlier
@@ -268,7 +315,12 @@ fn repeated(done: &[u8], rest: &[u8]) -> usize {
             .take_while(|(a, b)| a.eq_ignore_ascii_case(b))
             .count()
     };
-    (0..done.len()).map(from).max().unwrap_or(0)
+    done.iter()
+        .enumerate()
+        .filter(|(_, b)| b.eq_ignore_ascii_case(first))
+        .map(|(i, _)| from(i))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Length of a common word at the start; digits and signs that stand for letters count as those.
@@ -282,16 +334,10 @@ fn word(rest: &[u8]) -> usize {
         b'7' => b't',
         other => other,
     };
-    let fits = |w: &&str| w.len() <= rest.len() && w.bytes().zip(rest).all(|(a, b)| a == plain(b));
-    if !rest.first().is_some_and(|b| plain(b).is_ascii_lowercase()) {
-        return 0;
-    }
-    WORDS
-        .split(' ')
-        .filter(fits)
-        .map(str::len)
-        .max()
-        .unwrap_or(0)
+    let fits = |w: &&&str| w.len() <= rest.len() && w.bytes().zip(rest).all(|(a, b)| a == plain(b));
+    let words = rest.first().and_then(|b| BY_INITIAL.get(letter(plain(b))?));
+    let lengths = words.into_iter().flatten().filter(fits).map(|w| w.len());
+    lengths.max().unwrap_or(0)
 }
 
 /// Length of a date at the start: year, month, day or day, month, year, with or without separators.

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::{Code, Error};
-use crate::app::mutate::Scene;
 use crate::app::ports::{Actor, ImportRecord};
+use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
 use crate::domain::revision::Revision;
@@ -25,7 +25,7 @@ use super::making::{Draft, Value};
 use super::rules::Facts;
 
 /// How many items one transaction takes: while it lasts, every other change waits for the revision counter.
-const BATCH: usize = 400;
+const BATCH: usize = 500;
 /// How many items are made ready before other tasks get a turn: tokens are looked at closely.
 const TURN: usize = 32;
 
@@ -137,17 +137,16 @@ impl Core {
         let mut items = items.into_iter();
         let mut before = Before::default();
         let (mut behind, mut revision) = (0, None);
-        loop {
-            let ready = self.make_ready(import, items.by_ref().take(BATCH)).await;
-            if ready.is_empty() {
-                break;
-            }
-            // While the database works on this batch, the index takes over the one before.
-            let (batch, caught_up) = futures::future::join(
-                self.import_batch(import, ready, &mut before),
+        let mut ready = self.make_ready(import, items.by_ref().take(BATCH)).await;
+        while !ready.is_empty() {
+            // While the database works on this batch, the index takes over the one before, and the next is looked at.
+            let (batch, caught_up, next) = futures::future::join3(
+                self.import_batch(import, mem::take(&mut ready), &mut before),
                 self.follow(mem::take(&mut behind)),
+                self.make_ready(import, items.by_ref().take(BATCH)),
             )
             .await;
+            ready = next;
             caught_up?;
             let batch = batch?;
             behind = batch.behind;

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::app::auth::{Caller, admin_rights};
 use crate::app::error::{Code, Error};
-use crate::app::mutate::Scene;
 use crate::app::ports::StoreError;
+use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeyState};
 use crate::domain::network;

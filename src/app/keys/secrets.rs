@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::app::Core;
 use crate::app::error::Error;
-use crate::app::mutate::{Answer, Call, Done, Scene};
+use crate::app::mutate::{Answer, Call, Done};
 use crate::app::ports::Resource;
+use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::key::{Key, MAX_RETIRING};
 use crate::domain::secret::{RevocationReason, Secret, SecretState, Slot};
