@@ -101,6 +101,15 @@ impl Error {
         Self::new(Code::PermissionDenied, reason, message)
     }
 
+    /// The database is another history than the one that this process knows.
+    pub fn replaced() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "DATABASE_REPLACED",
+            "the database is not the one that this process has been following: a backup was restored, or a fail-over has lost changes; nothing was changed, and decisions go on with what was known; restart the process",
+        )
+    }
+
     /// The database can't be used now.
     pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let mut error = Self::new(

@@ -127,13 +127,14 @@ impl Shares {
             let permit = self.system.take().or_else(|| self.tenants.take())?;
             return Some(share(permit, None));
         }
-        let permit = self.tenants.take()?;
+        // The own share first: a place that is taken only to be given back is one that others miss meanwhile.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = held.entry(workspace.clone()).or_default();
-        if *own >= self.tenants.most.div_ceil(2) {
+        let own = held.get(workspace).copied().unwrap_or_default();
+        if own >= self.tenants.most.div_ceil(2) {
             return None;
         }
-        *own += 1;
+        let permit = self.tenants.take()?;
+        held.insert(workspace.clone(), own + 1);
         Some(share(permit, Some(workspace.clone())))
     }
 

@@ -21,6 +21,7 @@ pub mod scene;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::id::WorkspaceId;
@@ -48,6 +49,8 @@ pub struct Core {
     pub last_used: LastUsed,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
+    /// The turn to write a batch of an import: other changes wait behind one of them, and no more.
+    pub imports: Semaphore,
     /// The workspace of requests that name none.
     pub default_workspace: WorkspaceId,
 }

@@ -138,9 +138,17 @@ impl Core {
 
     /// Begins a change; dropped, it leaves no trace.
     pub(in crate::app) async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
+        let tx = self.store.begin().await?;
+        // Where a past was undone (a restored backup, a fail-over that lost commits), the index would never apply the change.
+        if !self
+            .feed
+            .follows(tx.epoch(), tx.revision().saturating_sub(1))
+        {
+            return Err(Error::replaced());
+        }
         Ok(Scene {
             core: self.clone(),
-            tx: self.store.begin().await?,
+            tx,
             now: self.clock.now(),
             actor,
             doubt: Doubt::default(),

@@ -37,7 +37,9 @@ pub fn cursor<C: DeserializeOwned>(token: &str, arguments: &str) -> Result<Optio
     let bytes = URL_SAFE_NO_PAD
         .decode(token)
         .ok()
-        .filter(|b| b.len() <= 2_048);
+        .filter(|b| b.len() <= 2_048)
+        // No name has a NUL, and PostgreSQL takes none as a text.
+        .filter(|b| !b.windows(6).any(|w| w == br"\u0000"));
     let (of, cursor): (u64, C) = bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or_else(|| wrong("is not a page token; pass on `next_page_token` as it was given"))?;

@@ -130,6 +130,8 @@ pub trait Store: Send + Sync + 'static {
 pub trait Tx: Send {
     /// Its revision.
     fn revision(&self) -> u64;
+    /// Which history that is a revision of.
+    fn epoch(&self) -> u32;
 
     /// One key, whole.
     async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError>;
@@ -271,6 +273,9 @@ pub trait Feed: Send + Sync + 'static {
     async fn catch_up(&self, n: u64) -> Result<(), StoreError>;
     /// Waits until a revision is applied, however long that takes: the caller sets the limit.
     async fn wait_for(&self, n: u64);
+    /// Whether a database that is at this place is the one that is followed. Once one was not, none is any more: numbers
+    /// may come to look alike again.
+    fn follows(&self, epoch: u32, n: u64) -> bool;
     /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
     fn doubt(&self, doubt: Doubt);
 }

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,6 +29,8 @@ pub struct Follower {
     /// Held while a batch is applied: there is one writer at a time.
     writer: Mutex<()>,
     applied: watch::Sender<u64>,
+    /// The database was seen with another history. It stays so: its numbers may come to look alike again.
+    replaced: AtomicBool,
 }
 
 impl std::fmt::Debug for Follower {
@@ -46,6 +49,7 @@ impl Follower {
             index,
             writer: Mutex::new(()),
             applied: watch::Sender::new(0),
+            replaced: AtomicBool::new(false),
         }
     }
 
@@ -100,6 +104,7 @@ impl Follower {
     /// Reads the feed if there is anything new, or in doubt.
     async fn look(&self) -> Result<(), StoreError> {
         let position = self.store.position().await?;
+        self.same_history(position.epoch, position.n)?;
         let closed = self.index.closed();
         let news = position.n != self.index.applied().n || position.epoch != self.index.epoch();
         if news || !closed.keys.is_empty() || !closed.workspaces.is_empty() {
@@ -111,6 +116,7 @@ impl Follower {
     /// Applies what is new, up to revision `n` at least.
     async fn advance(&self, n: u64) -> Result<(), StoreError> {
         let _writer = self.writer.lock().await;
+        self.same_history(self.index.epoch(), self.index.applied().n)?;
         loop {
             let applied = self.index.applied().n;
             let closed = self.index.closed();
@@ -179,11 +185,7 @@ impl Follower {
     /// feed. It is read after the feed, so it is at least as new.
     async fn read(&self, applied: u64, closed: &Closed) -> Result<FeedBatch, StoreError> {
         let mut batch = self.store.feed(applied, BATCH).await?;
-        if batch.epoch != self.index.epoch() || batch.head < applied {
-            return Err(StoreError::Corrupt(
-                "another history than before: a backup was restored under the running process; restart it".to_owned(),
-            ));
-        }
+        self.same_history(batch.epoch, batch.head)?;
         for (id, _) in &closed.keys {
             batch.keys.push((*id, self.store.key(*id).await?));
         }
@@ -197,6 +199,20 @@ impl Follower {
             batch.workspaces.push((id.clone(), workspace));
         }
         Ok(batch)
+    }
+
+    /// Fails from the moment on at which the database is in another history than the index, or further back in its own.
+    fn same_history(&self, epoch: u32, n: u64) -> Result<(), StoreError> {
+        let known = self.index.applied();
+        if epoch != known.epoch || n < known.n {
+            self.replaced.store(true, Ordering::Release);
+        }
+        if self.replaced.load(Ordering::Acquire) {
+            return Err(StoreError::Corrupt(
+                "another history than before: a backup was restored under the running process; restart it".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     fn apply(&self, batch: &FeedBatch) {
@@ -241,6 +257,10 @@ impl Feed for Follower {
                     "the feed can't be read in time".to_owned(),
                 ))
             })
+    }
+
+    fn follows(&self, epoch: u32, n: u64) -> bool {
+        !self.index.is_loaded() || self.same_history(epoch, n).is_ok()
     }
 
     fn doubt(&self, doubt: Doubt) {

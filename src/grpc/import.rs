@@ -13,7 +13,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::{Code, Error};
 use crate::app::keys::Import;
-use crate::app::limit::Shares;
+use crate::app::limit::{Share, Shares};
 use crate::domain::id::WorkspaceId;
 use crate::domain::scope::AdminScope;
 
@@ -52,6 +52,8 @@ pub(super) struct Session<M> {
     messages: M,
     /// What the first message said.
     plan: Option<(WorkspaceId, bool)>,
+    /// A place among the streams that are open: each may have a message in memory.
+    _open: Share,
 }
 
 /// The answers of a call.
@@ -67,6 +69,7 @@ where
         terms: Terms,
         caller: Caller,
         messages: M,
+        open: Share,
     ) -> Self {
         Self {
             core,
@@ -75,6 +78,7 @@ where
             caller,
             messages,
             plan: None,
+            _open: open,
         }
     }
 
@@ -143,7 +147,7 @@ where
         }
         let places = self.terms.places.clone();
         let place = places.acquire_within(&caller.workspace, PLACE_DEADLINE);
-        let _place = place.await.ok_or_else(busy)?;
+        let place = place.await.ok_or_else(busy)?;
         let mut ids = Vec::with_capacity(message.items.len());
         let mut items = Vec::with_capacity(message.items.len());
         for item in message.items {
@@ -158,7 +162,7 @@ where
             workspace,
             dry_run,
         };
-        let imported = self.core.import_keys(import, items).await?;
+        let imported = self.core.import_keys(import, items, place).await?;
         let results = ids
             .into_iter()
             .zip(imported.outcomes)

@@ -9,6 +9,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::keys::{KeyPage, NewKey, Regeneration, Revocation};
+use crate::app::limit::Shares;
 use crate::app::mutate::{Answer, Call};
 use crate::app::page;
 use crate::domain::id::KeyId;
@@ -18,6 +19,7 @@ use crate::domain::scope::AdminScope;
 use crate::domain::token::{Token, TokenDigest};
 
 use super::convert;
+use super::guard::busy;
 use super::import::{Answers, Session, Terms};
 use super::proto::v1;
 use super::proto::v1::key_admin_server::KeyAdmin;
@@ -29,12 +31,21 @@ pub struct KeyAdminService {
     core: Arc<Core>,
     /// Says that streams are to end.
     stopping: CancellationToken,
+    /// How many imports may be open.
+    imports: Arc<Shares>,
 }
+
+/// Most imports that are open at once, half of them of one workspace; each may have a message of 4 MiB in memory.
+const OPEN_IMPORTS: usize = 16;
 
 impl KeyAdminService {
     /// The service over these use cases; `stopping` ends its streams.
     pub fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
-        Self { core, stopping }
+        Self {
+            core,
+            stopping,
+            imports: Shares::new(OPEN_IMPORTS),
+        }
     }
 
     /// A key as it was made or would be: a dry run has no etag, for the next change will take its revision.
@@ -355,7 +366,8 @@ impl KeyAdminService {
             .ok_or_else(|| Error::internal("a stream without terms"))?;
         let (caller, _right, messages) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let (core, stopping) = (self.core.clone(), self.stopping.clone());
-        Ok(Session::new(core, stopping, terms, caller, messages).answers())
+        let open = self.imports.acquire(&caller.workspace).ok_or_else(busy)?;
+        Ok(Session::new(core, stopping, terms, caller, messages, open).answers())
     }
 }
 

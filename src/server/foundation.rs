@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::app::Core;
@@ -100,6 +101,7 @@ pub(super) async fn open(
         envelope,
         last_used,
         tasks: TaskTracker::new(),
+        imports: Semaphore::new(1),
         default_workspace: config.default_workspace.clone(),
     });
     Ok(Foundation {

@@ -24,6 +24,9 @@ use crate::app::ports::StoreError;
 /// What a statement that got no answer fails with.
 pub(super) const NO_ANSWER: &str = "the database server does not answer";
 
+/// How long the first row of a stream is waited for: it may come after a sort of all rows.
+const FIRST_ROW: Duration = Duration::from_secs(120);
+
 /// How long an answer is waited for, and when one last failed to come.
 #[derive(Debug, Clone)]
 pub(super) struct Patience {
@@ -251,11 +254,12 @@ impl StreamTrait for Transaction {
             let Some(patience) = patience else {
                 return Ok(rows.boxed());
             };
-            let bounded = stream::unfold(Some(rows.boxed()), async move |rows| {
-                let mut rows = rows?;
+            let first = Patience::new(FIRST_ROW.max(patience.limit), patience.silence.clone());
+            let bounded = stream::unfold(Some((rows.boxed(), first)), async move |state| {
+                let (mut rows, limit) = state?;
                 let next = async { rows.next().await.transpose() };
-                match self.noted(patience.wait(next).await) {
-                    Ok(row) => row.map(|row| (Ok(row), Some(rows))),
+                match self.noted(limit.wait(next).await) {
+                    Ok(row) => row.map(|row| (Ok(row), Some((rows, patience.clone())))),
                     // What comes after a silence belongs to nobody any more.
                     Err(error) => Some((Err(error), None)),
                 }

@@ -20,6 +20,7 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 pub(super) struct SqlTx {
     tx: Transaction,
     revision: u64,
+    epoch: u32,
     ordinal: i64,
 }
 
@@ -39,9 +40,11 @@ impl SqlTx {
             .map_err(failed)?
             .ok_or_else(|| corrupt("there is no revision counter"))?;
         let n: i64 = row.try_get_by_index(0).map_err(failed)?;
+        let epoch = feed::position(&tx).await?.epoch;
         Ok(Self {
             tx,
             revision: convert::unsigned(n)?,
+            epoch,
             ordinal: 0,
         })
     }
@@ -51,6 +54,10 @@ impl SqlTx {
 impl Tx for SqlTx {
     fn revision(&self) -> u64 {
         self.revision
+    }
+
+    fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError> {

@@ -1,6 +1,6 @@
 //! Writing: keys, directory, stored answers. Only ever inside a mutation.
 
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
     ActiveValue::Unchanged, ColumnTrait, EntityTrait, Iterable as _, PaginatorTrait as _,
     QueryFilter, QueryOrder as _,
@@ -21,6 +21,8 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 /// How many ids one `IN` takes.
 const AT_ONCE: usize = 500;
+/// How many rows one statement changes where there may be any number of them: a statement has a limit of its own.
+const A_STATEMENT: u64 = 10_000;
 
 /// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
 pub(super) async fn put_key(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
@@ -159,14 +161,26 @@ pub(super) async fn destroy_sealed(
     tx: &Transaction,
     workspace: &WorkspaceId,
 ) -> Result<u64, StoreError> {
-    let done = secrets::Entity::update_many()
-        .col_expr(secrets::Column::Sealed, Expr::val(None::<Vec<u8>>))
-        .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
-        .filter(secrets::Column::Sealed.is_not_null())
-        .exec(tx)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected)
+    let some = Query::select()
+        .column(secrets::Column::Id)
+        .from(secrets::Entity)
+        .and_where(secrets::Column::WorkspaceId.eq(workspace.as_str()))
+        .and_where(secrets::Column::Sealed.is_not_null())
+        .limit(A_STATEMENT)
+        .to_owned();
+    let mut all = 0;
+    loop {
+        let done = secrets::Entity::update_many()
+            .col_expr(secrets::Column::Sealed, Expr::val(None::<Vec<u8>>))
+            .filter(secrets::Column::Id.in_subquery(some.clone()))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+        all += done.rows_affected;
+        if done.rows_affected == 0 {
+            return Ok(all);
+        }
+    }
 }
 
 /// How many sealed tokens a workspace has.
@@ -213,11 +227,23 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
         .exec(tx)
         .await
         .map_err(failed)?;
-    imports::Entity::delete_many()
-        .filter(imports::Column::WorkspaceId.eq(id.as_str()))
-        .exec(tx)
-        .await
-        .map_err(failed)?;
+    let some = Query::select()
+        .column(imports::Column::ImportId)
+        .from(imports::Entity)
+        .and_where(imports::Column::WorkspaceId.eq(id.as_str()))
+        .limit(A_STATEMENT)
+        .to_owned();
+    loop {
+        let done = imports::Entity::delete_many()
+            .filter(imports::Column::WorkspaceId.eq(id.as_str()))
+            .filter(imports::Column::ImportId.in_subquery(some.clone()))
+            .exec(tx)
+            .await
+            .map_err(failed)?;
+        if done.rows_affected == 0 {
+            break;
+        }
+    }
     workspaces::Entity::delete_by_id(id.as_str())
         .exec(tx)
         .await

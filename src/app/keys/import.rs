@@ -1,8 +1,10 @@
 //! Moving sets of keys in: the same rules as for one key, without a statement for each.
 
 use std::collections::HashMap;
-use std::mem;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::Duration;
+use std::{mem, vec};
 
 use zeroize::Zeroizing;
 
@@ -24,8 +26,13 @@ use super::Source;
 use super::making::{Draft, Value};
 use super::rules::Facts;
 
-/// How many items one transaction takes: while it lasts, every other change waits for the revision counter.
-const BATCH: usize = 500;
+/// How many rows one transaction writes at most: while it lasts, every other change waits for the revision counter. An item
+/// has four, and more for each thing its key can be found by.
+const MOST_ROWS: usize = 2_000;
+/// How few, where the database is slow.
+const FEWEST_ROWS: usize = 100;
+/// How long one transaction should hold the counter. What takes longer is followed by a smaller one.
+const HOLD: Duration = Duration::from_millis(50);
 /// How many items are made ready before other tasks get a turn: tokens are looked at closely.
 const TURN: usize = 32;
 
@@ -86,7 +93,8 @@ pub struct Imported {
 
 /// An item, ready for a transaction: nothing of it needs to be computed while the counter is held.
 struct Ready {
-    import_id: String,
+    /// By what it is remembered; none where its `import_id` is no valid one.
+    import_id: Option<String>,
     fingerprint: [u8; 32],
     draft: Result<Draft, Error>,
 }
@@ -98,6 +106,56 @@ struct Batch {
     behind: u64,
     /// Whether that is a revision of its own.
     changed: bool,
+    /// Whether it held the counter for too long.
+    slow: bool,
+}
+
+/// Items, a batch at a time.
+struct Batches {
+    items: Peekable<vec::IntoIter<ImportItem>>,
+    rows: usize,
+}
+
+impl Batches {
+    fn new(items: Vec<ImportItem>) -> Self {
+        Self {
+            items: items.into_iter().peekable(),
+            rows: MOST_ROWS,
+        }
+    }
+
+    /// The next batch; empty where there is no more. One item at least, however many rows it has.
+    fn take(&mut self) -> Vec<ImportItem> {
+        let mut batch = Vec::new();
+        let mut rows = 0;
+        while let Some(item) = self.items.next_if(|item| {
+            rows += item.rows();
+            batch.is_empty() || rows <= self.rows
+        }) {
+            batch.push(item);
+        }
+        batch
+    }
+
+    fn size(&mut self, slow: bool) {
+        self.rows = if slow {
+            (self.rows / 2).max(FEWEST_ROWS)
+        } else {
+            (self.rows * 2).min(MOST_ROWS)
+        };
+    }
+}
+
+impl ImportItem {
+    /// How many rows it writes: key, secrets, change, import, and what the key can be found by.
+    fn rows(&self) -> usize {
+        let Ok(new) = &self.key else { return 0 };
+        let settings = &new.settings;
+        4 + usize::from(new.secondary.is_some())
+            + settings.scopes.len()
+            + settings.subscriptions.len()
+            + 2 * settings.labels.len()
+    }
 }
 
 /// What items before made true that the database does not say yet.
@@ -109,16 +167,20 @@ struct Before {
 
 impl Core {
     /// Imports items, some in each transaction. What happens to one item happens to no other; only what keeps all of them
-    /// from being looked at is an error. It runs in a task of its own: who hangs up tears nothing.
+    /// from being looked at is an error. It runs in a task of its own: who hangs up tears nothing, and `place`, whatever it
+    /// stands for, is held until the work is done.
     pub async fn import_keys(
         self: &Arc<Self>,
         import: Import,
         items: Vec<ImportItem>,
+        place: impl Send + 'static,
     ) -> Result<Imported, Error> {
         let core = self.clone();
-        let task = self
-            .tasks
-            .spawn(async move { core.import(&import, items).await });
+        let task = self.tasks.spawn(async move {
+            let imported = core.import(&import, items).await;
+            drop(place);
+            imported
+        });
         let imported = task.await;
         imported
             .unwrap_or_else(|fault| Err(Error::internal(fault)))
@@ -134,20 +196,23 @@ impl Core {
             self.require_workspace(&import.workspace).await?;
         }
         let mut outcomes = Vec::with_capacity(items.len());
-        let mut items = items.into_iter();
+        let mut batches = Batches::new(items);
         let mut before = Before::default();
         let (mut behind, mut revision) = (0, None);
-        let mut ready = self.make_ready(import, items.by_ref().take(BATCH)).await;
+        let mut ready = self.make_ready(import, batches.take()).await;
         while !ready.is_empty() {
             // While the database works on this batch, the index takes over the one before, and the next is looked at.
             let (batch, caught_up, next) = futures::future::join3(
                 self.import_batch(import, mem::take(&mut ready), &mut before),
                 self.follow(mem::take(&mut behind)),
-                self.make_ready(import, items.by_ref().take(BATCH)),
+                self.make_ready(import, batches.take()),
             )
             .await;
             ready = next;
             caught_up?;
+            if let Ok(batch) = &batch {
+                batches.size(batch.slow);
+            }
             let batch = batch?;
             behind = batch.behind;
             outcomes.extend(batch.outcomes);
@@ -169,12 +234,8 @@ impl Core {
         self.feed.catch_up(n).await.map_err(Error::outcome_unknown)
     }
 
-    async fn make_ready(
-        &self,
-        import: &Import,
-        items: impl Iterator<Item = ImportItem>,
-    ) -> Vec<Ready> {
-        let mut ready = Vec::with_capacity(BATCH);
+    async fn make_ready(&self, import: &Import, items: Vec<ImportItem>) -> Vec<Ready> {
+        let mut ready = Vec::with_capacity(items.len());
         for item in items {
             if ready.len() % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
@@ -185,17 +246,32 @@ impl Core {
     }
 
     fn ready(&self, import: &Import, item: ImportItem) -> Ready {
-        let named = text::import_id(&item.import_id);
-        let draft = named
+        let name = text::import_id(&item.import_id);
+        let named = name.is_ok();
+        let draft = name
             .map_err(|e| Error::invalid_at("import_id", e))
             .and(item.key)
             .map(|new| self.draft(import, new));
         let lookup = self.envelope.lookup();
         Ready {
             fingerprint: lookup.derive("import", &[&item.content]),
-            import_id: item.import_id,
+            import_id: named.then(|| self.place_of(import, item.import_id)),
             draft,
         }
+    }
+
+    /// By what an item is remembered. Callers that are bound to subscriptions have a space of their own: what others
+    /// imported is none of their business, and they can't occupy others' ids. No `import_id` has a space in it.
+    fn place_of(&self, import: &Import, import_id: String) -> String {
+        let bound = &import.caller.subscriptions;
+        if bound.is_empty() {
+            return import_id;
+        }
+        let mut bound: Vec<&[u8]> = bound.iter().map(|id| id.as_str().as_bytes()).collect();
+        bound.sort_unstable();
+        let of = self.envelope.lookup().derive("import-binding", &bound);
+        let of = of.iter().take(8).map(|byte| format!("{byte:02x}"));
+        format!("{import_id} {}", of.collect::<String>())
     }
 
     fn draft(&self, import: &Import, new: NewImport) -> Draft {
@@ -228,7 +304,9 @@ impl Core {
         items: Vec<Ready>,
         before: &mut Before,
     ) -> Result<Batch, Error> {
+        let _turn = self.imports.acquire().await.map_err(Error::internal)?;
         let mut scene = self.scene(Actor::Key(import.caller.key)).await?;
+        let began = scene.now;
         let caller = import.caller.recheck(&mut *scene.tx, scene.now).await?;
         caller.require(AdminScope::KeysWrite)?;
         let workspace = scene.workspace(&import.workspace).await?;
@@ -248,6 +326,9 @@ impl Core {
         };
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
+            if outcomes.len() % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
             outcomes.push(judge.judge(item)?);
         }
         let Judge {
@@ -267,6 +348,7 @@ impl Core {
                 outcomes: fill(outcomes, made),
                 behind: revision.saturating_sub(1),
                 changed: false,
+                slow: false,
             });
         }
         scene.put_new_keys("IMPORT", &mut made).await?;
@@ -279,6 +361,7 @@ impl Core {
             outcomes: fill(outcomes, made),
             behind: revision,
             changed: true,
+            slow: began.plus(HOLD) < self.clock.now(),
         })
     }
 }
@@ -304,7 +387,8 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn judge(&mut self, item: Ready) -> Result<Judged, Error> {
-        if let Some((key, fingerprint)) = self.known.get(&item.import_id) {
+        let place = item.import_id.unwrap_or_default();
+        if let Some((key, fingerprint)) = self.known.get(&place) {
             return Ok(Judged::Other(if *fingerprint == item.fingerprint {
                 ImportOutcome::Already(*key)
             } else {
@@ -330,10 +414,9 @@ impl Judge<'_> {
         };
         self.facts.claim(&key, !self.dry_run);
         let known = (!self.dry_run).then_some(key.id);
-        self.known
-            .insert(item.import_id.clone(), (known, item.fingerprint));
+        self.known.insert(place.clone(), (known, item.fingerprint));
         self.records.push(ImportRecord {
-            import_id: item.import_id,
+            import_id: place,
             key: key.id,
             fingerprint: item.fingerprint,
         });
@@ -372,8 +455,7 @@ async fn known(
 ) -> Result<HashMap<String, (Option<KeyId>, [u8; 32])>, Error> {
     let ids: Vec<&str> = items
         .iter()
-        .map(|item| &*item.import_id)
-        .filter(|id| text::import_id(id).is_ok())
+        .filter_map(|item| item.import_id.as_deref())
         .collect();
     let found = scene.tx.imported(&workspace.id, &ids).await?;
     let found = found

@@ -31,7 +31,7 @@ impl Stage {
             workspace: workspace(),
             dry_run: false,
         };
-        self.core.import_keys(import, items(count)).await
+        self.core.import_keys(import, items(count), ()).await
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) async fn stage() -> Stage {
         envelope,
         last_used: LastUsed::new().0,
         tasks: TaskTracker::new(),
+        imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),
     });
     let (token, prefix) = core.administrator_token().unwrap();

@@ -268,6 +268,10 @@ impl Tx for FaultyTx {
         self.inner.revision()
     }
 
+    fn epoch(&self) -> u32 {
+        self.inner.epoch()
+    }
+
     async fn key(&mut self, id: KeyId) -> Result<Option<Key>, StoreError> {
         self.inner.key(id).await
     }

@@ -7,6 +7,7 @@ use crate::harness::{
 };
 
 mod fleet;
+mod history;
 mod killed;
 mod large;
 mod outage;
