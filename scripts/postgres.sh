@@ -11,6 +11,8 @@ set -euo pipefail
 
 # What PostgreSQL's administrator is called in these clusters.
 ADMINISTRATOR=postgres
+# The tests make databases with ICU locales.
+OLDEST=15
 
 fail() {
   echo "postgres: $1" >&2
@@ -29,24 +31,37 @@ bin() {
   find_bin || fail "PostgreSQL is missing: run \`make tools\` as root, or install it (Debian: \`apt-get install postgresql\`)"
 }
 
+# major: the first number of the version that was found; nothing where none was.
+major() {
+  local programs
+  programs=$(find_bin) || return 0
+  "$programs/postgres" --version | sed -nE "s/^postgres \(PostgreSQL\) ([0-9]+).*/\1/p"
+}
+
 install() {
-  find_bin >/dev/null && return
+  local found
+  found=$(major)
+  [ "${found:-0}" -ge "$OLDEST" ] && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "postgres: setting up PostgreSQL (Debian's package)" >&2
     local log
     log=$(mktemp)
+    # A source of packages that can't be reached need not be the one that is wanted.
+    apt-get update -qq </dev/null >"$log" 2>&1 || true
     # The package's own cluster is of no use here: none is made, and no service is started.
     if ! {
-      apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-common &&
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-common &&
         sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf &&
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
-    } >"$log" 2>&1; then
+    } </dev/null >>"$log" 2>&1; then
       tail -n 30 "$log" >&2
     fi
     rm -f "$log"
   fi
   bin >/dev/null
+  found=$(major)
+  [ "${found:-0}" -ge "$OLDEST" ] ||
+    fail "PostgreSQL is version ${found:-unknown}, and $OLDEST or newer is wanted: https://apt.postgresql.org has it"
 }
 
 # PostgreSQL refuses to run as root. `user` is whom it runs as then; empty: as whoever calls.

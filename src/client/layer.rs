@@ -20,6 +20,7 @@ use tower::{Layer, Service};
 use super::answer::{Kind, answer};
 use super::ask::Asking;
 use super::credential::{Locations, strip_identity};
+use super::faults::Faults;
 use super::{Allowed, Demand, Refusal};
 
 /// A decision takes well under a millisecond; what takes this long is a fault.
@@ -35,7 +36,11 @@ type PeerOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 /// An allowed request goes on with [`Allowed`] in its extensions, without its credential. A refused one is answered with
 /// 400, 401, 403, 429 or 503 and, where one is due, a `WWW-Authenticate`: as HTTP, or as a gRPC status where its content
 /// type is gRPC's. [`Refusal`] is in the extensions of the answer. Where no decision is had in time the request is refused;
-/// there is no setting that lets it through.
+/// there is no setting that lets it through. The log is told when that begins and when it is over, as a warning and for
+/// information, and of each request at the level DEBUG.
+///
+/// It guards whatever it is put before. Before a whole server that includes health, reflection and CORS preflights: put it
+/// before the services that are to be guarded where those are to be open (see the [module](super)).
 ///
 /// Headers that begin with `x-claviger-` are removed from every request: what they say is for Claviger to say.
 ///
@@ -45,6 +50,7 @@ type PeerOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 #[derive(Clone)]
 pub struct AuthorizeLayer {
     asking: Asking,
+    faults: Arc<Faults>,
     demand: Arc<DemandOf>,
     peer: Arc<PeerOf>,
     locations: Locations,
@@ -64,6 +70,7 @@ impl AuthorizeLayer {
     ) -> Self {
         Self {
             asking: Asking::new(claviger, DEADLINE, MAX_CONCURRENT),
+            faults: Arc::default(),
             demand: Arc::new(demand),
             peer: Arc::new(peer_of_connection),
             locations: Locations::default(),
@@ -129,10 +136,14 @@ impl AuthorizeLayer {
         let told = self.locations.told(head);
         let peer = (self.peer)(head);
         let demand = (self.demand)(head);
-        let allowed = self.asking.about(told, peer, demand).await?;
-        self.locations
-            .strip(head)
-            .map_err(|_| Refusal::Unusable("the request has no address without its credential"))?;
+        let answer = self.asking.about(told, peer, demand).await;
+        self.faults.heard(&answer);
+        let allowed = answer?;
+        self.locations.strip(head).map_err(|_| {
+            // Of the client's making: nothing that the log should be full of.
+            tracing::debug!("a request has no address without its credential");
+            Refusal::Unusable("the request has no address without its credential")
+        })?;
         head.extensions.insert(allowed);
         Ok(())
     }
@@ -203,10 +214,7 @@ where
                     let answer = inner.call(Request::from_parts(head, body)).await?;
                     Ok(answer.map(Body::new))
                 }
-                Err(refusal) => {
-                    log(&refusal);
-                    Ok(answer(refusal, kind, layer.on_fault))
-                }
+                Err(refusal) => Ok(answer(refusal, kind, layer.on_fault)),
             }
         })
     }
@@ -214,22 +222,4 @@ where
 
 impl<S: NamedService> NamedService for Authorize<S> {
     const NAME: &'static str = S::NAME;
-}
-
-fn log(refusal: &Refusal) {
-    match refusal {
-        // Anybody can cause it, as often as they like.
-        Refusal::Denied(denied) => tracing::debug!(
-            reason = denied.reason.as_str_name(),
-            key_id = denied.key_id,
-            "a request was denied"
-        ),
-        Refusal::NothingDemanded
-        | Refusal::Overloaded
-        | Refusal::TimedOut(_)
-        | Refusal::Undecided(_)
-        | Refusal::Unusable(_) => {
-            tracing::warn!(cause = %refusal, "a request could not be authorized");
-        }
-    }
 }

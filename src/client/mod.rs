@@ -27,6 +27,30 @@
 //! }
 //! ```
 //!
+//! A layer before a whole server guards all that the server answers: health and reflection too, and over HTTP `/livez` or
+//! the preflight requests of CORS, which come without a credential and are refused. Where those are to be open, put the
+//! layer before the guarded services alone:
+//!
+//! ```no_run
+//! use claviger::client::{AuthorizeLayer, Demand, RequireAllowed};
+//! use tonic::transport::{Channel, Server};
+//! use tower::Layer as _;
+//! # use tonic_health::pb::health_server::{Health, HealthServer};
+//!
+//! # async fn serve(orders: impl Health) -> Result<(), Box<dyn std::error::Error>> {
+//! # type OrdersServer<T> = HealthServer<T>;
+//! let claviger = Channel::from_static("http://127.0.0.1:50051").connect_lazy();
+//! let layer = AuthorizeLayer::new(claviger, Demand::all_of(["orders:read"]));
+//! let (_reporter, health) = tonic_health::server::health_reporter();
+//! Server::builder()
+//!     .add_service(health)
+//!     .add_service(layer.layer(OrdersServer::with_interceptor(orders, RequireAllowed)))
+//!     .serve("127.0.0.1:9000".parse()?)
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`RequireAllowed`] is for the day on which somebody moves the service and forgets the layer: without [`Allowed`] no
 //! handler is reached.
 //!
@@ -56,13 +80,15 @@
 //! # }
 //! ```
 //!
-//! Invariant: of the crate nothing is named here but the generated messages, so that a service takes in nothing else.
+//! Invariant: of the crate nothing is named here but the generated messages. For now a service that uses them builds the
+//! server's dependencies too, since the crate is one.
 
 mod allowed;
 mod answer;
 mod ask;
 mod credential;
 mod demand;
+mod faults;
 mod layer;
 mod refusal;
 mod token;

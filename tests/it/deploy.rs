@@ -94,6 +94,17 @@ fn secrets_are_made_once_and_for_their_owner() {
     let secrets = Secrets::make();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&secrets.path()), 0o700);
+    // The container's user is not the owner, and is not let into the folder either: each file is mounted by itself.
+    let files = [
+        "bootstrap-token",
+        "database-url",
+        "postgres-password",
+        "root-key",
+    ];
+    for name in files {
+        assert_eq!(mode(&secrets.file(name)), 0o444, "{name}");
+    }
+    assert_eq!(secrets.path().read_dir().unwrap().count(), files.len());
     let root_key = secrets.read("root-key");
     let again = secrets.script();
     assert!(!again.status.success());

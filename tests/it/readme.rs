@@ -2,14 +2,15 @@
 //!
 //! Every block fenced as `console` counts, and no other: its lines that begin with `$ ` are commands (one that ends in `\`
 //! goes on in the next line). Those below one `##` heading are one walk: run in order in one shell, in a folder with a copy
-//! of `deploy/`, `examples/` and `proto/`. The lines after a command are what it prints: each must come, in this order; `…` stands for what varies.
+//! of `deploy/`, `examples/` and `proto/`. The lines after a command are what it prints: each must come, in this order; `…`
+//! stands for what varies.
 //!
-//! What is real: `grpcurl`, `curl`, Envoy, Python, the ports (in a network of their own where the machine allows it), and
-//! the program, and PostgreSQL. What stands in: `cargo` is a script that runs the program which cargo has built for this
-//! test, so that `cargo run --release -- ARGUMENTS` becomes `claviger ARGUMENTS`, and so is `claviger`; and `git clone …` and
-//! `cd claviger` are left out, for there is nothing to clone from. A server, which a reader leaves running in a terminal of its own (`cargo run --release`
-//! without arguments, `envoy …`, `python3 -m http.server …`, or anything that ends with `&`), runs in the background from
-//! the moment it says that it is ready.
+//! What is real: `grpcurl`, `curl`, Envoy, Python, PostgreSQL, the ports (in a network of their own where the machine allows
+//! it), and the program. What stands in: `cargo` is a script that puts the program which cargo has built for this test below
+//! `target/release`, where the real one leaves it and nowhere else, so that `claviger` is found only by who was told how.
+//! `git clone …` and `cd claviger` are left out, for there is nothing to clone from. A server, which a reader leaves running
+//! in a terminal of its own (`cargo run --release` without arguments, `envoy …`, `python3 -m http.server …`, or anything that
+//! ends with `&`), runs in the background from the moment it says that it is ready.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -101,14 +102,17 @@ until_ready() {
 "#;
 
 const CARGO: &str = r#"#!/bin/sh
-# Stands for cargo in the test of the README: runs the program that is built already.
-[ "$1" = run ] || { echo "only cargo run is known here" >&2; exit 1; }
-while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
-[ $# -gt 0 ] && shift
-exec "$CLAVIGER_BINARY" "$@"
+# Stands for cargo in the test of the README: the program is built already.
+mkdir -p target/release
+ln -sf "$CLAVIGER_BINARY" target/release/claviger
+case "$1 $2" in
+  "build --release") exit ;;
+  "run --release") shift 2 ;;
+  *) echo "only cargo build --release and cargo run --release are known here" >&2; exit 1 ;;
+esac
+[ "$1" = -- ] && shift
+exec target/release/claviger "$@"
 "#;
-
-const CLAVIGER: &str = "#!/bin/sh\nexec \"$CLAVIGER_BINARY\" \"$@\"\n";
 
 /// A scratch copy of what the README's commands use.
 fn scratch(folder: &Folder) -> std::path::PathBuf {
@@ -119,10 +123,9 @@ fn scratch(folder: &Folder) -> std::path::PathBuf {
     }
     let bin = folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    for (name, script) in [("cargo", CARGO), ("claviger", CLAVIGER)] {
-        fs::write(bin.join(name), script).unwrap();
-        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let cargo = bin.join("cargo");
+    fs::write(&cargo, CARGO).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
     scratch
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use claviger::client::{AuthorizeLayer, Bearer, RequireAllowed, Token};
 use claviger::grpc::proto::v1;
+use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -12,6 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
+use tower::Layer as _;
 
 use super::guarded::Guarded;
 use super::{claviger, layer};
@@ -103,6 +105,36 @@ fn a_service_whose_layer_was_forgotten_is_not_reached() {
     let service = health_behind(None);
     let refused = call(&admin, service.address, Some(&made.token)).unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
+}
+
+#[test]
+fn a_layer_before_one_service_leaves_the_others_open_and_one_before_the_server_does_not() {
+    let (_process, admin) = claviger(&[]);
+    let made = admin.make("default", key("reader", &["orders:read"]));
+    // A service that the server does not have: only who gets past the layer is told so.
+    let other = |service: &Guarded| {
+        let address = format!("http://{}", service.address);
+        admin.runtime.block_on(async {
+            let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
+            let request = v1::CheckRequest::default();
+            let answer = AuthorizeClient::new(channel).check(request).await;
+            answer.unwrap_err().code()
+        })
+    };
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let guarded = layer(&admin).layer(health);
+    let service = Guarded::serving(|listener| async move {
+        let server = Server::builder().add_service(guarded);
+        let incoming = TcpListenerStream::new(listener);
+        server.serve_with_incoming(incoming).await.unwrap();
+    });
+    let call = |token| call(&admin, service.address, token);
+    call(Some(&made.token)).unwrap();
+    assert_eq!(call(None).unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(other(&service), Code::Unimplemented);
+
+    let whole = health_behind(Some(layer(&admin)));
+    assert_eq!(other(&whole), Code::Unauthenticated);
 }
 
 #[test]

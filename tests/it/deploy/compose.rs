@@ -37,6 +37,12 @@ impl Compose {
         ours.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// The networks that a service is on.
+    fn networks(&self, service: &str) -> Vec<&str> {
+        let networks = self.0["services"][service]["networks"].as_object();
+        networks.unwrap().keys().map(String::as_str).collect()
+    }
+
     /// The variables of a service, secrets where the script has made them.
     pub(super) fn settings(&self, service: &str, secrets: &Secrets) -> BTreeMap<String, String> {
         let variables = self.0["services"][service]["environment"].as_object();
@@ -153,13 +159,15 @@ fn every_port_is_on_loopback_and_every_listener_is_where_its_port_says() {
             "{listens}"
         );
     }
-    // Who reaches the decisions may ask for them: nobody but Envoy does.
-    let on_decisions: Vec<_> = compose
+    // Who shares a network with a replica may ask for decisions: neither the service nor who is on `public`.
+    let replica = compose.networks("claviger-1");
+    assert_eq!(compose.networks("claviger-2"), replica);
+    let beside: Vec<_> = compose
         .services()
-        .filter(|(_, s)| s["networks"].get("decisions").is_some())
         .map(|(name, _)| name.as_str())
+        .filter(|name| compose.networks(name).iter().any(|n| replica.contains(n)))
         .collect();
-    assert_eq!(on_decisions, ["claviger-1", "claviger-2", "envoy"]);
+    assert_eq!(beside, ["claviger-1", "claviger-2", "envoy", "postgres"]);
     for network in ["decisions", "database", "service"] {
         assert_eq!(compose.0["networks"][network]["internal"], true);
     }

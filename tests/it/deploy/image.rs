@@ -71,6 +71,15 @@ fn the_image_is_built_with_the_toolchain_of_the_repository_and_what_it_copies_is
         .find(|l| l.starts_with("channel"))
         .unwrap();
     let version = channel.split('"').nth(1).unwrap();
+    let declared = read("Cargo.toml");
+    let declared = declared
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))
+        .unwrap();
+    assert!(
+        version.starts_with(declared.trim_matches('"')),
+        "{declared}"
+    );
     let argument = read("deploy/Dockerfile");
     let argument = argument
         .lines()
