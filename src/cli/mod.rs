@@ -6,7 +6,7 @@
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
-use crate::config::{SECRETS, ServeArgs};
+use crate::config::{ConfigError, SECRETS, ServeArgs};
 
 mod backup;
 mod check;
@@ -182,6 +182,22 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
     done.unwrap_or_else(|failure| failure.report(io))
 }
 
+/// Tells why a command failed that works on the database itself; wrong settings are wrong usage.
+pub fn fail(error: &(dyn std::error::Error + Send + Sync + 'static), io: &mut Io<'_>) -> Exit {
+    let Some(wrong) = error.downcast_ref::<ConfigError>() else {
+        io.note(format_args!("error: {error}"));
+        return Exit::Failed;
+    };
+    tell(wrong, io)
+}
+
+fn tell(wrong: &ConfigError, io: &mut Io<'_>) -> Exit {
+    for problem in &wrong.problems {
+        io.note(format_args!("error: {problem}"));
+    }
+    Exit::Usage
+}
+
 /// Runs `check-config`.
 pub fn check_config(args: ServeArgs, io: &mut Io<'_>) -> Exit {
     match args.validate_with(|name| (io.environment)(name)) {
@@ -189,12 +205,7 @@ pub fn check_config(args: ServeArgs, io: &mut Io<'_>) -> Exit {
             Ok(()) => Exit::Ok,
             Err(error) => Failure::from(error).report(io),
         },
-        Err(error) => {
-            for problem in error.problems {
-                io.note(format_args!("error: {problem}"));
-            }
-            Exit::Usage
-        }
+        Err(error) => tell(&error, io),
     }
 }
 

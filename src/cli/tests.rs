@@ -121,6 +121,30 @@ fn every_help_names_its_parts() {
 }
 
 #[test]
+fn wrong_settings_are_wrong_usage_wherever_they_are_read() {
+    let Command::Serve(args) = command(&["serve", "--listen=x", "--log-format=y"]) else {
+        panic!("not serve")
+    };
+    let wrong = args.validate_with(|_| None).unwrap_err();
+    let mut captured = Captured::default();
+    assert_eq!(fail(&wrong, &mut captured.io()), Exit::Usage);
+    assert_eq!(captured.err().matches("error: `--l").count(), 2);
+    let mut captured = Captured::default();
+    let other = std::io::Error::other("the disk is full");
+    assert_eq!(fail(&other, &mut captured.io()), Exit::Failed);
+    assert_eq!(captured.err(), "error: the disk is full\n");
+}
+
+#[test]
+fn a_service_with_wrong_settings_is_not_started_again() {
+    let unit = include_str!("../../deploy/claviger.service");
+    assert!(unit.contains(&format!(
+        "\nRestartPreventExitStatus={}\n",
+        Exit::Usage as u8
+    )));
+}
+
+#[test]
 fn check_config_says_yes_or_everything_that_is_wrong() {
     let check = |args: &[&str]| {
         let Command::CheckConfig(args) = command(args) else {
