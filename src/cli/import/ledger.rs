@@ -64,6 +64,8 @@ pub(super) struct Ledger {
     report: Option<Report>,
     progress: Progress,
     refusals: Vec<Line>,
+    /// What of the file was dropped that belongs to no item.
+    dropped: Vec<String>,
     bytes: u64,
     revision: String,
     /// Whether the server knew an item that the report shows as done.
@@ -79,6 +81,7 @@ impl Ledger {
             report,
             progress,
             refusals: Vec::new(),
+            dropped: Vec::new(),
             bytes: 0,
             revision: String::new(),
             proven: false,
@@ -160,6 +163,12 @@ impl Ledger {
         self.take_down(line)
     }
 
+    /// Takes down that something of the file was dropped that belongs to no item.
+    pub(super) fn dropped(&mut self, name: String) {
+        self.counts.dropped += 1;
+        self.dropped.push(name);
+    }
+
     fn line(&mut self, item: Item) -> Line {
         self.bytes = item.bytes;
         self.counts.dropped += super::read::as_u64(item.dropped.len());
@@ -235,6 +244,9 @@ impl Ledger {
         let elapsed = self.progress.end();
         if let Some(report) = &mut self.report {
             report.flush()?;
+        }
+        for name in &self.dropped {
+            io.note(format_args!("warning: `{name}` of the file was dropped"));
         }
         self.tell_refusals(io);
         let counts = &self.counts;

@@ -243,6 +243,7 @@ impl Transfer<'_> {
     fn read(&mut self, event: Option<Event>, line: &Line) {
         match event {
             Some(Event::Row(row)) => self.take(*row),
+            Some(Event::Dropped(name)) => self.ledger.dropped(name),
             Some(Event::Broken(failure)) => {
                 self.broken = Some(failure);
                 self.rows = None;
