@@ -16,27 +16,27 @@ async fn main() -> ExitCode {
     let exit = match cli::parse().into_command() {
         Command::Serve(args) => match serve(args).await {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(&*error),
+            Err(error) => cli::fail(&*error, &mut io),
         },
         Command::Recover(args) => match recover(args).await {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(&*error),
+            Err(error) => cli::fail(&*error, &mut io),
         },
         Command::Migrate(args) => match migrate(args).await {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(&*error),
+            Err(error) => cli::fail(&*error, &mut io),
         },
         Command::AdoptRestore(args) => match adopt_restore(args).await {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(&*error),
+            Err(error) => cli::fail(&*error, &mut io),
         },
         Command::Backup(args) => match backup(*args).await {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(&*error),
+            Err(error) => cli::fail(&*error, &mut io),
         },
         Command::Restore(args) => match restore(*args).await {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(&*error),
+            Err(error) => cli::fail(&*error, &mut io),
         },
         Command::CheckConfig(args) => cli::check_config(args, &mut io),
         Command::Healthcheck(args) => cli::healthcheck(args, &mut io).await,
@@ -46,11 +46,6 @@ async fn main() -> ExitCode {
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-fn fail(error: &(dyn std::error::Error + Send + Sync)) -> Exit {
-    let _ = writeln!(std::io::stderr(), "error: {error}");
-    Exit::Failed
-}
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let config = args.validate()?;

@@ -88,7 +88,11 @@ pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failur
     let mut client = Client::new(channel).max_decoding_message_size(MAX_ANSWER);
     if let Some(path) = &args.batch {
         let output = args.output.output;
-        return batch::run(&mut client, path, &request, &args.endpoint, output, io).await;
+        let defaults = batch::Defaults {
+            request,
+            presentation: args.presentation.number(),
+        };
+        return batch::run(&mut client, path, &defaults, &args.endpoint, output, io).await;
     }
     let answer = client
         .check(args.endpoint.request(request))

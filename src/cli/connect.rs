@@ -155,9 +155,14 @@ pub(super) struct Target {
 }
 
 impl EndpointOptions {
-    /// Which server is meant: what is given, else the profile's, else the usual one.
-    fn target(&self, io: &Io<'_>) -> Result<Target, Failure> {
-        let profile = Profiles::load(io)?.pick(self.profile.as_deref())?;
+    /// Which server is meant: what is given, else the profile's, else the usual one. Profiles that nothing is wanted of are
+    /// not read, so that they can't be in the way.
+    fn target(&self, needs_token: bool, io: &Io<'_>) -> Result<Target, Failure> {
+        let profile = if self.profile.is_some() || self.endpoint.is_none() || needs_token {
+            Profiles::load(io)?.pick(self.profile.as_deref())?
+        } else {
+            None
+        };
         let (endpoint, token, kept_back) = match (self.endpoint.clone(), profile) {
             (None, None) => (DEFAULT_ENDPOINT.to_owned(), None, None),
             (None, Some((_, profile))) => (profile.endpoint, Some(profile.token), None),
@@ -175,7 +180,7 @@ impl EndpointOptions {
 
     /// Connects without saying who calls.
     pub(super) async fn connect(&self, io: &Io<'_>) -> Result<Channel, Failure> {
-        open(&self.target(io)?.endpoint, self.timeout).await
+        open(&self.target(false, io)?.endpoint, self.timeout).await
     }
 
     /// A request that says how long an answer is of use.
@@ -205,7 +210,7 @@ pub(super) async fn connect(
     timeout: Option<Duration>,
     io: &Io<'_>,
 ) -> Result<Connection, Failure> {
-    let target = endpoint.target(io)?;
+    let target = endpoint.target(!token.is_given(io), io)?;
     let token = token.find(&target, io)?;
     let caller = Caller::of(token.trim(), timeout)?;
     let channel = open(&target.endpoint, endpoint.timeout).await?;
@@ -302,6 +307,12 @@ pub(super) fn endpoint_of(listen: &ListenAddress) -> String {
 }
 
 impl TokenOptions {
+    /// Whether a file or the variable says the caller's token.
+    fn is_given(&self, io: &Io<'_>) -> bool {
+        self.token_file.is_some()
+            || (io.environment)("CLAVIGER_TOKEN").is_some_and(|token| !token.is_empty())
+    }
+
     /// Finds the caller's token: the file that is named, the variable, the profile, the file of the first start.
     fn find(&self, target: &Target, io: &Io<'_>) -> Result<Zeroizing<String>, Failure> {
         match (

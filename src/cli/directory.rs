@@ -28,6 +28,14 @@ pub struct WorkspacesArgs {
     command: WorkspacesCommand,
 }
 
+impl WorkspacesArgs {
+    /// Whether the command takes `--request-id`: those that change something do.
+    pub(super) fn is_repeatable(&self) -> bool {
+        use WorkspacesCommand::{Get, List};
+        !matches!(self.command, Get(_) | List(_))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum WorkspacesCommand {
     /// Make a workspace
@@ -167,6 +175,14 @@ pub struct SubscriptionsArgs {
     command: SubscriptionsCommand,
 }
 
+impl SubscriptionsArgs {
+    /// Whether the command takes `--request-id`: those that change something do.
+    pub(super) fn is_repeatable(&self) -> bool {
+        use SubscriptionsCommand::{Get, List};
+        !matches!(self.command, Get(_) | List(_))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum SubscriptionsCommand {
     /// Make a subscription
@@ -231,6 +247,14 @@ pub struct ScopesArgs {
     workspace: WorkspaceOption,
     #[command(subcommand)]
     command: ScopesCommand,
+}
+
+impl ScopesArgs {
+    /// Whether the command takes `--request-id`: those that change something do.
+    pub(super) fn is_repeatable(&self) -> bool {
+        use ScopesCommand::{Get, List};
+        !matches!(self.command, Get(_) | List(_))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -52,6 +52,8 @@ pub(super) struct Failure {
     pub(super) exit: Exit,
     message: String,
     details: Vec<String>,
+    /// Whether a call was made that got no answer.
+    unanswered: bool,
 }
 
 impl Failure {
@@ -60,7 +62,17 @@ impl Failure {
             exit,
             message: message.into(),
             details: Vec::new(),
+            unanswered: false,
         }
+    }
+
+    /// With what to do about a change that may have been made, for commands that can be repeated.
+    #[must_use]
+    pub(super) fn of_repeatable(self) -> Self {
+        if !self.unanswered {
+            return self;
+        }
+        self.hint("whether a change was made is not known; look before trying again, or repeat it with the same `--request-id`")
     }
 
     pub(super) fn usage(message: impl Into<String>) -> Self {
@@ -147,10 +159,10 @@ fn lost(status: &Status) -> Option<Failure> {
     } else {
         format!("the connection was lost: {}", root_cause(status.source()?))
     };
-    Some(
-        Failure::new(Exit::Unreachable, message)
-            .hint("whether a change was made is not known; look before trying again, or repeat it with the same `--request-id`"),
-    )
+    Some(Failure {
+        unanswered: true,
+        ..Failure::new(Exit::Unreachable, message)
+    })
 }
 
 fn exit_of(code: Code) -> Exit {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A file that takes the place of another once it is complete; until then, and if it never is, the other stays.
@@ -21,9 +21,9 @@ impl Replacement {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this names no file"))?;
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
-        temporary.push(format!(".{}.new", std::process::id()));
+        temporary.push(".new");
         let temporary = target.with_file_name(temporary);
-        // What a process of this number left behind when it was killed.
+        // What was left behind when a command was killed: there is never more than this one, for digests may be in it.
         let _none = fs::remove_file(&temporary);
         let file = OpenOptions::new()
             .write(true)
@@ -42,6 +42,15 @@ impl Replacement {
     pub(super) fn commit(mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
+        let (own, there) = (
+            self.file.get_ref().metadata()?,
+            fs::metadata(&self.temporary)?,
+        );
+        if (own.dev(), own.ino()) != (there.dev(), there.ino()) {
+            // It is not this one's to remove, either.
+            self.complete = true;
+            return Err(io::Error::other("another command is writing it too"));
+        }
         fs::rename(&self.temporary, &self.target)?;
         self.complete = true;
         Ok(())
@@ -91,5 +100,23 @@ mod tests {
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(Replacement::of(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_command_left_behind_is_cleared_away_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("f");
+        let mut killed = Replacement::of(&target).unwrap();
+        killed.write_all(b"digests").unwrap();
+        killed.flush().unwrap();
+        let mut next = Replacement::of(&target).unwrap();
+        next.write_all(b"new").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // Had it only seemed to be dead, it would not put the other's half into place, nor take it away.
+        assert!(killed.commit().is_err());
+        assert!(!target.exists());
+        next.commit().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -190,7 +190,7 @@ pub(super) async fn run(args: ImportArgs, io: &mut Io<'_>) -> Result<Exit, Failu
     let report = args
         .report
         .as_deref()
-        .map(|path| report::Report::open(path, args.resume))
+        .map(|path| report::Report::open(path, args.resume, &args.workspace.workspace))
         .transpose()?;
     let rules = Rules {
         scopes: args.defaults.scopes,

@@ -64,6 +64,27 @@ pub(super) enum KeysCommand {
     Lookup(LookupArgs),
 }
 
+impl KeysArgs {
+    /// Whether the command takes `--request-id`.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match self.command {
+            KeysCommand::Create(_)
+            | KeysCommand::Update(_)
+            | KeysCommand::Enable(_)
+            | KeysCommand::Disable(_)
+            | KeysCommand::Regenerate(_)
+            | KeysCommand::Revoke(_)
+            | KeysCommand::Delete(_)
+            | KeysCommand::Undelete(_) => true,
+            KeysCommand::Get(_)
+            | KeysCommand::List(_)
+            | KeysCommand::Reveal(_)
+            | KeysCommand::Acknowledge(_)
+            | KeysCommand::Lookup(_) => false,
+        }
+    }
+}
+
 /// A key.
 #[derive(Debug, Args)]
 pub(super) struct IdArgs {

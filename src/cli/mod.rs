@@ -6,7 +6,7 @@
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
-use crate::config::{SECRETS, ServeArgs};
+use crate::config::{ConfigError, SECRETS, ServeArgs};
 
 mod backup;
 mod check;
@@ -137,6 +137,26 @@ pub(crate) struct Common {
     output: OutputOptions,
 }
 
+impl ClientCommand {
+    /// Whether it takes `--request-id`.
+    fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Keys(args) => args.is_repeatable(),
+            Self::Workspaces(args) => args.is_repeatable(),
+            Self::Subscriptions(args) => args.is_repeatable(),
+            Self::Scopes(args) => args.is_repeatable(),
+            Self::Check(_)
+            | Self::Import(_)
+            | Self::Export(_)
+            | Self::Login(_)
+            | Self::Logout(_)
+            | Self::Profiles(_)
+            | Self::Completion(_)
+            | Self::Man(_) => false,
+        }
+    }
+}
+
 impl Cli {
     /// The command; to serve where none was given.
     pub fn into_command(self) -> Command {
@@ -165,6 +185,7 @@ fn with_exit_codes(command: clap::Command) -> clap::Command {
 
 /// Runs a command that is a client of the API.
 pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
+    let repeatable = command.is_repeatable();
     let done = match command {
         ClientCommand::Keys(args) => keys::run::run(*args, io).await,
         ClientCommand::Check(args) => check::run(*args, io).await,
@@ -179,7 +200,30 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Completion(args) => manual::completion(&args, io),
         ClientCommand::Man(args) => manual::man(args, io),
     };
-    done.unwrap_or_else(|failure| failure.report(io))
+    done.unwrap_or_else(|failure| {
+        let failure = if repeatable {
+            failure.of_repeatable()
+        } else {
+            failure
+        };
+        failure.report(io)
+    })
+}
+
+/// Tells why a command failed that works on the database itself; wrong settings are wrong usage.
+pub fn fail(error: &(dyn std::error::Error + Send + Sync + 'static), io: &mut Io<'_>) -> Exit {
+    let Some(wrong) = error.downcast_ref::<ConfigError>() else {
+        io.note(format_args!("error: {error}"));
+        return Exit::Failed;
+    };
+    tell(wrong, io)
+}
+
+fn tell(wrong: &ConfigError, io: &mut Io<'_>) -> Exit {
+    for problem in &wrong.problems {
+        io.note(format_args!("error: {problem}"));
+    }
+    Exit::Usage
 }
 
 /// Runs `check-config`.
@@ -189,12 +233,7 @@ pub fn check_config(args: ServeArgs, io: &mut Io<'_>) -> Exit {
             Ok(()) => Exit::Ok,
             Err(error) => Failure::from(error).report(io),
         },
-        Err(error) => {
-            for problem in error.problems {
-                io.note(format_args!("error: {problem}"));
-            }
-            Exit::Usage
-        }
+        Err(error) => tell(&error, io),
     }
 }
 

@@ -121,6 +121,30 @@ fn every_help_names_its_parts() {
 }
 
 #[test]
+fn wrong_settings_are_wrong_usage_wherever_they_are_read() {
+    let Command::Serve(args) = command(&["serve", "--listen=x", "--log-format=y"]) else {
+        panic!("not serve")
+    };
+    let wrong = args.validate_with(|_| None).unwrap_err();
+    let mut captured = Captured::default();
+    assert_eq!(fail(&wrong, &mut captured.io()), Exit::Usage);
+    assert_eq!(captured.err().matches("error: `--l").count(), 2);
+    let mut captured = Captured::default();
+    let other = std::io::Error::other("the disk is full");
+    assert_eq!(fail(&other, &mut captured.io()), Exit::Failed);
+    assert_eq!(captured.err(), "error: the disk is full\n");
+}
+
+#[test]
+fn a_service_with_wrong_settings_is_not_started_again() {
+    let unit = include_str!("../../deploy/claviger.service");
+    assert!(unit.contains(&format!(
+        "\nRestartPreventExitStatus={}\n",
+        Exit::Usage as u8
+    )));
+}
+
+#[test]
 fn check_config_says_yes_or_everything_that_is_wrong() {
     let check = |args: &[&str]| {
         let Command::CheckConfig(args) = command(args) else {
@@ -139,4 +163,32 @@ fn check_config_says_yes_or_everything_that_is_wrong() {
         err.lines()
             .all(|line| line.starts_with("error: `--log") || line.starts_with("error: `--listen"))
     );
+}
+
+#[test]
+fn whoever_takes_a_request_id_is_told_to_repeat_it_and_nobody_else() {
+    for args in coverage::COMMANDS {
+        let mut words = args.to_vec();
+        words.push("--request-id=00000000-0000-4000-8000-000000000000");
+        let takes = Cli::try_parse_from(["claviger"].iter().chain(&words)).is_ok();
+        let Command::Client(client) = command(args) else {
+            panic!("{args:?}")
+        };
+        assert_eq!(client.is_repeatable(), takes, "{args:?}");
+    }
+    for (repeatable, hint) in [(true, true), (false, false)] {
+        let mut captured = Captured::default();
+        let lost = Failure::from(tonic::Status::cancelled("gone"));
+        let lost = if repeatable {
+            lost.of_repeatable()
+        } else {
+            lost
+        };
+        assert_eq!(lost.report(&mut captured.io()), Exit::Unreachable);
+        assert_eq!(captured.err().contains("`--request-id`"), hint);
+    }
+    let mut captured = Captured::default();
+    let said = Failure::from(tonic::Status::not_found("there is no such key"));
+    said.of_repeatable().report(&mut captured.io());
+    assert_eq!(captured.err(), "error: there is no such key\n");
 }

@@ -20,11 +20,18 @@ use v1::batch_check_result::Result as Answer;
 /// The most that a call takes.
 const AT_ONCE: usize = 1_000;
 
+/// What holds where a line does not say it.
+pub(super) struct Defaults {
+    pub(super) request: v1::CheckRequest,
+    /// How a credential travels.
+    pub(super) presentation: i32,
+}
+
 /// Asks for a decision about each line of a file.
 pub(super) async fn run(
     client: &mut Client,
     path: &Path,
-    request: &v1::CheckRequest,
+    defaults: &Defaults,
     endpoint: &EndpointOptions,
     output: Output,
     io: &mut Io<'_>,
@@ -36,13 +43,15 @@ pub(super) async fn run(
     };
     let mut lines = BufReader::new(reader);
     let mut number = 0;
+    let mut asked = false;
     let mut all_allowed = true;
     let widths = Widths::default();
     loop {
-        let (numbers, checks) = next(&mut lines, &mut number, request)?;
+        let (numbers, checks) = next(&mut lines, &mut number, defaults)?;
         if checks.is_empty() {
             break;
         }
+        asked = true;
         let count = checks.len();
         let request = endpoint.request(v1::BatchCheckRequest { checks });
         let results = client.batch_check(request).await?.into_inner().results;
@@ -64,6 +73,9 @@ pub(super) async fn run(
             }
         }
         io.out.flush()?;
+    }
+    if !asked {
+        return Err(Failure::usage("the file of `--batch` has no request in it"));
     }
     // Anything but a clear ALLOW for each is none.
     Ok(if all_allowed { Exit::Ok } else { Exit::Failed })
@@ -94,7 +106,7 @@ fn shown(line: u64, result: v1::BatchCheckResult) -> Value {
 fn next(
     lines: &mut BufReader<Box<dyn Read + Send>>,
     number: &mut u64,
-    defaults: &v1::CheckRequest,
+    defaults: &Defaults,
 ) -> Result<(Vec<u64>, Vec<v1::CheckRequest>), Failure> {
     let (mut numbers, mut checks) = (Vec::new(), Vec::new());
     while checks.len() < AT_ONCE {
@@ -131,8 +143,8 @@ fn next(
 }
 
 /// A check as the API has it; what it does not say is as the options say.
-fn check(mut f: Fields, defaults: &v1::CheckRequest) -> Result<v1::CheckRequest, Fault> {
-    let mut request = defaults.clone();
+fn check(mut f: Fields, defaults: &Defaults) -> Result<v1::CheckRequest, Fault> {
+    let mut request = defaults.request.clone();
     for (name, field) in [
         ("workspace", &mut request.workspace),
         ("source_ip", &mut request.source_ip),
@@ -153,19 +165,20 @@ fn check(mut f: Fields, defaults: &v1::CheckRequest) -> Result<v1::CheckRequest,
         }
     }
     if let Some(mut credential) = f.object("credential")? {
-        let way = credential
-            .text("presentation")?
-            .unwrap_or_else(|| "HEADER".to_owned());
-        let way =
-            v1::Presentation::from_str_name(&format!("PRESENTATION_{way}")).ok_or_else(|| {
-                Fault::new(
-                    credential.at("presentation"),
-                    "must be `HEADER`, `BEARER`, `BASIC` or `QUERY`",
-                )
-            })?;
+        let presentation = match credential.text("presentation")? {
+            None => defaults.presentation,
+            Some(way) => v1::Presentation::from_str_name(&format!("PRESENTATION_{way}"))
+                .ok_or_else(|| {
+                    Fault::new(
+                        credential.at("presentation"),
+                        "must be `HEADER`, `BEARER`, `BASIC` or `QUERY`",
+                    )
+                })?
+                .into(),
+        };
         request.credential = Some(v1::Credential {
             token: credential.text("token")?.unwrap_or_default(),
-            presentation: way.into(),
+            presentation,
         });
         credential.end("`token`, `presentation`")?;
     }

@@ -136,10 +136,14 @@ pub(super) fn document(reader: Begun, format: Format, sink: &mut Sink<'_>) -> Re
         format,
         sink,
         stopped: false,
+        refused: None,
     };
     // `end` fails where another value follows.
     while json.end().is_err() {
         let done = Document(&mut records).deserialize(&mut json);
+        if let Some(fault) = records.refused {
+            return Err(refused(&fault));
+        }
         if records.stopped {
             return Ok(());
         }
@@ -148,20 +152,58 @@ pub(super) fn document(reader: Begun, format: Format, sink: &mut Sink<'_>) -> Re
     Ok(())
 }
 
+/// A whole document is refused: without what it says, its keys could do more than they could.
+fn refused(fault: &Fault) -> Failure {
+    Failure::usage(format!("`{}` {}", fault.field, fault.message)).hint(
+        "`--ignore-unsupported` drops it with a warning; keys before it in the file were imported",
+    )
+}
+
+/// What a configuration of Kong lists keys as that stand beside their consumers.
+const FLAT: &str = "keyauth_credentials";
+
 /// Makes items of records.
 struct Records<'a, 'b> {
     format: Format,
     sink: &'a mut Sink<'b>,
     stopped: bool,
+    /// Why the document is refused.
+    refused: Option<Fault>,
 }
 
 impl Records<'_, '_> {
-    /// The fields of a document that hold lists of records.
-    fn lists(&self) -> &'static [&'static str] {
+    /// Whether a member holds a list of the document's records, as far as the document is known.
+    fn is_list(&self, name: &str, before: &Map<String, Value>, is_document: bool) -> bool {
         match self.format {
-            Format::Kong => &["data", "keyauth_credentials", "consumers"],
-            Format::Unkey | Format::Csv | Format::Jsonl => &["keys", "data"],
+            // Members may stand in any order: without a sign before it, this may as well be what a consumer has.
+            Format::Kong if name == FLAT => is_document || before.contains_key("_format_version"),
+            Format::Kong => ["data", "consumers"].contains(&name) && !kong::is_consumer(before),
+            Format::Unkey | Format::Csv | Format::Jsonl => ["keys", "data"].contains(&name),
         }
+    }
+
+    /// What a document has that Claviger has not: refused, or dropped with a warning.
+    fn beside<E: serde::de::Error>(&mut self, name: &str, value: &Value) -> Result<(), E> {
+        if self.format != Format::Kong || !kong::is_beside(name, value) {
+            return Ok(());
+        }
+        if self.sink.rules.ignore_unsupported {
+            return self.sink.dropped(name).map_err(|Stop| self.stop());
+        }
+        let message = "of the configuration is not taken over: only keys are";
+        self.refused = Some(Fault::unsupported(name, message));
+        Err(self.stop())
+    }
+
+    fn all_beside<E: serde::de::Error>(&mut self, record: &Map<String, Value>) -> Result<(), E> {
+        record
+            .iter()
+            .try_for_each(|(name, value)| self.beside(name, value))
+    }
+
+    fn stop<E: serde::de::Error>(&mut self) -> E {
+        self.stopped = true;
+        E::custom("stopped")
     }
 
     fn put(&mut self, value: Value) -> Result<(), Stop> {
@@ -182,10 +224,7 @@ impl Records<'_, '_> {
     }
 
     fn take<E: serde::de::Error>(&mut self, value: Value) -> Result<(), E> {
-        self.put(value).map_err(|Stop| {
-            self.stopped = true;
-            E::custom("stopped")
-        })
+        self.put(value).map_err(|Stop| self.stop())
     }
 }
 
@@ -211,19 +250,34 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_> {
         let mut record = Map::new();
         let mut is_document = false;
         while let Some(name) = map.next_key::<String>()? {
-            if self.0.lists().contains(&name.as_str()) && !record.contains_key("username") {
-                is_document = true;
+            if self.0.is_list(&name, &record, is_document) {
+                if !is_document {
+                    is_document = true;
+                    self.0.all_beside(&record)?;
+                }
                 map.next_value_seed(List(self.0))?;
+            } else if is_document && self.0.format == Format::Kong {
+                // Not kept: what it is decides at once.
+                self.0.beside(&name, &map.next_value()?)?;
             } else if is_document {
                 map.next_value::<IgnoredAny>()?;
             } else {
                 record.insert(name, map.next_value()?);
             }
         }
-        if is_document {
-            return Ok(());
+        let is_flat = self.0.format == Format::Kong && record.contains_key(FLAT);
+        if !is_document && !(is_flat && !kong::is_consumer(&record)) {
+            return self.0.take(Value::Object(record));
         }
-        self.0.take(Value::Object(record))
+        if !is_document {
+            self.0.all_beside(&record)?;
+        }
+        // The list stood before it was clear what it is of.
+        match record.remove(FLAT) {
+            Some(Value::Array(list)) => list.into_iter().try_for_each(|one| self.0.take(one)),
+            Some(Value::Null) | None => Ok(()),
+            Some(other) => self.0.take(other),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {

@@ -9,7 +9,7 @@
 //! consumer's names become the key's name and labels, tags one label.
 
 use prost_types::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::read::{Entry, Refusal, Rules, Sink, Stop, leftovers, unsupported};
@@ -31,6 +31,29 @@ const BESIDE: [&str; 8] = [
     "plugins",
     "groups",
 ];
+
+/// Whether a member of a configuration hangs on consumers, and would be lost. Plugins do where they name one.
+pub(super) fn is_beside(name: &str, value: &Value) -> bool {
+    let names_one = |plugin: &Value| {
+        ["consumer", "consumer_group"]
+            .iter()
+            .any(|field| plugin.get(field).is_some_and(|value| !value.is_null()))
+    };
+    match value {
+        _ if !BESIDE.contains(&name) => false,
+        Value::Null => false,
+        Value::Array(list) if name == "plugins" => list.iter().any(names_one),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    }
+}
+
+/// Whether a record is a consumer, and no configuration: only that has an id or a name.
+pub(super) fn is_consumer(record: &Map<String, Value>) -> bool {
+    ["id", "username", "custom_id"]
+        .iter()
+        .any(|name| record.get(*name).is_some_and(|value| !value.is_null()))
+}
 
 /// Who a key belongs to.
 #[derive(Debug, Clone, Default)]

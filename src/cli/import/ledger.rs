@@ -24,6 +24,19 @@ pub(super) struct Item {
     pub(super) bytes: u64,
     pub(super) import_id: String,
     pub(super) dropped: Vec<String>,
+    /// Whether the report shows it as done, and the server is asked whether it knows it.
+    pub(super) proof: bool,
+}
+
+/// What the report says of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Nothing, or that it was not done.
+    Open,
+    /// It is done.
+    Done,
+    /// The same, and it is the first: the server must know it, or the report is of another one.
+    Unproven,
 }
 
 /// The count of what became of items.
@@ -51,8 +64,14 @@ pub(super) struct Ledger {
     report: Option<Report>,
     progress: Progress,
     refusals: Vec<Line>,
+    /// What of the file was dropped that belongs to no item.
+    dropped: Vec<String>,
     bytes: u64,
     revision: String,
+    /// Whether the server knew an item that the report shows as done.
+    proven: bool,
+    /// Whether the report is of another server, workspace or history.
+    foreign: bool,
 }
 
 impl Ledger {
@@ -62,22 +81,33 @@ impl Ledger {
             report,
             progress,
             refusals: Vec::new(),
+            dropped: Vec::new(),
             bytes: 0,
             revision: String::new(),
+            proven: false,
+            foreign: false,
         }
     }
 
-    /// Whether the report shows an item as done. Asked for one item after the other.
-    pub(super) fn skips(&mut self, item: &Item) -> bool {
+    /// What the report says of an item. Asked for one item after the other.
+    pub(super) fn shown(&mut self, item: &Item) -> Shown {
         let done = self
             .report
             .as_mut()
             .is_some_and(|report| report.shows(item.item, &item.import_id));
-        if done {
-            self.counts.skipped += 1;
-            self.bytes = item.bytes;
+        if !done {
+            return Shown::Open;
         }
-        done
+        if !std::mem::replace(&mut self.proven, true) {
+            return Shown::Unproven;
+        }
+        self.skip(item);
+        Shown::Done
+    }
+
+    fn skip(&mut self, item: &Item) {
+        self.counts.skipped += 1;
+        self.bytes = item.bytes;
     }
 
     /// Takes down an item that was not sent.
@@ -100,6 +130,10 @@ impl Ledger {
 
     /// Takes down an item that was answered.
     pub(super) fn answer(&mut self, item: Item, result: v1::ImportResult) -> Result<(), Failure> {
+        if item.proof && result.outcome == i32::from(Outcome::AlreadyImported) {
+            self.skip(&item);
+            return Ok(());
+        }
         match Outcome::try_from(result.outcome) {
             Ok(Outcome::Created) => self.counts.created += 1,
             Ok(Outcome::AlreadyImported) => self.counts.already_imported += 1,
@@ -108,6 +142,12 @@ impl Ledger {
             Ok(Outcome::Refused | Outcome::Unspecified) | Err(_) => self.counts.refused += 1,
         }
         self.counts.warnings += super::read::as_u64(result.warnings.len());
+        if item.proof && ![Outcome::Refused, Outcome::Unspecified].contains(&result.outcome()) {
+            let id = table::clean(&item.import_id);
+            return Err(self.foreign(&format!(
+                "shows `{id}` as done, and the server did not know it"
+            )));
+        }
         let error = result.error.unwrap_or_default();
         let mut line = Line {
             outcome: names::outcome(result.outcome),
@@ -121,6 +161,12 @@ impl Ledger {
         line.warnings
             .extend(told.map(|w| format!("{} ({})", w.message, w.code)));
         self.take_down(line)
+    }
+
+    /// Takes down that something of the file was dropped that belongs to no item.
+    pub(super) fn dropped(&mut self, name: String) {
+        self.counts.dropped += 1;
+        self.dropped.push(name);
     }
 
     fn line(&mut self, item: Item) -> Line {
@@ -148,8 +194,26 @@ impl Ledger {
         Ok(())
     }
 
+    /// What the report shows did not happen here.
+    fn foreign(&mut self, why: &str) -> Failure {
+        self.foreign = true;
+        let report = self
+            .report
+            .as_ref()
+            .map(|report| report.path().display().to_string());
+        Failure::usage(format!("the report `{}` {why}", report.unwrap_or_default()))
+            .hint("it is of another server or workspace, or of a time before a backup was restored")
+            .hint("begin a new report without `--resume`: what is there is found to be there, and not made again")
+    }
+
     /// A message has been taken down.
     pub(super) fn taken(&mut self, revision: String, io: &mut Io<'_>) -> Result<(), Failure> {
+        if let Some((history, _)) = revision.split_once('.')
+            && let Some(report) = &mut self.report
+            && !report.is_of(history)?
+        {
+            return Err(self.foreign("is of another history than the server's"));
+        }
         if !revision.is_empty() {
             self.revision = revision;
         }
@@ -180,6 +244,9 @@ impl Ledger {
         let elapsed = self.progress.end();
         if let Some(report) = &mut self.report {
             report.flush()?;
+        }
+        for name in &self.dropped {
+            io.note(format_args!("warning: `{name}` of the file was dropped"));
         }
         self.tell_refusals(io);
         let counts = &self.counts;
@@ -212,6 +279,7 @@ impl Ledger {
                 io.note(self.go_on());
                 Ok(Exit::Interrupted)
             }
+            Err(failure) if self.foreign => Err(failure),
             Err(failure) => Err(failure.hint(self.go_on())),
         }
     }

@@ -60,6 +60,8 @@ pub(super) struct Refusal {
 #[derive(Debug)]
 pub(super) enum Event {
     Row(Box<Row>),
+    /// What the file has beside its items was dropped.
+    Dropped(String),
     /// The rest of the file can't be read.
     Broken(Failure),
 }
@@ -130,6 +132,13 @@ impl Sink<'_> {
         };
         self.rows
             .blocking_send(Event::Row(Box::new(row)))
+            .map_err(|_| Stop)
+    }
+
+    /// Says that what the file has beside its items was dropped.
+    pub(super) fn dropped(&mut self, name: &str) -> Result<(), Stop> {
+        self.rows
+            .blocking_send(Event::Dropped(shown(name)))
             .map_err(|_| Stop)
     }
 

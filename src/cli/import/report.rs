@@ -1,5 +1,6 @@
 //! The report file: a JSON object for each item, in the order of the file, as answers come; never a token. A later run adds
-//! to it, and leaves out what it shows as done.
+//! to it, and leaves out what it shows as done. Its first line names the workspace, and a line says which history of the
+//! server it is of, once that is known: elsewhere nothing of it is done.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::table::clean;
 
 /// What became of an item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,16 @@ pub(super) struct Line {
     pub(super) warnings: Vec<String>,
 }
 
+/// What a report is of: its first line has the workspace, another one the history.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workspace: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<String>,
+}
+
 /// Outcomes that need not be sought again.
 const DONE: [&str; 2] = ["CREATED", "ALREADY_IMPORTED"];
 
@@ -34,6 +46,8 @@ pub(super) struct Report {
     path: PathBuf,
     file: BufWriter<File>,
     earlier: Option<Earlier>,
+    /// Which history it is of; none: not known yet.
+    history: Option<String>,
 }
 
 /// What earlier runs wrote, read along with the file: each in the order of the file, a later one after the one before.
@@ -66,8 +80,8 @@ impl Earlier {
 }
 
 impl Report {
-    /// Begins a report, or with `resume` goes on with one.
-    pub(super) fn open(path: &Path, resume: bool) -> Result<Self, Failure> {
+    /// Begins a report of this workspace, or with `resume` goes on with one.
+    pub(super) fn open(path: &Path, resume: bool, workspace: &str) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
             let shown = path.display();
             if error.kind() == io::ErrorKind::AlreadyExists {
@@ -86,7 +100,9 @@ impl Report {
         }
         let mut file = options.open(path).map_err(failed)?;
         let mut earlier = None;
-        if resume {
+        let mut history = None;
+        if resume && file.metadata().map_err(failed)?.len() > 0 {
+            history = of_workspace(path, workspace)?;
             let mut reader = BufReader::new(File::open(path).map_err(failed)?);
             if !ends_a_line(&mut reader).map_err(failed)? {
                 writeln!(file).map_err(failed)?;
@@ -96,11 +112,34 @@ impl Report {
             before.advance();
             earlier = Some(before);
         }
-        Ok(Self {
+        let is_new = earlier.is_none();
+        let mut report = Self {
             path: path.to_owned(),
             file: BufWriter::new(file),
             earlier,
-        })
+            history,
+        };
+        if is_new {
+            report.write(&Head {
+                workspace: Some(workspace.to_owned()),
+                history: None,
+            })?;
+            report.flush()?;
+        }
+        Ok(report)
+    }
+
+    /// Whether it is of this history; one that has been of none yet is of this one from now on.
+    pub(super) fn is_of(&mut self, history: &str) -> Result<bool, Failure> {
+        if let Some(own) = &self.history {
+            return Ok(own == history);
+        }
+        self.history = Some(history.to_owned());
+        self.write(&Head {
+            workspace: None,
+            history: Some(history.to_owned()),
+        })?;
+        Ok(true)
     }
 
     /// Whether an earlier run has done this item. Asked for one item after the other.
@@ -112,6 +151,10 @@ impl Report {
 
     /// Adds what became of an item.
     pub(super) fn add(&mut self, line: &Line) -> Result<(), Failure> {
+        self.write(line)
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> Result<(), Failure> {
         let written = serde_json::to_writer(&mut self.file, line)
             .map_err(io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"));
@@ -139,6 +182,38 @@ impl Report {
     }
 }
 
+/// The history that a report of this workspace is of, where it says one. Refuses the report of another workspace.
+fn of_workspace(path: &Path, workspace: &str) -> Result<Option<String>, Failure> {
+    let shown = path.display();
+    let wrong = |what: &str| {
+        Failure::usage(format!("the report `{shown}` {what}"))
+            .hint("name another file for this import")
+    };
+    let file = File::open(path).map_err(|error| wrong(&format!("can't be opened: {error}")))?;
+    let mut lines = BufReader::new(file).lines().map_while(Result::ok);
+    let read = |line: String| serde_json::from_str::<Head>(&line).ok();
+    match lines.next().and_then(read).and_then(|head| head.workspace) {
+        Some(own) if own == workspace => {}
+        Some(own) => {
+            let named = |name: &str| match name {
+                "" => "no workspace in particular".to_owned(),
+                name => format!("workspace `{}`", clean(name)),
+            };
+            return Err(wrong(&format!(
+                "is of an import into {}, and this one is into {}",
+                named(&own),
+                named(workspace)
+            )));
+        }
+        None => return Err(wrong("is none that `claviger import` wrote")),
+    }
+    // Few lines are such: most are told apart by how they begin.
+    let mut heads = lines
+        .filter(|line| line.starts_with("{\"history\""))
+        .filter_map(read);
+    Ok(heads.find_map(|head| head.history))
+}
+
 /// Whether a file is empty or ends with a line's end.
 fn ends_a_line(reader: &mut (impl BufRead + io::Seek)) -> io::Result<bool> {
     if reader.seek(io::SeekFrom::End(0))? == 0 {
@@ -162,7 +237,29 @@ mod tests {
     }
 
     fn open(path: &Path, resume: bool) -> Report {
-        Report::open(path, resume).map_err(|f| f.exit).unwrap()
+        Report::open(path, resume, "w").map_err(|f| f.exit).unwrap()
+    }
+
+    #[test]
+    fn a_report_is_of_one_workspace_and_one_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r");
+        let mut first = open(&path, true);
+        first.add(&line(1, "CREATED")).unwrap();
+        assert!(first.is_of("0000000a").unwrap());
+        first.flush().unwrap();
+        drop(first);
+        let mut second = open(&path, true);
+        assert!(second.shows(1, "i1"));
+        assert!(second.is_of("0000000a").unwrap());
+        assert!(!second.is_of("0000000b").unwrap());
+        for other in ["", "another"] {
+            let fault = Report::open(&path, true, other).err().unwrap();
+            assert_eq!(fault.exit, Exit::Usage);
+            assert!(fault.message().contains("`w`"), "{}", fault.message());
+        }
+        std::fs::write(&path, "something else\n").unwrap();
+        assert!(Report::open(&path, true, "w").is_err());
     }
 
     #[test]
@@ -174,7 +271,7 @@ mod tests {
             first.add(&line(item, outcome)).unwrap();
         }
         first.flush().unwrap();
-        assert!(Report::open(&path, false).is_err());
+        assert!(Report::open(&path, false, "w").is_err());
         std::fs::OpenOptions::new()
             .append(true)
             .open(&path)

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use super::ledger::{Item, Ledger};
+use super::ledger::{Item, Ledger, Shown};
 use super::read::{Event, Row, wipe};
 use crate::cli::connect::Connection;
 use crate::cli::failure::{Exit, Failure};
@@ -132,6 +132,8 @@ pub(super) async fn send(
         broken: None,
         interrupted: None,
         heard: Instant::now(),
+        asked: Instant::now(),
+        proving: false,
         pause: FIRST_PAUSE,
     };
     transfer.run(&client, interrupt, io).await
@@ -150,6 +152,10 @@ struct Transfer<'a> {
     interrupted: Option<Instant>,
     /// When the server was last heard of, or nothing was asked of it.
     heard: Instant,
+    /// When a stream was last opened: what it is asked has all the patience, however long the server was away before.
+    asked: Instant,
+    /// Whether the server has yet to show that it knows what the report shows as done; until then nothing more is read.
+    proving: bool,
     pause: Duration,
 }
 
@@ -194,6 +200,7 @@ impl Transfer<'_> {
     /// Opens a stream, and sends again what has no answer yet.
     fn connect(&mut self, client: &Client) -> Line {
         let line = Line::open(client);
+        self.asked = Instant::now();
         for batch in self.under_way.iter().filter(|batch| batch.must_be_sent()) {
             // There is room: never more are under way than the channel holds.
             let _sent = line.messages.try_send(batch.message.clone());
@@ -201,17 +208,22 @@ impl Transfer<'_> {
         line
     }
 
+    /// Until when an answer is waited for.
+    fn patience(&self) -> Instant {
+        match self.interrupted {
+            Some(since) => since + FAREWELL,
+            None => self.heard.max(self.asked) + self.order.answer_within,
+        }
+    }
+
     async fn next(
         &mut self,
         line: &mut Line,
         interrupt: &mut Pin<Box<dyn Future<Output = ()> + Send + '_>>,
     ) -> Next {
-        let patience = match self.interrupted {
-            Some(since) => since + FAREWELL,
-            None => self.heard + self.order.answer_within,
-        };
+        let patience = self.patience();
         let waiting = !self.under_way.is_empty();
-        let room = self.under_way.len() < UNDER_WAY;
+        let room = self.under_way.len() < UNDER_WAY && !self.proving;
         let read = async {
             match &mut self.rows {
                 Some(rows) if room => rows.recv().await,
@@ -231,6 +243,7 @@ impl Transfer<'_> {
     fn read(&mut self, event: Option<Event>, line: &Line) {
         match event {
             Some(Event::Row(row)) => self.take(*row),
+            Some(Event::Dropped(name)) => self.ledger.dropped(name),
             Some(Event::Broken(failure)) => {
                 self.broken = Some(failure);
                 self.rows = None;
@@ -238,7 +251,7 @@ impl Transfer<'_> {
             None => self.rows = None,
         }
         let last = self.rows.is_none() && !self.growing.items.is_empty();
-        if last || self.growing.is_full(self.order) {
+        if last || self.proving || self.growing.is_full(self.order) {
             let mut batch = std::mem::take(&mut self.growing);
             batch.message.workspace.clone_from(&self.order.workspace);
             batch.message.validate_only = self.order.dry_run;
@@ -258,18 +271,26 @@ impl Transfer<'_> {
             Ok(entry) => (entry.item.import_id.clone(), entry.dropped.clone()),
             Err(refusal) => (refusal.import_id.clone(), Vec::new()),
         };
-        let item = Item {
+        let mut item = Item {
             item: row.item,
             line: row.line,
             bytes: row.bytes,
             import_id,
             dropped,
+            proof: false,
         };
         match row.content {
             Ok(mut entry) => {
-                if self.ledger.skips(&item) {
-                    wipe(std::slice::from_mut(&mut entry.item));
-                    return;
+                match self.ledger.shown(&item) {
+                    Shown::Open => {}
+                    Shown::Done => {
+                        wipe(std::slice::from_mut(&mut entry.item));
+                        return;
+                    }
+                    Shown::Unproven => {
+                        item.proof = true;
+                        self.proving = true;
+                    }
                 }
                 self.growing.size += entry.item.encoded_len() + 8;
                 self.growing.message.items.push(entry.item);
@@ -303,6 +324,9 @@ impl Transfer<'_> {
                 batch.message.items.len()
             );
             return Err(Failure::new(Exit::Failed, message));
+        }
+        if batch.items.iter().any(|(item, _)| item.proof) {
+            self.proving = false;
         }
         self.take_down(batch, answer, io)
     }
@@ -367,5 +391,50 @@ fn may_pass(status: &Status) -> bool {
         // Of these, what the server said is final, and what broke on the way is not.
         Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::service::interceptor::InterceptedService;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+    use crate::cli::connect::Caller;
+    use crate::cli::import::progress::Progress;
+
+    #[tokio::test]
+    async fn a_new_stream_has_all_the_patience_however_long_the_server_was_away() {
+        let order = Order {
+            workspace: String::new(),
+            dry_run: false,
+            batch_size: 1,
+            answer_within: PATIENCE,
+            retry_for: PATIENCE * 5,
+        };
+        let away = Instant::now().checked_sub(PATIENCE * 2).unwrap();
+        let mut ledger = Ledger::new(None, Progress::new(None, false));
+        let mut transfer = Transfer {
+            order: &order,
+            ledger: &mut ledger,
+            rows: None,
+            growing: Batch::default(),
+            under_way: VecDeque::new(),
+            broken: None,
+            interrupted: None,
+            heard: away,
+            asked: away,
+            proving: false,
+            pause: FIRST_PAUSE,
+        };
+        assert!(transfer.patience() < Instant::now());
+        let caller = Caller::of("token", None).map_err(|f| f.exit).unwrap();
+        let nobody = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let client = Client::new(InterceptedService::new(nobody, caller));
+        let before = Instant::now();
+        let _line = transfer.connect(&client);
+        assert!(transfer.patience() >= before + PATIENCE);
+        // How long it has been away still counts for when to give up.
+        assert_eq!(transfer.heard, away);
     }
 }

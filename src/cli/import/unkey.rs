@@ -6,7 +6,7 @@
 //! and `variant`. And what `apis.listKeys` answers (`KeyResponseData`): `keyId`, `createdAt`, `plaintext`, `identity` and
 //! others.
 //!
-//! Permissions become scopes, `externalId` and the plain values of `meta` labels.
+//! Permissions become scopes; `externalId` (once `ownerId`), `environment` and the plain values of `meta` labels.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,15 +15,19 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::read::{Entry, Refusal, Rules, leftovers, unsupported};
-use crate::cli::fields::{Fault, Fields, shown};
+use crate::cli::fields::{Fault, Fields, shown, wipe};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 
 /// The label that takes `externalId`.
 const EXTERNAL_ID: &str = "external-id";
 
+/// The label that takes `environment`, and that field.
+const ENVIRONMENT: &str = "environment";
+
 /// Of no use here: what Unkey shows of a key, and where it was.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
+    "prefix",
     "start",
     "apiId",
     "workspaceId",
@@ -131,10 +135,15 @@ fn settings(mut key: Fields, entry: &mut Entry, rules: &Rules) -> Result<(), Fau
         create_time: millis(&mut key, "createdAt")?,
         ..Default::default()
     };
-    let mut owner = key.text("externalId")?;
+    let (new, old) = (key.text("externalId")?, key.text("ownerId")?);
+    let mut owner = new.or(old);
     if let Some(mut identity) = key.object("identity")? {
         owner = owner.or(identity.text("externalId")?);
-        identity.ignore(&["id", "meta"]);
+        // It is about whoever has the key: what it says is lost, and what the key may do is not.
+        if identity.value("meta").is_some_and(says_something) {
+            entry.dropped.push("identity.meta".to_owned());
+        }
+        identity.ignore(&["id"]);
         limits(&mut identity, "identity.", entry, rules)?;
     }
     let name = key.text("name")?.filter(|name| !name.is_empty());
@@ -143,6 +152,9 @@ fn settings(mut key: Fields, entry: &mut Entry, rules: &Rules) -> Result<(), Fau
         .unwrap_or_else(|| entry.item.import_id.clone());
     if let Some(owner) = owner {
         settings.labels.insert(EXTERNAL_ID.to_owned(), owner);
+    }
+    if let Some(environment) = key.text(ENVIRONMENT)?.filter(|name| !name.is_empty()) {
+        settings.labels.insert(ENVIRONMENT.to_owned(), environment);
     }
     if let Some(meta) = key.object("meta")? {
         labels(meta, &mut settings, entry, rules)?;
@@ -160,6 +172,16 @@ fn settings(mut key: Fields, entry: &mut Entry, rules: &Rules) -> Result<(), Fau
     leftovers(key.rest(), "", rules, &mut entry.dropped)?;
     entry.item.key = Some(settings);
     Ok(())
+}
+
+fn says_something(meta: Value) -> bool {
+    let said = match &meta {
+        Value::Object(map) => !map.is_empty(),
+        Value::Null => false,
+        _ => true,
+    };
+    wipe(meta);
+    said
 }
 
 /// Limits on use, which Claviger has not.
@@ -199,6 +221,7 @@ fn labels(
         };
         let fits = name.len() <= 63
             && name != EXTERNAL_ID
+            && !key.labels.contains_key(&name)
             && name
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._/-".contains(&b));
@@ -277,6 +300,32 @@ mod tests {
         );
         assert!(entry.item.import_id.starts_with("sha256-") && entry.item.import_id.len() == 39);
         assert!(!entry.item.import_id.contains(HEX.get(..16).unwrap()));
+    }
+
+    #[test]
+    fn who_has_a_key_and_where_it_is_used_become_labels() {
+        let entry = read(
+            json!({
+                "hash": HEX, "ownerId": "user_1", "prefix": "sk", "environment": "live",
+                "identity": {"id": "i", "meta": {"plan": "pro"}},
+            }),
+            false,
+        )
+        .unwrap();
+        assert_eq!(entry.dropped, ["identity.meta"]);
+        let key = entry.item.key.unwrap();
+        assert_eq!(key.labels["external-id"], "user_1");
+        assert_eq!(key.labels["environment"], "live");
+        assert_eq!(key.display_name, "user_1");
+        let both = json!({
+            "hash": HEX, "ownerId": "old", "externalId": "new", "identity": {"meta": {}},
+        });
+        let entry = read(both, false).unwrap();
+        assert!(entry.dropped.is_empty());
+        assert_eq!(entry.item.key.unwrap().labels["external-id"], "new");
+        let twice = json!({"hash": HEX, "environment": "live", "meta": {"environment": "test"}});
+        let refusal = read(twice, false).unwrap_err();
+        assert_eq!(refusal.fault.field, "meta.environment");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-const COMMANDS: [&[&str]; 32] = [
+pub(super) const COMMANDS: [&[&str]; 32] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],

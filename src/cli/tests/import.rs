@@ -33,8 +33,10 @@ fn ids(fake: &Fake) -> Vec<String> {
 fn report(path: &std::path::Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     assert!(!text.contains("s3cret"), "{text}");
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    // Beside them stand two lines that say what the report is of.
+    lines
+        .filter(|line: &Value| line.get("item").is_some())
         .collect()
 }
 
@@ -57,7 +59,7 @@ async fn a_file_is_sent_in_batches_and_a_second_time_changes_nothing() {
     );
     assert_eq!(
         fake.calls.lock().unwrap().drain(..).collect::<Vec<_>>(),
-        ["500", "500", "201"].map(|n| format!("{n} in \"acme\", validate_only false"))
+        ["1000", "201"].map(|n| format!("{n} in \"acme\", validate_only false"))
     );
     let (exit, io) = run(&fake, &args, file.as_bytes()).await;
     assert_eq!(exit, Exit::Ok, "{}", io.err());
@@ -288,6 +290,48 @@ async fn an_interrupted_import_takes_down_what_was_answered_and_can_be_gone_on_w
         ids(&fake),
         (1..=1_000).map(|n| format!("i{n}")).collect::<Vec<_>>()
     );
+}
+
+#[tokio::test]
+async fn a_report_of_another_place_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report");
+    let flag = format!("--report={}", path.display());
+    let file = lines(20);
+    let args = ["import", "-", "-w=acme", &flag, "--resume", "-o=json"];
+    let fake = Fake::default();
+    let (exit, io) = run(&fake, &args, file.as_bytes()).await;
+    assert_eq!(exit, Exit::Ok, "{}", io.err());
+    let (exit, io) = run(&fake, &args, file.as_bytes()).await;
+    assert_eq!(exit, Exit::Ok, "{}", io.err());
+    assert_eq!(summary(&io)["skipped"], 20);
+    assert_eq!(report(&path).len(), 20);
+    // Another workspace: nothing is sent.
+    let other = ["import", "-", "-w=other", &flag, "--resume"];
+    let asked = fake.calls.lock().unwrap().len();
+    let (exit, io) = run(&fake, &other, file.as_bytes()).await;
+    assert_eq!(exit, Exit::Usage);
+    assert!(
+        io.err().contains(
+            "is of an import into workspace `acme`, and this one is into workspace `other`"
+        ),
+        "{}",
+        io.err()
+    );
+    assert_eq!(fake.calls.lock().unwrap().len(), asked);
+    // Another server, which knows none of these keys: nothing is taken for done.
+    let another = Fake::default();
+    let (exit, io) = run(&another, &args, file.as_bytes()).await;
+    assert_eq!(exit, Exit::Usage, "{}", io.out());
+    assert!(
+        io.err()
+            .contains("shows `i1` as done, and the server did not know it")
+            && !io.err().contains("the same command with `--resume`"),
+        "{}",
+        io.err()
+    );
+    assert_eq!(summary(&io)["skipped"], 0);
+    assert_eq!(report(&path).len(), 20);
 }
 
 #[tokio::test]

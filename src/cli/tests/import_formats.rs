@@ -188,3 +188,69 @@ async fn a_document_that_breaks_off_says_where_and_keeps_what_came_before() {
     assert_eq!(exit, Exit::Usage);
     assert!(io.err().contains("`--format csv`"), "{}", io.err());
 }
+
+#[tokio::test]
+async fn a_consumer_of_kong_keeps_its_keys_in_any_order_of_members() {
+    for (file, owner) in [
+        (
+            r#"{"custom_id": "42", "id": "u1", "keyauth_credentials": [{"key": "s3cret-1"}], "username": "shop"}"#,
+            "shop",
+        ),
+        (
+            r#"{"keyauth_credentials": [{"key": "s3cret-1"}], "username": "shop"}"#,
+            "shop",
+        ),
+        (
+            r#"{"consumers": [], "keyauth_credentials": [{"key": "s3cret-1", "consumer": "u3"}]}"#,
+            "u3",
+        ),
+        (
+            r#"{"keyauth_credentials": [{"key": "s3cret-1", "consumer": "u3"}], "consumers": [], "services": []}"#,
+            "u3",
+        ),
+        (
+            r#"{"keyauth_credentials": [{"key": "s3cret-1", "consumer": "u3"}], "services": [{"id": "x"}]}"#,
+            "u3",
+        ),
+    ] {
+        let (exit, items, io) = import(&["--format=kong"], file).await;
+        assert_eq!(exit, Exit::Ok, "{file} {}", io.err());
+        assert_eq!(items.len(), 1, "{file}");
+        assert_eq!(token(&items[0]), "s3cret-1");
+        assert_eq!(items[0].key.as_ref().unwrap().display_name, owner, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_configuration_of_kong_has_beside_keys_is_not_lost_silently() {
+    let keys = r#""keyauth_credentials": [{"key": "s3cret-1"}]"#;
+    for (beside, name) in [
+        (r#""acls": [{"group": "g", "consumer": "u"}]"#, "acls"),
+        (r#""jwt_secrets": [{"consumer": "u"}]"#, "jwt_secrets"),
+        (
+            r#""plugins": [{"name": "rate-limiting", "consumer": "u"}]"#,
+            "plugins",
+        ),
+    ] {
+        for file in [
+            format!(r#"{{"_format_version": "3.0", {beside}, {keys}}}"#),
+            format!(r#"{{"_format_version": "3.0", {keys}, {beside}}}"#),
+            format!("{{{keys}, {beside}}}"),
+        ] {
+            let (exit, _, io) = import(&["--format=kong"], &file).await;
+            assert_eq!(exit, Exit::Usage, "{file} {}", io.err());
+            let said = format!("error: `{name}` of the configuration is not taken over");
+            assert!(io.err().contains(&said), "{}", io.err());
+            let (exit, items, io) = import(&["--format=kong", "--ignore-unsupported"], &file).await;
+            assert_eq!((exit, items.len()), (Exit::Ok, 1), "{}", io.err());
+            let said = format!("warning: `{name}` of the file was dropped\n");
+            assert_eq!(io.err().matches(&said).count(), 1, "{}", io.err());
+            assert!(io.out().contains("dropped         1\n"), "{}", io.out());
+        }
+    }
+    // What demands keys at all, and lists of nothing, say nothing about a consumer.
+    let plain = format!(
+        r#"{{"_format_version": "3.0", "acls": [], {keys}, "plugins": [{{"name": "key-auth", "consumer": null}}]}}"#
+    );
+    assert_eq!(import(&[], &plain).await.0, Exit::Ok);
+}

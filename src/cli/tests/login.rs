@@ -138,3 +138,32 @@ async fn profiles_are_listed_chosen_and_forgotten() {
     );
     assert_eq!(alone(&dir, &["logout"]).await.0, Exit::Usage);
 }
+
+#[tokio::test]
+async fn profiles_that_are_not_needed_are_not_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("claviger")).unwrap();
+    std::fs::write(dir.path().join("claviger/profiles.json"), "not ours").unwrap();
+    let with_token = || {
+        let mut captured = at_home(&dir);
+        captured
+            .environment
+            .push(("CLAVIGER_TOKEN", "admin-token".to_owned()));
+        captured
+    };
+    // The endpoint is always given here.
+    let fake = Fake::with_pages(vec![vec![]]);
+    let (exit, io) = run_with(&fake, &["keys", "list"], with_token()).await;
+    assert_eq!(exit, Exit::Ok, "{}", io.err());
+    let (exit, io) = run_with(&fake, &["check"], at_home(&dir)).await;
+    assert_eq!(exit, Exit::Ok, "{}", io.err());
+    for (args, captured) in [
+        (&["keys", "list"] as &[&str], at_home(&dir)),
+        (&["keys", "list", "--profile=prod"], with_token()),
+        (&["check", "--profile=prod"], at_home(&dir)),
+    ] {
+        let (exit, io) = run_with(&fake, args, captured).await;
+        assert_eq!(exit, Exit::Usage, "{args:?} {}", io.err());
+        assert!(io.err().contains("profiles.json"), "{}", io.err());
+    }
+}

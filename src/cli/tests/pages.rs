@@ -123,6 +123,33 @@ async fn a_reader_that_goes_away_ends_a_list_quietly() {
 }
 
 #[tokio::test]
+async fn a_batch_is_asked_about_as_the_options_say() {
+    let fake = Fake::default();
+    let lines = "{\"credential\": {\"token\": \"good\"}}\n{\"credential\": {\"token\": \"good\", \"presentation\": \"BASIC\"}}\n{}\n";
+    let args = ["check", "--batch=-", "--presentation=query"];
+    let (_, io) = run(&fake, &args, lines.as_bytes()).await;
+    let call = fake.calls.lock().unwrap().pop().unwrap();
+    for (said, times) in [
+        ("presentation: 4", 1),
+        ("presentation: 3", 1),
+        ("credential: None", 1),
+    ] {
+        assert_eq!(
+            call.matches(said).count(),
+            times,
+            "{said} {call} {}",
+            io.err()
+        );
+    }
+    // A file that turned out empty proves nothing.
+    for empty in ["", "\n \n"] {
+        let (exit, io) = run(&fake, &["check", "--batch=-"], empty.as_bytes()).await;
+        assert_eq!(exit, Exit::Usage, "{}", io.err());
+        assert!(io.err().contains("has no request"), "{}", io.err());
+    }
+}
+
+#[tokio::test]
 async fn many_decisions_are_asked_for_at_once() {
     let lines = "\
 {\"credential\": {\"token\": \"good-1\", \"presentation\": \"BEARER\"}, \"required_scopes\": [\"b\"]}
