@@ -8,6 +8,8 @@ use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use claviger::grpc::proto::v1::{Decision, Reason};
@@ -20,6 +22,11 @@ use crate::harness::{
 
 /// How many keys move in; a million with `make soak`.
 const KEYS: usize = if SOAK { 1_000_000 } else { 3_000 };
+/// How many of them are reported when it is cut off. The command sends a thousand at once.
+const HALF: usize = KEYS / 2 - 1_000;
+/// How many are there to be read by then. A small set stops half-way and is cut off while it waits for the rest: the test is
+/// never too late. A large one goes on, and is cut off in the middle of writes.
+const FED: usize = if SOAK { KEYS } else { KEYS / 2 };
 /// How many questions tell how long a decision takes when nothing else happens.
 const BASELINE: usize = if SOAK { 4_000 } else { 100 };
 /// Longest that a transfer may take. It ends a test that hangs and measures nothing.
@@ -49,12 +56,14 @@ pub(crate) fn moves_in(kind: &str, folder: &Arc<Folder>, data: &Path, start: imp
 
     // Half-way, and then no more: neither who sends nor who receives has a chance to put anything in order.
     let report = folder.path().join("report");
-    let mut import = Import::start(folder, &process, data, &set, &["--report"], &report);
+    let half = Half::feed(folder, &set);
+    let mut import = Import::start(folder, &process, data, &half.pipe, &["--report"], &report);
     let mut reported = Lines::of(&report);
-    import.until(|| reported.count() >= KEYS / 2);
+    import.until(|| reported.count() >= HALF);
     import.child.signal("KILL");
     process.kill();
     import.child.wait();
+    half.end();
     let before = reported.count();
     assert!(before < KEYS, "it was too late to cut it off");
 
@@ -63,7 +72,7 @@ pub(crate) fn moves_in(kind: &str, folder: &Arc<Folder>, data: &Path, start: imp
     let questions = Questions::start(&admin, &expected);
     let begun = Instant::now();
     let resume = ["--resume", "--report"];
-    let ended = Import::start(folder, &process, data, &set, &resume, &report).end();
+    let ended = Import::start(folder, &process, data, &set.path, &resume, &report).end();
     let took = begun.elapsed();
     assert!(ended.success(), "{ended}");
     let busy = questions.stop();
@@ -83,7 +92,7 @@ pub(crate) fn moves_in(kind: &str, folder: &Arc<Folder>, data: &Path, start: imp
     // A finished file once more: every item is known, and no revision is used up.
     let revision = admin.decide("default", &asked.token).revision;
     let again = folder.path().join("again");
-    let ended = Import::start(folder, &process, data, &set, &["--report"], &again).end();
+    let ended = Import::start(folder, &process, data, &set.path, &["--report"], &again).end();
     assert!(ended.success(), "{ended}");
     assert_eq!(outcomes(&again, "ALREADY_IMPORTED"), KEYS);
     let after = admin.decide("default", &asked.token).revision;
@@ -177,6 +186,45 @@ impl Set {
     }
 }
 
+/// The beginning of a set, coming through a pipe.
+struct Half {
+    pipe: PathBuf,
+    stop: Sender<()>,
+    feeding: JoinHandle<()>,
+}
+
+impl Half {
+    fn feed(folder: &Folder, set: &Set) -> Self {
+        let pipe = folder.path().join("half.jsonl");
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let (stop, stopped) = channel::<()>();
+        let (from, to) = (set.path.clone(), pipe.clone());
+        let feeding = thread::spawn(move || {
+            let from = BufReader::new(File::open(from).unwrap());
+            // Opens when the reader does. Who is killed reads no more: that is what the test is about.
+            let mut to = BufWriter::new(File::options().write(true).open(to).unwrap());
+            let fed = from
+                .lines()
+                .take(FED)
+                .try_for_each(|line| writeln!(to, "{}", line.unwrap()));
+            let _ = fed.and_then(|()| to.flush());
+            let _ = stopped.recv();
+        });
+        Self {
+            pipe,
+            stop,
+            feeding,
+        }
+    }
+
+    fn end(self) {
+        drop(self.stop);
+        self.feeding.join().unwrap();
+        std::fs::remove_file(self.pipe).unwrap();
+    }
+}
+
 fn token(i: usize) -> String {
     format!("set_{}", digest(&format!("token {i} of the set")))
 }
@@ -210,12 +258,12 @@ impl Import {
         folder: &Folder,
         process: &Process,
         data: &Path,
-        set: &Set,
+        file: &Path,
         options: &[&str],
         report: &Path,
     ) -> Self {
         let mut command = client(process, data, "import");
-        command.arg(&set.path).args(options).arg(report);
+        command.arg(file).args(options).arg(report);
         let (out, err) = (folder.output("import"), folder.output("import-err"));
         let (child, _, _) = Child::start(&mut command, &out, &err);
         Self { child }
