@@ -56,7 +56,7 @@ Formats:
 
 Each key has an `import_id` that tells it from all others; in Unkey's and Kong's formats it is their id of the key, else
 made from the digest. A key that was imported before is not changed: to go on after an interruption, run the same command
-again; `--resume` only spares the server what the report shows as done. Of what the source has and Claviger has not, a key
+again; `--resume` only spares the server what the report shows as done; a report of another workspace or server is refused. Of what the source has and Claviger has not, a key
 is refused that depends on it (credits, rate limits, roles), unless `--ignore-unsupported` is given.")]
 pub struct ImportArgs {
     #[command(flatten)]

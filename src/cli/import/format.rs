@@ -265,11 +265,11 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_> {
                 record.insert(name, map.next_value()?);
             }
         }
-        let is_flat = self.0.format == Format::Kong && record.contains_key(FLAT);
-        if !is_document && !(is_flat && !kong::is_consumer(&record)) {
-            return self.0.take(Value::Object(record));
-        }
         if !is_document {
+            let lists_keys = self.0.format == Format::Kong && record.contains_key(FLAT);
+            if !lists_keys || kong::is_consumer(&record) {
+                return self.0.take(Value::Object(record));
+            }
             self.0.all_beside(&record)?;
         }
         // The list stood before it was clear what it is of.
