@@ -7,7 +7,7 @@ rm -rf target/it
 mkdir -p target/it docs
 # As it is deployed: how fast a debug build is says nothing.
 CLAVIGER_SOAK=1 cargo test --release --test integration -- --test-threads=1 \
-  process::killed process::backup decide_oracle large:: postgres::large postgres::fleet postgres::killed postgres::outage
+  process::killed process::backup decide_oracle large:: postgres::fleet postgres::killed postgres::outage
 
 {
   echo "# Reliability"
