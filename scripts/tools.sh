@@ -139,7 +139,9 @@ if ! stamped "$python_stamp" envoy; then
   envoy=$("$TOOLS/python/bin/python" -c 'import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy"))')
   chmod +x "$envoy"
   ln -sf "$envoy" "$BIN/envoy"
-  "$BIN/envoy" --version 2>&1 | grep -q "/$ENVOY_VERSION/" || fail "Envoy does not run, or is not $ENVOY_VERSION"
+  # Not through a pipe: who reads from one stops at what it looks for, and Envoy would fail to write the rest.
+  version=$("$BIN/envoy" --version 2>&1) || fail "Envoy does not run: $version"
+  [[ $version == */$ENVOY_VERSION/* ]] || fail "Envoy is not $ENVOY_VERSION: $version"
   stamp python "$python_stamp"
 fi
 
