@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
+use crate::domain::revision::Revision;
 use crate::index::{Closed, Index};
 
 /// How many changes are read in one go.
@@ -103,8 +104,10 @@ impl Follower {
 
     /// Reads the feed if there is anything new, or in doubt.
     async fn look(&self) -> Result<(), StoreError> {
+        // As it was before the read: what is applied meanwhile is newer than what is read.
+        let known = self.index.applied();
         let position = self.store.position().await?;
-        self.same_history(position.epoch, position.n)?;
+        self.same_history(known, position.epoch, position.n)?;
         let closed = self.index.closed();
         let news = position.n != self.index.applied().n || position.epoch != self.index.epoch();
         if news || !closed.keys.is_empty() || !closed.workspaces.is_empty() {
@@ -116,7 +119,8 @@ impl Follower {
     /// Applies what is new, up to revision `n` at least.
     async fn advance(&self, n: u64) -> Result<(), StoreError> {
         let _writer = self.writer.lock().await;
-        self.same_history(self.index.epoch(), self.index.applied().n)?;
+        let known = self.index.applied();
+        self.same_history(known, known.epoch, known.n)?;
         loop {
             let applied = self.index.applied().n;
             let closed = self.index.closed();
@@ -185,7 +189,7 @@ impl Follower {
     /// feed. It is read after the feed, so it is at least as new.
     async fn read(&self, applied: u64, closed: &Closed) -> Result<FeedBatch, StoreError> {
         let mut batch = self.store.feed(applied, BATCH).await?;
-        self.same_history(batch.epoch, batch.head)?;
+        self.same_history(self.index.applied(), batch.epoch, batch.head)?;
         for (id, _) in &closed.keys {
             batch.keys.push((*id, self.store.key(*id).await?));
         }
@@ -201,9 +205,9 @@ impl Follower {
         Ok(batch)
     }
 
-    /// Fails from the moment on at which the database is in another history than the index, or further back in its own.
-    fn same_history(&self, epoch: u32, n: u64) -> Result<(), StoreError> {
-        let known = self.index.applied();
+    /// Fails from the moment on at which the database is in another history than the index was, or further back in its own.
+    /// `known` must not be newer than what was read.
+    fn same_history(&self, known: Revision, epoch: u32, n: u64) -> Result<(), StoreError> {
         if epoch != known.epoch || n < known.n {
             self.replaced.store(true, Ordering::Release);
         }
@@ -260,7 +264,8 @@ impl Feed for Follower {
     }
 
     fn follows(&self, epoch: u32, n: u64) -> bool {
-        !self.index.is_loaded() || self.same_history(epoch, n).is_ok()
+        // Its caller holds the counter, so that nothing newer can have been applied.
+        !self.index.is_loaded() || self.same_history(self.index.applied(), epoch, n).is_ok()
     }
 
     fn doubt(&self, doubt: Doubt) {

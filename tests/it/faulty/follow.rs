@@ -2,6 +2,7 @@
 
 use claviger::app::ports::{Actor, Change, Feed as _, Resource, Store as _, StoreError};
 use claviger::domain::decision::Reason;
+use tokio_util::sync::CancellationToken;
 
 use super::stage::{Made, Stage, is_unknown, stage};
 use super::store::Commit;
@@ -142,4 +143,27 @@ async fn a_follower_behind_what_was_pruned_loads_everything_again() {
     assert_eq!(stage.ask(&stays), Reason::KeyDisabled);
     assert_eq!(stage.ask(&goes), Reason::UnknownKey);
     stage.index_equals_database(&[&stays]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_changes_overtake_does_not_take_them_for_another_history() {
+    let stage = stage().await;
+    let stop = CancellationToken::new();
+    let (read, answer) = stage.store.hold_next_position();
+    let script = async {
+        read.await.unwrap();
+        // Applied while the answer of before is on its way.
+        stage.key().await;
+        let (read, next) = stage.store.hold_next_position();
+        answer.send(()).unwrap();
+        read.await.unwrap();
+        stop.cancel();
+        next.send(()).unwrap();
+    };
+    let poll = stage
+        .follower
+        .poll(std::time::Duration::from_millis(1), stop.clone());
+    futures::future::join(poll, script).await;
+    // It would be refused now, and for ever.
+    stage.key().await;
 }

@@ -13,6 +13,7 @@ use claviger::domain::time::Time;
 use claviger::domain::token::Tag;
 use claviger::domain::workspace::{Scope, Subscription, Workspace};
 use claviger::store::SqlStore;
+use tokio::sync::oneshot;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,14 +52,27 @@ struct Faults {
 pub(super) struct FaultyStore {
     inner: SqlStore,
     faults: Arc<Mutex<Faults>>,
+    /// Tells that the next position was read, and what its answer waits for.
+    held: Arc<Mutex<Option<Hold>>>,
 }
+
+type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 impl FaultyStore {
     pub(super) fn new(inner: SqlStore) -> Self {
         Self {
             inner,
             faults: Arc::default(),
+            held: Arc::default(),
         }
+    }
+
+    /// The next position is read, which is told; its answer waits for a word.
+    pub(super) fn hold_next_position(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let (tell, told) = oneshot::channel();
+        let (go, gone) = oneshot::channel();
+        *self.held.lock().unwrap() = Some((tell, gone));
+        (told, go)
     }
 
     /// The next commit ends like this; those after it are honest again.
@@ -127,7 +141,13 @@ impl Store for FaultyStore {
     }
 
     async fn position(&self) -> Result<Position, StoreError> {
-        self.inner.position().await
+        let position = self.inner.position().await;
+        let held = self.held.lock().unwrap().take();
+        if let Some((tell, gone)) = held {
+            tell.send(()).unwrap();
+            gone.await.unwrap();
+        }
+        position
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
