@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("app", &["domain", "index", "decide"]),
     ("config", &["domain"]),
     ("store", &["domain", "app::ports"]),
-    ("feed", &["index", "app::ports"]),
+    ("feed", &["domain", "index", "app::ports"]),
     ("record", &["domain", "index", "app"]),
     ("grpc", &["domain", "index", "decide", "app"]),
     ("telemetry", &["domain", "index", "app"]),
