@@ -13,6 +13,7 @@ pub mod keys;
 pub mod last_used;
 pub mod limit;
 pub mod mutate;
+mod pace;
 pub mod page;
 pub mod ports;
 pub mod purge;

@@ -167,10 +167,7 @@ impl Core {
             // The call that made the change may not have applied it yet, or may have failed to.
             drop(scene);
             let n = answer.revision.map_or(0, |r| r.n);
-            self.feed
-                .catch_up(n)
-                .await
-                .map_err(Error::outcome_unknown)?;
+            self.caught_up(n).await?;
             return Ok(answer);
         }
         let done = match work(&mut scene, &caller).await {
@@ -179,10 +176,7 @@ impl Core {
                 // What was found to be so may be the work of a call that has not applied it yet.
                 let before = scene.tx.revision().saturating_sub(1);
                 drop(scene);
-                self.feed
-                    .catch_up(before)
-                    .await
-                    .map_err(Error::outcome_unknown)?;
+                self.caught_up(before).await?;
                 return Err(error);
             }
         };
@@ -198,10 +192,7 @@ impl Core {
             // What was found to be so already may be the work of a call that has not applied it yet.
             let before = scene.tx.revision().saturating_sub(1);
             drop(scene);
-            self.feed
-                .catch_up(before)
-                .await
-                .map_err(Error::outcome_unknown)?;
+            self.caught_up(before).await?;
             return Ok(Answer {
                 value: done.value,
                 revision: Some(self.index.applied()),
@@ -221,6 +212,11 @@ impl Core {
             tokens: done.tokens,
             token_withheld: false,
         })
+    }
+
+    /// Waits until the index has what was made before: the answer to a call may tell of it.
+    pub(in crate::app) async fn caught_up(&self, n: u64) -> Result<(), Error> {
+        self.feed.catch_up(n).await.map_err(Error::outcome_unknown)
     }
 
     /// Commits, and answers only once the index of this process has the change: so it never allows what it has answered

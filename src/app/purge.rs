@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 
 use crate::app::Core;
 use crate::app::error::{Code, Error};
+use crate::app::pace::Pace;
 use crate::app::ports::{
     Actor, DEAD_SECRET_RETENTION, IDEMPOTENCY_PERIOD, REPLAY_PERIOD, StoreError,
 };
@@ -17,8 +18,6 @@ use crate::domain::time::Time;
 /// How many keys the first change takes, and how many one takes at most.
 const FIRST: u32 = 100;
 const MOST: u32 = 500;
-/// How long one change should take at most: mutations wait behind it. What takes longer is followed by a smaller one.
-const HOLD: Duration = Duration::from_millis(50);
 
 /// How many changes one transaction prunes, and how many such transactions follow each other.
 const CHANGE_BATCH: u32 = 1_000;
@@ -66,13 +65,13 @@ impl Core {
     }
 
     async fn work_off(self: &Arc<Self>, due: Due) -> Result<usize, Error> {
-        let (mut done, mut size) = (0, FIRST);
+        let (mut done, mut pace) = (0, Pace::new(FIRST, 1, MOST));
         // One that fails must not keep the others from their turn.
         let mut passed_over = HashSet::new();
         let mut failed = None;
         loop {
             let room = u32::try_from(passed_over.len()).unwrap_or(u32::MAX);
-            let mut ids = self.due(due, size.saturating_add(room)).await?;
+            let mut ids = self.due(due, pace.size().saturating_add(room)).await?;
             ids.retain(|id| !passed_over.contains(id));
             if ids.is_empty() {
                 return failed.map_or(Ok(done), Err);
@@ -97,11 +96,7 @@ impl Core {
                     }
                 }
             }
-            size = if began.plus(HOLD) < self.clock.now() {
-                (size / 2).max(1)
-            } else {
-                (size * 2).min(MOST)
-            };
+            pace.after(Pace::is_slow(began, self.clock.now()));
             tokio::task::yield_now().await;
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::Arc;
-use std::time::Duration;
 use std::{mem, vec};
 
 use zeroize::Zeroizing;
@@ -11,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::{Code, Error};
+use crate::app::pace::Pace;
 use crate::app::ports::{Actor, ImportRecord};
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
@@ -28,11 +28,9 @@ use super::rules::Facts;
 
 /// How many rows one transaction writes at most: while it lasts, every other change waits for the revision counter. An item
 /// has four, and more for each thing its key can be found by.
-const MOST_ROWS: usize = 2_000;
+const MOST_ROWS: u32 = 2_000;
 /// How few, where the database is slow.
-const FEWEST_ROWS: usize = 100;
-/// How long one transaction should hold the counter. What takes longer is followed by a smaller one.
-const HOLD: Duration = Duration::from_millis(50);
+const FEWEST_ROWS: u32 = 100;
 /// How many items are made ready before other tasks get a turn: tokens are looked at closely.
 const TURN: usize = 32;
 
@@ -113,36 +111,28 @@ struct Batch {
 /// Items, a batch at a time.
 struct Batches {
     items: Peekable<vec::IntoIter<ImportItem>>,
-    rows: usize,
+    pace: Pace,
 }
 
 impl Batches {
     fn new(items: Vec<ImportItem>) -> Self {
         Self {
             items: items.into_iter().peekable(),
-            rows: MOST_ROWS,
+            pace: Pace::new(MOST_ROWS, FEWEST_ROWS, MOST_ROWS),
         }
     }
 
     /// The next batch; empty where there is no more. One item at least, however many rows it has.
     fn take(&mut self) -> Vec<ImportItem> {
         let mut batch = Vec::new();
-        let mut rows = 0;
+        let (mut rows, most) = (0, self.pace.size() as usize);
         while let Some(item) = self.items.next_if(|item| {
             rows += item.rows();
-            batch.is_empty() || rows <= self.rows
+            batch.is_empty() || rows <= most
         }) {
             batch.push(item);
         }
         batch
-    }
-
-    fn size(&mut self, slow: bool) {
-        self.rows = if slow {
-            (self.rows / 2).max(FEWEST_ROWS)
-        } else {
-            (self.rows * 2).min(MOST_ROWS)
-        };
     }
 }
 
@@ -211,7 +201,7 @@ impl Core {
             ready = next;
             caught_up?;
             if let Ok(batch) = &batch {
-                batches.size(batch.slow);
+                batches.pace.after(batch.slow);
             }
             let batch = batch?;
             behind = batch.behind;
@@ -231,7 +221,7 @@ impl Core {
         if n == 0 {
             return Ok(());
         }
-        self.feed.catch_up(n).await.map_err(Error::outcome_unknown)
+        self.caught_up(n).await
     }
 
     async fn make_ready(&self, import: &Import, items: Vec<ImportItem>) -> Vec<Ready> {
@@ -361,7 +351,7 @@ impl Core {
             outcomes: fill(outcomes, made),
             behind: revision,
             changed: true,
-            slow: began.plus(HOLD) < self.clock.now(),
+            slow: Pace::is_slow(began, self.clock.now()),
         })
     }
 }
