@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 
 use crate::app::Core;
 use crate::app::error::Error;
-use crate::app::ports::{Actor, Resource};
+use crate::app::ports::{Actor, Entropy, EntropyError, Resource};
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
@@ -17,6 +17,13 @@ use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::token::Token;
 use crate::domain::workspace::{Workspace, WorkspaceSettings};
+
+/// Draws the number of a history.
+pub fn new_epoch(entropy: &dyn Entropy) -> Result<u32, EntropyError> {
+    let mut random = [0; 4];
+    entropy.fill(&mut random)?;
+    Ok(u32::from_be_bytes(random))
+}
 
 impl Core {
     /// Makes the workspaces `system` and the default one, and the first administrator with this token: all in one change,
@@ -95,9 +102,7 @@ impl Core {
     /// those that come, also by processes that still run on the history before. Returns the first revision of it.
     pub async fn adopt_restore(self: &Arc<Self>) -> Result<Revision, Error> {
         let old = self.index.epoch();
-        let mut random = [0; 4];
-        self.entropy.fill(&mut random)?;
-        let drawn = u32::from_be_bytes(random);
+        let drawn = new_epoch(&*self.entropy)?;
         let epoch = if drawn == old {
             old.wrapping_add(1)
         } else {

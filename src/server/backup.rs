@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
+use crate::app::bootstrap::new_epoch;
 use crate::app::envelope::Envelope;
 use crate::app::ports::{Clock, Entropy};
 use crate::config::Config;
@@ -141,10 +142,8 @@ pub async fn restore(
     let root = root.ok_or_else(|| StartError::RootKeyNeeded {
         path: config.data_dir.clone(),
     })?;
-    let mut epoch = [0; 4];
-    entropy.fill(&mut epoch)?;
     let new = NewHistory {
-        epoch: u32::from_be_bytes(epoch),
+        epoch: new_epoch(&*entropy)?,
         now: clock.now(),
     };
     let store = match &config.database_url {

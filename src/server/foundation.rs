@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::app::Core;
+use crate::app::bootstrap::new_epoch;
 use crate::app::envelope::Envelope;
 use crate::app::last_used::LastUsed;
 use crate::app::ports::{Clock, Entropy, Meta, Store};
@@ -71,12 +72,8 @@ pub(super) async fn open(
                 None => data_dir.make_root_key(&*entropy)?,
             };
             let (_, wrapped_keys) = Envelope::create(root.as_bytes(), &*entropy)?;
-            let mut epoch = [0; 4];
-            entropy
-                .fill(&mut epoch)
-                .map_err(|e| StartError::Other(e.to_string()))?;
             let meta = Meta {
-                epoch: u32::from_be_bytes(epoch),
+                epoch: new_epoch(&*entropy)?,
                 wrapped_keys,
                 bootstrapped: false,
             };
