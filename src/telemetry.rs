@@ -1,6 +1,7 @@
 //! Logs and metrics. What they may say is what an operator needs, never a token, an address or a body.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -9,11 +10,12 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use crate::app::Core;
 use crate::app::authorize::{DecisionCounts, Surface};
 use crate::app::calls::CallCounts;
 use crate::app::limit::{Limit, Shares};
+use crate::app::recorder::Recorder;
 use crate::domain::decision::Reason;
-use crate::index::Index;
 
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
 pub fn start_log(
@@ -56,7 +58,7 @@ pub struct Metrics {
 impl Metrics {
     /// All of them, read from where they are counted.
     pub fn new(
-        index: Arc<Index>,
+        core: Arc<Core>,
         counts: Arc<DecisionCounts>,
         decisions: Arc<Limit>,
         administration: Arc<Shares>,
@@ -72,7 +74,7 @@ impl Metrics {
             refused_connections.clone(),
         );
         registry.register_collector(Box::new(Counts {
-            index,
+            core,
             calls,
             counts,
             decisions,
@@ -96,7 +98,7 @@ impl Metrics {
 /// What is counted elsewhere without a metrics library: decisions must not pay for one.
 #[derive(Debug)]
 struct Counts {
-    index: Arc<Index>,
+    core: Arc<Core>,
     calls: Arc<CallCounts>,
     counts: Arc<DecisionCounts>,
     decisions: Arc<Limit>,
@@ -159,7 +161,8 @@ impl Collector for Counts {
             let n = i64::try_from(under_way).unwrap_or(i64::MAX);
             ConstGauge::new(n).encode(family.encode_family(&[("kind", kind)])?)?;
         }
-        let (keys, secrets) = self.index.len();
+        records(&mut encoder, &self.core.recorder)?;
+        let (keys, secrets) = self.core.index.len();
         let gauges = [
             ("index_keys", "Keys in the index, dead ones too", keys),
             (
@@ -170,12 +173,12 @@ impl Collector for Counts {
             (
                 "applied_revision",
                 "Number of the last change in force",
-                usize::try_from(self.index.applied().n).unwrap_or(usize::MAX),
+                usize::try_from(self.core.index.applied().n).unwrap_or(usize::MAX),
             ),
             (
                 "loaded",
                 "1 once the index is whole",
-                usize::from(self.index.is_loaded()),
+                usize::from(self.core.index.is_loaded()),
             ),
         ];
         for (name, help, value) in gauges {
@@ -185,4 +188,58 @@ impl Collector for Counts {
         }
         Ok(())
     }
+}
+
+/// How recording goes: what waits, what was dropped, what failed.
+fn records(encoder: &mut DescriptorEncoder<'_>, recorder: &Recorder) -> Result<(), std::fmt::Error> {
+    let counts = recorder.counts();
+    let counters = [
+        (
+            "request_log_written",
+            "Rows of the request log that were written",
+            &counts.written,
+        ),
+        (
+            "request_log_dropped",
+            "Rows of the request log that are missing, for more came than could be written",
+            &counts.dropped,
+        ),
+    ];
+    for (name, help, counter) in counters {
+        let counter = counter.load(Ordering::Relaxed);
+        let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(counter).encode(descriptor)?;
+    }
+    let gauges = [
+        (
+            "request_log_queued",
+            "Rows of the request log that wait to be written",
+            recorder.queued(),
+        ),
+        (
+            "usage_pending",
+            "Counts that wait to be added to usage, as of the last second",
+            counts.pending_usage.load(Ordering::Relaxed),
+        ),
+    ];
+    for (name, help, gauge) in gauges {
+        let gauge = i64::try_from(gauge).unwrap_or(i64::MAX);
+        let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(gauge).encode(descriptor)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "flush_failures",
+        "Writes of what decisions left behind that failed, and are tried again",
+        None,
+        MetricType::Counter,
+    )?;
+    for (kind, failures) in [
+        ("usage", &counts.failed_usage),
+        ("request_log", &counts.failed_log),
+        ("last_used", &counts.failed_last_used),
+    ] {
+        let failures = failures.load(Ordering::Relaxed);
+        ConstCounter::new(failures).encode(family.encode_family(&[("kind", kind)])?)?;
+    }
+    Ok(())
 }

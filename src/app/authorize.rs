@@ -1,9 +1,11 @@
-//! Decisions, and what is noted of them: counts and times of last use. All of it in memory.
+//! Decisions, and what is noted of them: counts, times of last use, and what the recorder takes. All of it in memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::app::Core;
 use crate::app::error::{Code, Error};
+use crate::app::ports::Interval;
+use crate::app::recorder::Seen;
 use crate::decide::{self, Question, Verdict};
 use crate::domain::decision::Reason;
 use crate::domain::revision::Revision;
@@ -69,10 +71,11 @@ impl DecisionCounts {
 }
 
 impl Core {
-    /// Decides, and hands the verdict to `answer` while the view that it rests on is held.
+    /// Decides, and hands the verdict to `answer` while the view that it rests on is held. The method of the request, where
+    /// it is known, is for the request log.
     pub fn decide<R>(
         &self,
-        surface: Surface,
+        (surface, method): (Surface, &[u8]),
         question: &Question<'_>,
         counts: &DecisionCounts,
         answer: impl FnOnce(&Verdict<'_>, Revision) -> R,
@@ -84,10 +87,32 @@ impl Core {
         let view = self.index.view();
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
-        if let (true, Some((_, secret))) = (verdict.is_allow(), verdict.key) {
-            self.last_used.note(&secret.usage, now);
-        }
+        let seen = Seen {
+            now,
+            surface,
+            method,
+            question,
+            verdict: &verdict,
+            view: &view,
+        };
+        self.observe(&seen);
         Ok(answer(&verdict, view.revision))
+    }
+}
+
+impl Core {
+    /// What a decision leaves behind. Whatever is added here is in memory, and costs next to nothing.
+    fn observe(&self, seen: &Seen<'_, '_, '_>) {
+        if let (true, Some((key, secret))) = (seen.verdict.is_allow(), seen.verdict.key) {
+            let used = if key.off_the_record {
+                // When exactly a request came is not recorded either.
+                Interval::Hour.begin(seen.now)
+            } else {
+                seen.now
+            };
+            self.last_used.note(&secret.usage, used);
+        }
+        self.recorder.note(seen);
     }
 }
 

@@ -17,6 +17,8 @@ mod pace;
 pub mod page;
 pub mod ports;
 pub mod purge;
+pub mod recorded;
+pub mod recorder;
 mod replay;
 pub mod scene;
 
@@ -30,7 +32,8 @@ use crate::index::Index;
 
 use self::envelope::Envelope;
 use self::last_used::LastUsed;
-use self::ports::{Clock, Entropy, Feed, Store};
+use self::ports::{Clock, Entropy, Feed, Records, Store};
+use self::recorder::Recorder;
 
 /// What every use case works with.
 pub struct Core {
@@ -48,6 +51,10 @@ pub struct Core {
     pub envelope: Envelope,
     /// Which secrets were used.
     pub last_used: LastUsed,
+    /// What decisions leave behind, until it is written.
+    pub recorder: Recorder,
+    /// What was written of it.
+    pub records: Arc<dyn Records>,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// The turn to write a batch of an import: other changes wait behind one of them, and no more.

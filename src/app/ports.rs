@@ -1,5 +1,7 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
+mod records;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +12,8 @@ use crate::domain::key::Key;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
+
+pub use records::*;
 
 /// The time of day.
 pub trait Clock: Send + Sync + 'static {
@@ -323,6 +327,8 @@ pub struct KeyQuery {
     pub expire_before: Option<Time>,
     /// Not used since.
     pub unused_since: Option<Time>,
+    /// With a restriction in shadow.
+    pub in_shadow: bool,
     /// In this order.
     pub order: KeyOrder,
     /// Only those after this place in the order.

@@ -10,9 +10,9 @@ use crate::app::Core;
 use crate::app::error::{Code, Error};
 use crate::app::pace::Pace;
 use crate::app::ports::{
-    Actor, DEAD_SECRET_RETENTION, IDEMPOTENCY_PERIOD, REPLAY_PERIOD, StoreError,
+    Actor, Before, DEAD_SECRET_RETENTION, IDEMPOTENCY_PERIOD, REPLAY_PERIOD, StoreError,
 };
-use crate::domain::id::KeyId;
+use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::time::Time;
 
 /// How many keys the first change takes, and how many one takes at most.
@@ -22,6 +22,14 @@ const MOST: u32 = 500;
 /// How many changes one transaction prunes, and how many such transactions follow each other.
 const CHANGE_BATCH: u32 = 1_000;
 const CHANGE_BATCHES: usize = 100;
+
+/// How many records of a kind one transaction prunes, and how many such transactions follow each other.
+const RECORD_BATCH: u64 = 5_000;
+const RECORD_BATCHES: usize = 1_000;
+/// How long what restrictions in shadow would have denied is kept after the last time.
+const SHADOW_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How long a process may have written nothing before it is forgotten: no addition is tried again for as long as that.
+const WRITER_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// What is due.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +68,47 @@ impl Core {
             if done == 0 {
                 break;
             }
+        }
+        Ok(all)
+    }
+
+    /// Prunes the request log, usage and reports, each workspace's by its settings, and all of workspaces that are gone; in
+    /// batches, so that what is recorded meanwhile gets its turn. Returns how many rows.
+    pub async fn prune_records(&self) -> Result<u64, Error> {
+        let now = self.clock.now();
+        let (mut all, mut after): (u64, Option<WorkspaceId>) = (0, None);
+        while let Some(id) = self.records.workspaces(after.as_ref()).await? {
+            let before = match self.store.workspace(&id).await? {
+                Some(workspace) => Before {
+                    log: now.minus(workspace.settings.log_retention()),
+                    usage: now.minus(workspace.settings.usage_retention()),
+                    shadow: now.minus(SHADOW_RETENTION),
+                },
+                None => Before::ALL,
+            };
+            all += self.prune_records_of(&id, before).await?;
+            after = Some(id);
+        }
+        self.records
+            .forget_writers(now.minus(WRITER_RETENTION))
+            .await?;
+        Ok(all)
+    }
+
+    /// Prunes what is recorded of one workspace.
+    pub(super) async fn prune_records_of(
+        &self,
+        id: &WorkspaceId,
+        before: Before,
+    ) -> Result<u64, Error> {
+        let mut all = 0;
+        for _ in 0..RECORD_BATCHES {
+            let done = self.records.prune(id, before, RECORD_BATCH).await?;
+            all += done;
+            if done == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
         }
         Ok(all)
     }

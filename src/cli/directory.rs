@@ -10,6 +10,7 @@ use super::names::{PresentationName, SlotsName, StorageName, UndemandedName};
 use super::page::PageArgs;
 use crate::grpc::proto::v1;
 
+mod records;
 mod run;
 
 pub(super) use run::{scopes, subscriptions, workspaces};
@@ -158,6 +159,8 @@ struct SettingsArgs {
     /// Prefix of generated tokens, such as `acme_live`; '' for none
     #[arg(long, value_name = "PREFIX")]
     token_prefix: Option<String>,
+    #[command(flatten)]
+    records: records::RecordArgs,
 }
 
 /// Make and manage subscriptions: what customers buy inside a workspace.
@@ -355,7 +358,7 @@ impl SettingsArgs {
             }
         }
         let guard = self.rotation_guard.map(prost_types::Duration::try_from);
-        let settings = v1::WorkspaceSettings {
+        let mut settings = v1::WorkspaceSettings {
             locations: self.locations,
             presentations: self
                 .presentations
@@ -369,7 +372,9 @@ impl SettingsArgs {
                 .transpose()
                 .map_err(|_| "`--rotation-guard` is too long; at most `90d`")?,
             token_prefix: self.token_prefix,
+            ..Default::default()
         };
+        self.records.apply(&mut settings, &mut paths)?;
         Ok((settings, paths))
     }
 }

@@ -9,6 +9,10 @@ use time::format_description::well_known::Rfc3339;
 use super::names;
 use crate::grpc::proto::v1;
 
+mod records;
+
+pub(super) use records::{logged_decision, shadow_report, usage_point};
+
 /// A moment of the API; none where it is outside of what can be written.
 pub(super) fn moment(at: &Timestamp) -> Option<OffsetDateTime> {
     let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
@@ -138,6 +142,11 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "slots": names::slots(settings.slots),
         "rotation_guard": settings.rotation_guard.as_ref().map(duration),
         "token_prefix": settings.token_prefix,
+        "enforcement": settings.enforcement.as_ref().map(enforcement),
+        "request_log": names::request_log(settings.request_log),
+        "request_log_sample": settings.request_log_sample,
+        "request_log_retention": settings.request_log_retention.as_ref().map(duration),
+        "usage_retention": settings.usage_retention.as_ref().map(duration),
     })
 }
 

@@ -27,6 +27,7 @@ mod manual;
 mod names;
 mod page;
 mod profile;
+mod records;
 mod table;
 
 pub use backup::{BackupArgs, RestoreArgs};
@@ -40,6 +41,7 @@ pub use io::{Ask, Environment, Io};
 pub use keys::KeysArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
+pub use records::{DecisionsArgs, ShadowArgs, UsageArgs};
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -114,6 +116,12 @@ pub enum ClientCommand {
     Import(Box<ImportArgs>),
     /// Take all keys of a workspace elsewhere
     Export(Box<ExportArgs>),
+    /// See which requests were allowed and denied, and why
+    Decisions(Box<DecisionsArgs>),
+    /// See how many requests were allowed and denied, by hour or day
+    Usage(Box<UsageArgs>),
+    /// See what restrictions in shadow would have denied, and which keys are safe to enforce
+    Shadow(Box<ShadowArgs>),
     /// Keep an endpoint and a token for the commands to come
     Login(Box<LoginArgs>),
     /// Forget a profile and its token
@@ -146,6 +154,9 @@ impl ClientCommand {
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
             Self::Check(_)
+            | Self::Decisions(_)
+            | Self::Usage(_)
+            | Self::Shadow(_)
             | Self::Import(_)
             | Self::Export(_)
             | Self::Login(_)
@@ -194,6 +205,9 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
+        ClientCommand::Decisions(args) => records::decisions(*args, io).await,
+        ClientCommand::Usage(args) => records::usage(*args, io).await,
+        ClientCommand::Shadow(args) => records::shadow(*args, io).await,
         ClientCommand::Login(args) => login::login(*args, io).await,
         ClientCommand::Logout(args) => login::logout(args, io),
         ClientCommand::Profiles(args) => login::profiles(args, io),

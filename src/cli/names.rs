@@ -45,6 +45,10 @@ shown! {
     storage: v1::SecretStorage, "SECRET_STORAGE_";
     /// How many secrets a key must have.
     slots: v1::SlotPolicy, "SLOT_POLICY_";
+    /// Through which door a decision came.
+    surface: v1::Surface, "SURFACE_";
+    /// Which requests are logged.
+    request_log: v1::RequestLog, "REQUEST_LOG_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -134,12 +138,93 @@ typed! {
         /// Always two
         Two => Two,
     }
+    /// Allow or deny, to filter by.
+    DecisionName => v1::Decision {
+        /// Let through
+        Allow => Allow,
+        /// Refused
+        Deny => Deny,
+    }
+    /// Why, to filter by.
+    ReasonName => v1::Reason {
+        /// All checks passed
+        Ok => Ok,
+        /// No scope was demanded
+        NothingDemanded => NothingDemanded,
+        /// There was no credential
+        NoCredential => NoCredential,
+        /// There was more than one credential
+        AmbiguousCredential => AmbiguousCredential,
+        /// It could be no credential
+        MalformedCredential => MalformedCredential,
+        /// No secret of the workspace
+        UnknownKey => UnknownKey,
+        /// The secret was revoked
+        SecretRevoked => SecretRevoked,
+        /// The key was deleted
+        KeyDeleted => KeyDeleted,
+        /// The key was disabled
+        KeyDisabled => KeyDisabled,
+        /// The key had expired
+        KeyExpired => KeyExpired,
+        /// The workspace was disabled
+        WorkspaceDisabled => WorkspaceDisabled,
+        /// The address was not in the key's networks
+        IpNotAllowed => IpNotAllowed,
+        /// The address was not known
+        IpUnknown => IpUnknown,
+        /// It came in a way that is not accepted
+        PresentationNotAllowed => PresentationNotAllowed,
+        /// The subscription was not the key's
+        SubscriptionNotAllowed => SubscriptionNotAllowed,
+        /// A scope was missing
+        InsufficientScope => InsufficientScope,
+    }
+    /// How usage is added up.
+    IntervalName => v1::UsageInterval {
+        /// By the hour
+        Hour => Hour,
+        /// By the day, in UTC
+        Day => Day,
+    }
+    /// What usage can be told apart by.
+    DimensionName => v1::UsageDimension {
+        /// The key
+        Key => Key,
+        /// The subscription
+        Subscription => Subscription,
+        /// The route
+        Route => Route,
+        /// Allow and deny
+        Decision => Decision,
+        /// The reason
+        Reason => Reason,
+    }
+    /// Which requests are logged.
+    RequestLogName => v1::RequestLog {
+        /// All of them
+        All => All,
+        /// Those that are denied, and a share of those that are allowed
+        DeniedAndSampled => DeniedAndSampled,
+        /// None
+        Off => Off,
+    }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {
         /// A failed check denies
         Enforce => Enforce,
         /// A failed check is only reported
         Shadow => Shadow,
+    }
+}
+
+impl IntervalName {
+    /// Its length.
+    pub(super) fn seconds(self) -> i64 {
+        match self {
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        }
     }
 }
 

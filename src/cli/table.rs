@@ -12,8 +12,10 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod records;
 
 pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use records::{decisions, shadow_reports, usage};
 
 /// How far columns are apart.
 const GAP: u16 = 2;

@@ -51,7 +51,8 @@ impl<'r> Credential<'r> {
     }
 }
 
-enum Value<'r> {
+/// What stands in a request for a credential.
+pub(super) enum Value<'r> {
     /// As it stands in the request.
     Borrowed(&'r [u8]),
     /// Decoded; wiped when dropped.
@@ -61,7 +62,7 @@ enum Value<'r> {
 }
 
 impl Value<'_> {
-    fn bytes(&self) -> Option<&[u8]> {
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Borrowed(bytes) => Some(bytes),
             Self::Decoded(bytes) => Some(bytes),
@@ -219,7 +220,7 @@ const fn bit(at: usize) -> u32 {
 }
 
 /// The password of `Basic` credentials (RFC 7617), or the user name where it is empty.
-fn decode_basic<'r>(text: &[u8]) -> Value<'r> {
+pub(super) fn decode_basic<'r>(text: &[u8]) -> Value<'r> {
     let Ok(decoded) = STANDARD.decode(text).map(Zeroizing::new) else {
         return Value::Undecodable;
     };
@@ -233,7 +234,7 @@ fn decode_basic<'r>(text: &[u8]) -> Value<'r> {
 }
 
 /// The value of a query parameter: percent-decoded, `+` stays `+`.
-fn decode_percent(value: &[u8]) -> Value<'_> {
+pub(super) fn decode_percent(value: &[u8]) -> Value<'_> {
     if !value.contains(&b'%') {
         return Value::Borrowed(value);
     }

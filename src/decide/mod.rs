@@ -5,6 +5,7 @@
 
 mod admit;
 mod extract;
+mod veil;
 
 use std::net::IpAddr;
 
@@ -20,6 +21,7 @@ use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
 use extract::{Credential, Extracted};
+pub use veil::is_off_the_record;
 
 /// A request to decide about.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +105,8 @@ pub struct Verdict<'v> {
     pub workspace: Option<&'v WorkspaceRecord>,
     /// The key and the secret of it that was presented, wherever they were recognised.
     pub key: Option<(&'v KeyRecord, &'v SecretRecord)>,
+    /// How the credential was presented, wherever there was exactly one.
+    pub presentation: Option<Presentation>,
     /// The subscription the request is accounted to; empty: none.
     pub subscription: &'v str,
     /// What would have denied, were it not in shadow.
@@ -142,6 +146,7 @@ pub fn decide<'v>(question: &Question<'v>, view: &'v View<'_>, now: Time) -> Ver
         reason: Reason::Ok,
         workspace,
         key: None,
+        presentation: None,
         subscription: "",
         shadowed: Shadowed::default(),
         carried: Carried::default(),
@@ -161,13 +166,14 @@ fn check<'v>(
     let workspace = verdict.workspace;
     check_demand(question, workspace)?;
     let credential = find_credential(question, workspace, &mut verdict.carried)?;
+    verdict.presentation = Some(credential.presentation);
 
     let (key, secret) = identify(credential.bytes(), question.workspace, view)?;
     verdict.key = Some((key, secret));
     let workspace = workspace.ok_or(Reason::WorkspaceDisabled)?;
     check_alive(key, secret, workspace, now)?;
 
-    let shadow = key.enforcement;
+    let shadow = key.enforcement.or(workspace.enforcement);
     if let Err(reason) = check_network(key, question.source_ip) {
         if !shadow.shadow_network || key.is_fenced(now) {
             return Err(reason);

@@ -80,6 +80,11 @@ impl Reason {
         }
     }
 
+    /// From its stable name; none: not one that this program knows.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     /// The HTTP status for the end client.
     pub const fn http_status(self) -> u16 {
         match self {

@@ -78,6 +78,17 @@ pub struct Enforcement {
 }
 
 impl Enforcement {
+    /// What is in shadow in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            shadow_network: self.shadow_network || other.shadow_network,
+            shadow_presentation: self.shadow_presentation || other.shadow_presentation,
+            shadow_subscription: self.shadow_subscription || other.shadow_subscription,
+            shadow_scopes: self.shadow_scopes || other.shadow_scopes,
+        }
+    }
+
     /// Whether anything is in shadow.
     pub fn any(self) -> bool {
         self.shadow_network

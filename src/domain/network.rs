@@ -75,6 +75,42 @@ pub fn client_behind(
     Some(client)
 }
 
+/// Most networks of a summary.
+pub const MOST_NETWORKS: usize = 32;
+
+/// Few networks that hold all of these: the fewest that hold nothing else, and where those are too many, neighbours as one,
+/// no wider than [`is_narrow`]. False: some had to be left out.
+pub fn summarise(nets: &[IpNet]) -> (Vec<IpNet>, bool) {
+    let mut few = IpNet::aggregate(&nets.to_vec());
+    few.sort();
+    while few.len() > MOST_NETWORKS {
+        let joined = few
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [one, next] => joined(one, next),
+                _ => None,
+            })
+            .min_by_key(|net| u16::from(net.max_prefix_len() - net.prefix_len()));
+        let Some(joined) = joined else {
+            few.truncate(MOST_NETWORKS);
+            return (few, false);
+        };
+        few.retain(|net| !joined.contains(net));
+        few.push(joined);
+        few.sort();
+    }
+    (few, true)
+}
+
+/// The narrowest network that holds both, where it is narrow enough.
+fn joined(one: &IpNet, other: &IpNet) -> Option<IpNet> {
+    let mut net = *one;
+    while !net.contains(other) {
+        net = net.supernet().filter(is_narrow)?;
+    }
+    Some(net)
+}
+
 fn canonical_net(net: IpNet) -> IpNet {
     const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
     if let IpNet::V6(v6) = net
@@ -124,6 +160,33 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn addresses_are_summarised_in_few_narrow_networks() {
+        let shown = |list: &[&str]| {
+            let (few, whole) = summarise(&nets(list));
+            let few: Vec<_> = few.iter().map(ToString::to_string).collect();
+            (few, whole)
+        };
+        assert_eq!(shown(&[]), (vec![], true));
+        let exact = ["192.0.2.0", "192.0.2.1", "192.0.2.1", "192.0.2.7", "2001:db8::1"];
+        let few = ["192.0.2.0/31", "192.0.2.7/32", "2001:db8::1/128"].map(str::to_owned);
+        assert_eq!(shown(&exact), (few.to_vec(), true));
+
+        // Every second address of a network: 128 of them, which as they are would be 128 networks.
+        let many: Vec<_> = (0..128).map(|n| format!("192.0.2.{}/32", n * 2)).collect();
+        let many = nets(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let (few, whole) = summarise(&many);
+        assert!(whole && few.len() <= MOST_NETWORKS, "{few:?}");
+        assert!(many.iter().all(|net| few.iter().any(|f| f.contains(net))));
+        assert!(few.iter().all(is_narrow));
+
+        // From all over the world there is no narrow network that holds two.
+        let world: Vec<_> = (1..=100).map(|n| format!("{n}.7.7.7/32")).collect();
+        let world = nets(&world.iter().map(String::as_str).collect::<Vec<_>>());
+        let (few, whole) = summarise(&world);
+        assert!(!whole && few.len() == MOST_NETWORKS);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{SubscriptionId, WorkspaceId};
 use super::invalid::Invalid;
+use super::key::Enforcement;
 use super::scope::Grant;
 use super::time::Time;
 
@@ -47,6 +48,16 @@ pub struct WorkspaceSettings {
     pub rotation_guard: Option<Duration>,
     /// Prefix of generated tokens; absent: `clv`.
     pub token_prefix: Option<String>,
+    /// Which restrictions only report, for all keys: beside those that a key has in shadow itself.
+    pub enforcement: Enforcement,
+    /// Which requests are logged.
+    pub request_log: RequestLog,
+    /// Which share of the allowed requests [`RequestLog::DeniedAndSampled`] logs; absent: one in a hundred.
+    pub request_log_sample: Option<Share>,
+    /// How long the request log is kept; absent: 30 days.
+    pub request_log_retention: Option<Duration>,
+    /// How long usage is kept; absent: 400 days.
+    pub usage_retention: Option<Duration>,
 }
 
 impl WorkspaceSettings {
@@ -54,6 +65,12 @@ impl WorkspaceSettings {
     pub const DEFAULT_ROTATION_GUARD: Duration = Duration::from_secs(24 * 3_600);
     /// The prefix where none is set.
     pub const DEFAULT_TOKEN_PREFIX: &'static str = "clv";
+    /// The share of allowed requests that is logged where none is set.
+    pub const DEFAULT_SAMPLE: Share = Share(10_000);
+    /// How long the request log is kept where nothing is set.
+    pub const DEFAULT_LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+    /// How long usage is kept where nothing is set: what a year's invoices rest on, and a month to dispute them.
+    pub const DEFAULT_USAGE_RETENTION: Duration = Duration::from_secs(400 * 24 * 3_600);
 
     /// The prefix of generated tokens.
     pub fn prefix(&self) -> &str {
@@ -65,6 +82,29 @@ impl WorkspaceSettings {
     /// The guard period.
     pub fn guard(&self) -> Duration {
         self.rotation_guard.unwrap_or(Self::DEFAULT_ROTATION_GUARD)
+    }
+
+    /// How long the request log is kept.
+    pub fn log_retention(&self) -> Duration {
+        self.request_log_retention
+            .unwrap_or(Self::DEFAULT_LOG_RETENTION)
+    }
+
+    /// How long usage is kept.
+    pub fn usage_retention(&self) -> Duration {
+        self.usage_retention
+            .unwrap_or(Self::DEFAULT_USAGE_RETENTION)
+    }
+
+    /// Which share of the allowed requests is logged.
+    pub fn logged_share(&self) -> Share {
+        match self.request_log {
+            RequestLog::All => Share::WHOLE,
+            RequestLog::DeniedAndSampled => {
+                self.request_log_sample.unwrap_or(Self::DEFAULT_SAMPLE)
+            }
+            RequestLog::Off => Share::NONE,
+        }
     }
 }
 
@@ -78,7 +118,63 @@ impl Default for WorkspaceSettings {
             two_slots: false,
             rotation_guard: None,
             token_prefix: None,
+            enforcement: Enforcement::default(),
+            request_log: RequestLog::default(),
+            request_log_sample: None,
+            request_log_retention: None,
+            usage_retention: None,
         }
+    }
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RequestLog {
+    /// All that are denied, and a share of those that are allowed.
+    #[default]
+    DeniedAndSampled,
+    /// All.
+    All,
+    /// None.
+    Off,
+}
+
+/// A share of requests, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Share(u32);
+
+impl Share {
+    const MILLION: u32 = 1_000_000;
+    /// All of them.
+    pub const WHOLE: Self = Self(Self::MILLION);
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// From a number between 0 and 1; finer than a millionth it is rounded.
+    pub fn of(share: f64) -> Result<Self, Invalid> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Invalid::new("must be between 0 and 1"));
+        }
+        let millionths = (share * f64::from(Self::MILLION)).round();
+        // A number within the range of the check is one of these.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 0 and a million"
+        )]
+        Ok(Self(millionths as u32))
+    }
+
+    /// As a number between 0 and 1.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::MILLION)
+    }
+
+    /// Below which a random number of 32 bits must be for a request to be of this share.
+    pub fn threshold(self) -> u64 {
+        u64::from(self.0) * (1 << 32) / u64::from(Self::MILLION)
     }
 }
 

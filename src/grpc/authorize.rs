@@ -73,7 +73,7 @@ impl AuthorizeService {
             must_demand: false,
         };
         self.core.decide(
-            Surface::Authorize,
+            (Surface::Authorize, b""),
             &question,
             &self.counts,
             |verdict, revision| respond(verdict, revision, &question),

@@ -60,6 +60,8 @@ pub(super) struct AttributeRequest {
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(super) struct HttpRequest {
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) method: Bytes,
     #[prost(message, repeated, tag = "3")]
     pub(super) headers: Vec<Entry>,
     #[prost(bytes = "bytes", tag = "4")]

@@ -103,7 +103,7 @@ impl Inner {
             must_demand: true,
         };
         let decided = self.core.decide(
-            Surface::Envoy,
+            (Surface::Envoy, &http.method),
             &question,
             &self.counts,
             |verdict, revision| {

@@ -13,7 +13,9 @@ use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, Secret};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
-use crate::domain::workspace::{Location, PresentationSet, Scope, UndemandedScopes, Workspace};
+use crate::domain::workspace::{
+    Location, PresentationSet, RequestLog, Scope, UndemandedScopes, Workspace,
+};
 
 use super::intern::Interner;
 
@@ -308,9 +310,22 @@ pub struct WorkspaceRecord {
     pub presentations: PresentationSet,
     /// What becomes of a check that demands nothing.
     pub undemanded_scopes: UndemandedScopes,
+    /// Which restrictions only report, whatever a key says.
+    pub enforcement: Enforcement,
+    /// Which requests are logged.
+    pub log: LogPolicy,
     /// Its catalogue by name.
     pub scopes: HashMap<String, ScopeRecord>,
     pub(super) closed: AtomicBool,
+}
+
+/// Which requests of a workspace are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPolicy {
+    /// Those that are denied.
+    pub denied: bool,
+    /// Those that are allowed, where a random number of 32 bits is below this.
+    pub allowed_below: u64,
 }
 
 /// A catalogue entry.
@@ -340,6 +355,11 @@ impl WorkspaceRecord {
                 settings.presentations
             },
             undemanded_scopes: settings.undemanded_scopes,
+            enforcement: settings.enforcement,
+            log: LogPolicy {
+                denied: settings.request_log != RequestLog::Off,
+                allowed_below: settings.logged_share().threshold(),
+            },
             scopes: scopes
                 .iter()
                 .map(|scope| {

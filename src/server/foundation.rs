@@ -11,6 +11,7 @@ use crate::app::bootstrap::new_epoch;
 use crate::app::envelope::Envelope;
 use crate::app::last_used::LastUsed;
 use crate::app::ports::{Clock, Entropy, Meta, Store};
+use crate::app::recorder::Recorder;
 use crate::config::Config;
 use crate::feed::Follower;
 use crate::index::{Index, SecretUsage};
@@ -94,9 +95,11 @@ pub(super) async fn open(
         index,
         feed: follower.clone(),
         clock,
-        entropy,
+        entropy: entropy.clone(),
         envelope,
         last_used,
+        recorder: Recorder::new(replica(&*entropy)?, threads()),
+        records: Arc::new(store.records()),
         tasks: TaskTracker::new(),
         imports: Semaphore::new(1),
         default_workspace: config.default_workspace.clone(),
@@ -109,6 +112,20 @@ pub(super) async fn open(
         data_dir,
         bootstrapped: meta.bootstrapped,
     })
+}
+
+/// A number that tells this process from all others, of before too.
+fn replica(entropy: &dyn Entropy) -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    entropy
+        .fill(&mut bytes)
+        .map_err(|e| StartError::Other(e.to_string()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// How many threads decide.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Makes the first administrator. Its token is on disk before it is in the database: a crash between the two leaves a

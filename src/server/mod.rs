@@ -35,6 +35,7 @@ use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
+use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::proto;
 use crate::http::Pages;
@@ -55,16 +56,19 @@ pub use offline::{adopt_restore, migrate, recover};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+/// The same for what was recorded: rows of the request log may have queued up.
+const RECORD_DEADLINE: Duration = Duration::from_secs(3);
 /// How often the feed is polled where nobody else writes to the database: only to heal what a failed read left behind.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same where others do: their changes are in force here that much later.
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 5] = [
+const HEALTH_NAMES: [&str; 6] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
+    "claviger.v1.Insights",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
@@ -152,7 +156,7 @@ pub async fn build(
     let administration = Shares::new(config.max_concurrent_admin);
     let calls = Arc::new(CallCounts::new(proto::methods()));
     let metrics = Arc::new(Metrics::new(
-        core.index.clone(),
+        core.clone(),
         counts.clone(),
         decisions.clone(),
         administration.clone(),
@@ -196,6 +200,9 @@ pub async fn build(
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
                 DirectoryService::new(core.clone()),
+            ))
+            .add_service(proto::v1::insights_server::InsightsServer::new(
+                InsightsService::new(core.clone()),
             ))
     };
     let serving = watch::Sender::new(false);
@@ -303,7 +310,7 @@ impl App {
             connections.spawn(shared.accept(listener, served));
         }
         log_addresses(&self.addresses);
-        background.spawn(record::flush_last_used(
+        background.spawn(record::flush(
             self.core.clone(),
             self.last_used,
             stop_tasks.clone(),
@@ -355,7 +362,7 @@ impl App {
         let _ = tokio::time::timeout(FLUSH_DEADLINE, self.core.tasks.wait()).await;
         stop_tasks.cancel();
         background.close();
-        let _ = tokio::time::timeout(FLUSH_DEADLINE, background.wait()).await;
+        let _ = tokio::time::timeout(RECORD_DEADLINE, background.wait()).await;
         let closed = tokio::time::timeout(FLUSH_DEADLINE, self.store.close()).await;
         loaded?;
         // What is not closed in time is as after a crash: the write-ahead log is read at the next start.
@@ -395,6 +402,14 @@ async fn purge(core: Arc<Core>, audit_retention: Duration, stop: CancellationTok
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "purged what was due"),
             Err(error) => tracing::warn!(reason = error.reason, "what is due can't be purged now"),
+        }
+        match stop.run_until_cancelled(core.prune_records()).await {
+            None => return,
+            Some(Ok(0)) => {}
+            Some(Ok(rows)) => tracing::info!(rows, "pruned records older than their retention"),
+            Some(Err(error)) => {
+                tracing::warn!(reason = error.reason, "records can't be pruned now");
+            }
         }
         match core.prune_changes(audit_retention).await {
             Ok(0) => {}

@@ -6,10 +6,13 @@ use std::time::Duration;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
+use sea_orm_migration::MigratorTrait;
 
 use super::SqlStore;
 use super::bounded::{Bounded, Connections};
 use super::error::{self, code};
+use super::migration::{Migrator, RecordsMigrator};
+use super::records::SqlRecords;
 use super::schema;
 use crate::app::ports::StoreError;
 
@@ -102,7 +105,8 @@ impl SqlStore {
         let writer = connect(path, Access::Write, 1, writing)
             .await
             .map_err(|e| open_failed(path, e))?;
-        migrate(path, &writer).await?;
+        migrate::<Migrator>(path, &writer).await?;
+        let records = open_records(path).await?;
         let reader = connect(path, Access::Read, READERS, |options| {
             options.pragma("query_only", "ON")
         })
@@ -120,6 +124,7 @@ impl SqlStore {
             reader: Bounded::new(reader, None),
             poller: follower.clone(),
             follower,
+            records,
         })
     }
 
@@ -131,21 +136,34 @@ impl SqlStore {
         })
         .await
         .map_err(|e| open_failed(path, e))?;
-        Ok(Self::of_readers(Bounded::new(reader, None)))
+        let reader = Bounded::new(reader, None);
+        let path = records_beside(path);
+        // Before a version that records has served it, there is none.
+        let records = if path.exists() {
+            let records = connect(&path, Access::Read, 1, |options| {
+                options.pragma("query_only", "ON")
+            });
+            Bounded::new(records.await.map_err(|e| open_failed(&path, e))?, None)
+        } else {
+            reader.clone()
+        };
+        Ok(Self::of_readers(reader, records))
     }
 
     /// A store that only reads.
-    pub(super) fn of_readers(reader: Connections) -> Self {
+    pub(super) fn of_readers(reader: Connections, records: Connections) -> Self {
         Self {
             writer: reader.clone(),
             poller: reader.clone(),
             follower: reader.clone(),
+            records: SqlRecords::new(records.clone(), records),
             reader,
         }
     }
 
     /// Closes what was opened to read from.
     pub async fn close_reading(&self) -> Result<(), StoreError> {
+        self.records.close().await?;
         self.reader.close().await
     }
 
@@ -155,9 +173,14 @@ impl SqlStore {
         let writer = connect(path, Access::Write, 1, writing)
             .await
             .map_err(|e| open_failed(path, e))?;
-        let steps = migrate(path, &writer).await?;
+        let steps = migrate::<Migrator>(path, &writer).await?;
+        let records = open_records(path).await?.close().await;
         let close = writer.close_by_ref().await;
         close.map_err(|e| open_failed(path, e))?;
+        records.map_err(|source| OpenError::Other {
+            database: records_beside(path).display().to_string(),
+            source,
+        })?;
         Ok(steps)
     }
 
@@ -166,16 +189,62 @@ impl SqlStore {
         // Readers first: a snapshot of theirs would keep the log from being emptied.
         self.reader.close().await?;
         self.follower.close().await?;
-        let checkpoint = match self.writer.get_database_backend() {
-            DbBackend::Sqlite => {
-                let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
-                self.writer.execute_unprepared(fold).await.map(|_| ())
-            }
-            _ => Ok(()),
-        };
+        let records = self.records.close().await;
+        let checkpoint = fold(&self.writer).await;
         self.writer.close().await?;
-        checkpoint.map_err(error::failed)
+        checkpoint?;
+        records
     }
+}
+
+/// Moves SQLite's write-ahead log into its file.
+pub(super) async fn fold(writer: &Connections) -> Result<(), StoreError> {
+    if writer.get_database_backend() == DbBackend::Sqlite {
+        let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
+        writer
+            .execute_unprepared(fold)
+            .await
+            .map_err(error::failed)?;
+    }
+    Ok(())
+}
+
+/// Where the records of the SQLite database at `path` are: `claviger-log.db` beside `claviger.db`.
+fn records_beside(path: &Path) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-log.db");
+    path.with_file_name(name)
+}
+
+/// Opens the records of the SQLite database at `path`, and brings their schema up to date.
+async fn open_records(path: &Path) -> Result<SqlRecords, OpenError> {
+    let path = &records_beside(path);
+    create_private(path).await?;
+    let writer = connect(path, Access::Write, 1, recording)
+        .await
+        .map_err(|e| open_failed(path, e))?;
+    migrate::<RecordsMigrator>(path, &writer).await?;
+    let reader = connect(path, Access::Read, READERS, |options| {
+        options.pragma("query_only", "ON")
+    })
+    .await
+    .map_err(|e| open_failed(path, e))?;
+    Ok(SqlRecords::new(
+        Bounded::new(writer, None),
+        Bounded::new(reader, None),
+    ))
+}
+
+/// A crash of the machine may cost the last moments, never the file: NORMAL syncs when the log is folded in.
+fn recording(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        // What is past its retention is overwritten where that costs no writing of its own.
+        .pragma("secure_delete", "FAST")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", "-65536")
+        .pragma("wal_autocheckpoint", "8000")
 }
 
 fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -191,11 +260,14 @@ fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", "8000")
 }
 
-async fn migrate(path: &Path, writer: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
+async fn migrate<M: MigratorTrait>(
+    path: &Path,
+    writer: &DatabaseConnection,
+) -> Result<Vec<String>, OpenError> {
     let name = path.display().to_string();
-    let steps = schema::pending(writer, &name).await?;
+    let steps = schema::pending::<M, _>(writer, &name).await?;
     if !steps.is_empty() {
-        schema::apply(writer, &name).await?;
+        schema::apply::<M, _>(writer, &name).await?;
     }
     Ok(steps)
 }

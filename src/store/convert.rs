@@ -355,7 +355,7 @@ fn number(bytes: &[u8]) -> Result<u128, StoreError> {
         .map_err(|_| corrupt("an id does not have 16 bytes"))
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| corrupt("a value can't be written as JSON"))
 }
 

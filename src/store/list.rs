@@ -44,7 +44,8 @@ pub(super) fn select(query: &KeyQuery) -> Select<keys::Entity> {
                 .expire_before
                 .map(|t| keys::Column::ExpireTime.lt(t.micros())),
         )
-        .add_option(query.unused_since.map(unused_since));
+        .add_option(query.unused_since.map(unused_since))
+        .add_option(query.in_shadow.then(in_shadow));
     let mut terms = Vec::new();
     terms.extend(query.scope.as_deref().map(scope_term));
     terms.extend(query.subscription.as_ref().map(subscription_term));
@@ -131,6 +132,14 @@ fn unused_since(since: Time) -> Condition {
     Condition::any()
         .add(keys::Column::LastUsedTime.is_null())
         .add(keys::Column::LastUsedTime.lt(since.micros()))
+}
+
+fn in_shadow() -> Condition {
+    Condition::any()
+        .add(keys::Column::ShadowNetwork.eq(true))
+        .add(keys::Column::ShadowPresentation.eq(true))
+        .add(keys::Column::ShadowSubscription.eq(true))
+        .add(keys::Column::ShadowScopes.eq(true))
 }
 
 fn has_one_of(workspace: &WorkspaceId, terms: impl IntoIterator<Item = String>) -> Expr {

@@ -19,6 +19,7 @@ mod load;
 mod maintenance;
 mod migration;
 mod postgres;
+mod records;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 pub use backup::{BackupError, Header, NewHistory, Trailer};
 use bounded::{Connections, Transaction};
 pub use connect::OpenError;
+pub use records::SqlRecords;
 use tx::SqlTx;
 
 /// How many times of last use one transaction writes: a mutation waits for no more than these.
@@ -52,12 +54,19 @@ pub struct SqlStore {
     follower: Connections,
     /// The same, for the question whether there is anything new.
     poller: Connections,
+    /// What is recorded of decisions: on SQLite in a file of its own.
+    records: SqlRecords,
 }
 
 impl SqlStore {
     /// Whether other processes may write to it too.
     pub fn is_shared(&self) -> bool {
         self.writer.get_database_backend() == DbBackend::Postgres
+    }
+
+    /// Where what decisions leave behind is recorded.
+    pub fn records(&self) -> SqlRecords {
+        self.records.clone()
     }
 
     /// A transaction whose reads all see the same state. Dropped, never committed: it writes nothing.

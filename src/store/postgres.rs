@@ -12,6 +12,8 @@ use super::SqlStore;
 use super::bounded::{Bounded, Connections, Patience, Silence};
 use super::connect::{Access, OpenError};
 use super::error::{self, describe, describe_sqlx};
+use super::migration::Migrator;
+use super::records::SqlRecords;
 use super::schema;
 
 /// How long a statement waits for a lock, as on SQLite.
@@ -46,6 +48,9 @@ const WRITERS: u32 = 4;
 const READERS: u32 = 8;
 /// One polls, one reads what is new.
 const FOLLOWERS: u32 = 2;
+/// What is recorded has a writer of its own, and readers of its own: neither waits behind the other's.
+const RECORD_WRITERS: u32 = 1;
+const RECORD_READERS: u32 = 2;
 /// The oldest server that is known to do: `client_connection_check_interval` came with it.
 const OLDEST: i32 = 140_000;
 
@@ -58,7 +63,12 @@ impl SqlStore {
         let writer = server.pool(WRITERS, Access::Write, STATEMENT).await?;
         let reader = server.pool(READERS, Access::Read, LONG_STATEMENT).await?;
         let follower = server.pool(FOLLOWERS, Access::Read, STATEMENT).await?;
+        let recorder = server.pool(RECORD_WRITERS, Access::Write, STATEMENT);
+        let recorder = recorder.await?.patient(STATEMENT + GRACE);
+        let recorded = server.pool(RECORD_READERS, Access::Read, LONG_STATEMENT);
+        let recorded = recorded.await?.patient(LONG_STATEMENT + GRACE);
         Ok(Self {
+            records: SqlRecords::new(recorder, recorded),
             writer: writer.patient(STATEMENT + GRACE),
             reader: reader.patient(LONG_STATEMENT + GRACE),
             poller: follower.patient(POLL),
@@ -72,7 +82,8 @@ impl SqlStore {
         let server = Server::new(url)?;
         server.check().await?;
         let reader = server.pool(2, Access::Read, LONG_STATEMENT).await?;
-        Ok(Self::of_readers(reader.patient(LONG_STATEMENT + GRACE)))
+        let reader = reader.patient(LONG_STATEMENT + GRACE);
+        Ok(Self::of_readers(reader.clone(), reader))
     }
 
     /// Brings the schema of the PostgreSQL database at `url` up to date; returns the steps that were applied.
@@ -221,7 +232,7 @@ impl Server {
             .await?
             .connection;
         let outcome = async {
-            if schema::pending(&pool, &self.name).await?.is_empty() {
+            if schema::pending::<Migrator, _>(&pool, &self.name).await?.is_empty() {
                 return Ok(Vec::new());
             }
             let tx = pool.begin().await.map_err(|e| self.failed(e))?;
@@ -234,9 +245,9 @@ impl Server {
                 done.map_err(|e| self.failed(e))?;
             }
             // Another process may have been first.
-            let steps = schema::pending(&tx, &self.name).await?;
+            let steps = schema::pending::<Migrator, _>(&tx, &self.name).await?;
             if !steps.is_empty() {
-                schema::apply(&tx, &self.name).await?;
+                schema::apply::<Migrator, _>(&tx, &self.name).await?;
             }
             tx.commit().await.map_err(|e| self.failed(e))?;
             Ok(steps)

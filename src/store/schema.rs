@@ -10,15 +10,16 @@ use super::migration::{self, Migrator};
 use super::{BackupError, SqlStore};
 
 /// The steps that are missing; refuses a database whose schema this program can't stand.
-pub(super) async fn pending<C>(connection: &C, database: &str) -> Result<Vec<String>, OpenError>
+pub(super) async fn pending<M, C>(connection: &C, database: &str) -> Result<Vec<String>, OpenError>
 where
+    M: MigratorTrait,
     C: ConnectionTrait,
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,
 {
     let applied = applied_steps(connection)
         .await
         .map_err(|e| failed(database, e))?;
-    let known = known();
+    let known = known::<M>();
     let missing: Vec<String> = known
         .iter()
         .filter(|step| !applied.contains(step))
@@ -44,11 +45,12 @@ where
 }
 
 /// Applies the steps that are missing.
-pub(super) async fn apply<'c, C>(connection: C, database: &str) -> Result<(), OpenError>
+pub(super) async fn apply<'c, M, C>(connection: C, database: &str) -> Result<(), OpenError>
 where
+    M: MigratorTrait,
     C: IntoSchemaManagerConnection<'c>,
 {
-    Migrator::up(connection, None)
+    M::up(connection, None)
         .await
         .map_err(|e| failed(database, e))
 }
@@ -58,7 +60,7 @@ pub(super) async fn steps(store: &SqlStore) -> Result<Vec<String>, BackupError> 
     let applied = applied_steps(store.reader.inner())
         .await
         .map_err(error::failed)?;
-    let known = known();
+    let known = known::<Migrator>();
     if let Some(step) = applied.iter().find(|step| !known.contains(step)) {
         return Err(BackupError::Newer(format!(
             "it has the schema step `{step}`"
@@ -71,8 +73,8 @@ pub(super) async fn steps(store: &SqlStore) -> Result<Vec<String>, BackupError> 
 }
 
 /// The steps that this program knows.
-fn known() -> Vec<String> {
-    Migrator::migrations()
+fn known<M: MigratorTrait>() -> Vec<String> {
+    M::migrations()
         .iter()
         .map(|step| step.name().to_owned())
         .collect()

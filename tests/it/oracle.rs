@@ -141,7 +141,7 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
     }
 
     // 5 to 8: restrictions, each of which may be in shadow.
-    let enforcement = key.settings.enforcement;
+    let (own, all) = (key.settings.enforcement, settings.enforcement);
     let fenced = key
         .secrets
         .iter()
@@ -156,18 +156,21 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
     };
     restrict(
         network(key, question.source_ip),
-        enforcement.shadow_network && !fenced,
+        (own.shadow_network || all.shadow_network) && !fenced,
     )?;
     restrict(
         presented_well(world, question, &settings, key, presentation),
-        enforcement.shadow_presentation,
+        own.shadow_presentation || all.shadow_presentation,
     )?;
     let acting = acting_subscription(key, question);
     let billed = restrict(
         subscribed(world, key, acting.as_deref()),
-        enforcement.shadow_subscription,
+        own.shadow_subscription || all.shadow_subscription,
     )?;
-    restrict(scopes(key, question), enforcement.shadow_scopes)?;
+    restrict(
+        scopes(key, question),
+        own.shadow_scopes || all.shadow_scopes,
+    )?;
     Ok(acting.filter(|_| billed))
 }
 

@@ -10,13 +10,14 @@ use crate::app::error::Error;
 use crate::app::keys::check_etag;
 use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
-use crate::app::ports::Resource;
+use crate::app::ports::{Before, Resource};
 use crate::app::scene::Scene;
 use crate::domain::id::WorkspaceId;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
+use crate::domain::key::Enforcement;
 use crate::domain::workspace::{
-    Location, PresentationSet, UndemandedScopes, Workspace, WorkspaceSettings,
+    Location, PresentationSet, RequestLog, Share, UndemandedScopes, Workspace, WorkspaceSettings,
 };
 
 use super::exists;
@@ -35,6 +36,15 @@ pub enum WorkspaceEdit {
     TwoSlots(bool),
     RotationGuard(Option<std::time::Duration>),
     TokenPrefix(Option<String>),
+    Enforcement(Enforcement),
+    ShadowNetwork(bool),
+    ShadowPresentation(bool),
+    ShadowSubscription(bool),
+    ShadowScopes(bool),
+    RequestLog(RequestLog),
+    RequestLogSample(Option<Share>),
+    RequestLogRetention(Option<std::time::Duration>),
+    UsageRetention(Option<std::time::Duration>),
 }
 
 impl WorkspaceEdit {
@@ -51,6 +61,15 @@ impl WorkspaceEdit {
             Self::TwoSlots(v) => settings.two_slots = v,
             Self::RotationGuard(v) => settings.rotation_guard = v,
             Self::TokenPrefix(v) => settings.token_prefix = v,
+            Self::Enforcement(v) => settings.enforcement = v,
+            Self::ShadowNetwork(v) => settings.enforcement.shadow_network = v,
+            Self::ShadowPresentation(v) => settings.enforcement.shadow_presentation = v,
+            Self::ShadowSubscription(v) => settings.enforcement.shadow_subscription = v,
+            Self::ShadowScopes(v) => settings.enforcement.shadow_scopes = v,
+            Self::RequestLog(v) => settings.request_log = v,
+            Self::RequestLogSample(v) => settings.request_log_sample = v,
+            Self::RequestLogRetention(v) => settings.request_log_retention = v,
+            Self::UsageRetention(v) => settings.usage_retention = v,
         }
     }
 }
@@ -180,6 +199,25 @@ impl Core {
 
     /// Deletes a workspace without keys.
     pub async fn delete_workspace(
+        self: &Arc<Self>,
+        call: Call,
+        id: WorkspaceId,
+        etag: String,
+    ) -> Result<Answer<()>, Error> {
+        let gone = id.clone();
+        let answer = self.delete_empty_workspace(call, id, etag).await?;
+        // What was recorded of it is no part of that change. Where it can't be deleted now, it goes with the next pruning.
+        let again = self.store.workspace(&gone).await?.is_some();
+        if !again && let Err(error) = self.prune_records_of(&gone, Before::ALL).await {
+            tracing::warn!(
+                reason = error.reason,
+                "the records of a deleted workspace stay until they are pruned"
+            );
+        }
+        Ok(answer)
+    }
+
+    async fn delete_empty_workspace(
         self: &Arc<Self>,
         call: Call,
         id: WorkspaceId,

@@ -242,6 +242,7 @@ impl Core {
             label: filter.label,
             expire_before: filter.expire_before,
             unused_since: filter.unused_since,
+            in_shadow: false,
             order: page.order,
             after: after.map(|c| KeyCursor {
                 name: c.name,
@@ -400,7 +401,7 @@ impl Core {
     }
 
     /// Times of last use as this process knows them, which may be newer than what is flushed.
-    fn with_fresh_use(&self, mut key: Key) -> Key {
+    pub(in crate::app) fn with_fresh_use(&self, mut key: Key) -> Key {
         for secret in &mut key.secrets {
             secret.last_used_time = secret
                 .last_used_time

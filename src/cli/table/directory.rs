@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 
-use super::{Look, NONE, clean, details, lines, list, or_none};
+use super::{Look, NONE, clean, details, in_shadow, lines, list, or_none};
 use crate::cli::names;
 use crate::grpc::proto::v1;
 
@@ -30,6 +30,28 @@ pub(in crate::cli) fn workspaces(list: &[v1::Workspace], look: Look<'_>) -> Stri
         ]);
     }
     lines(&table, look)
+}
+
+/// Which requests of a workspace are logged.
+fn request_log(settings: &v1::WorkspaceSettings) -> String {
+    let sampled = v1::RequestLog::DeniedAndSampled;
+    match v1::RequestLog::try_from(settings.request_log) {
+        Ok(v1::RequestLog::Unspecified) | Ok(v1::RequestLog::DeniedAndSampled) => {
+            let share = settings
+                .request_log_sample
+                .map_or_else(|| "default (0.01)".to_owned(), |share| share.to_string());
+            format!("{}, {share}", names::request_log(sampled.into()))
+        }
+        _ => names::request_log(settings.request_log),
+    }
+}
+
+fn kept(span: Option<prost_types::Duration>, default: &str) -> String {
+    span.and_then(|span| std::time::Duration::try_from(span).ok())
+        .map_or_else(
+            || default.to_owned(),
+            |span| humantime::format_duration(span).to_string(),
+        )
 }
 
 /// One workspace in full.
@@ -104,7 +126,26 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> St
             "token prefix",
             settings
                 .token_prefix
-                .map_or_else(|| "default (clv)".to_owned(), |p| or_none(&p)),
+                .as_deref()
+                .map_or_else(|| "default (clv)".to_owned(), or_none),
+        ),
+        ("request log", request_log(&settings)),
+        (
+            "log kept for",
+            kept(settings.request_log_retention, "default (30days)"),
+        ),
+        (
+            "usage kept for",
+            kept(settings.usage_retention, "default (400days)"),
+        ),
+        (
+            "in shadow",
+            settings
+                .enforcement
+                .as_ref()
+                .map(in_shadow)
+                .filter(|shadow| !shadow.is_empty())
+                .map_or_else(|| NONE.to_owned(), |shadow| shadow.join(", ")),
         ),
         ("created", look.both(workspace.create_time.as_ref(), NONE)),
         ("changed", look.both(workspace.update_time.as_ref(), NONE)),

@@ -33,7 +33,7 @@ pub(in crate::grpc) fn key_settings(key: v1::Key) -> Result<KeySettings, Error> 
         enabled: key.enabled.unwrap_or(true),
         expire_time: expire_time(key.expire_time)?,
         labels: labels(key.labels)?,
-        enforcement: enforcement(key.enforcement)?,
+        enforcement: enforcement("key.enforcement", key.enforcement)?,
     })
 }
 
@@ -93,7 +93,7 @@ pub(in crate::grpc) fn key_edits(
     if mask.takes("labels", !key.labels.is_empty()) {
         edits.push(Edit::Labels(labels(key.labels)?));
     }
-    let whole = enforcement(key.enforcement)?;
+    let whole = enforcement("key.enforcement", key.enforcement)?;
     if mask.takes("enforcement", key.enforcement.is_some()) {
         edits.push(Edit::Enforcement(whole));
     }
@@ -180,10 +180,14 @@ pub(in crate::grpc) fn set<T: Ord>(
     Ok(set)
 }
 
-fn enforcement(enforcement: Option<v1::Enforcement>) -> Result<Enforcement, Error> {
+/// Reads what is in shadow.
+pub(super) fn enforcement(
+    at: &str,
+    enforcement: Option<v1::Enforcement>,
+) -> Result<Enforcement, Error> {
     let wire = enforcement.unwrap_or_default();
     let shadow = |field: &str, mode: i32| {
-        let mode = enumeration::<v1::EnforcementMode>(&format!("key.enforcement.{field}"), mode)?;
+        let mode = enumeration::<v1::EnforcementMode>(&format!("{at}.{field}"), mode)?;
         Ok::<_, Error>(mode == v1::EnforcementMode::Shadow)
     };
     Ok(Enforcement {
@@ -349,7 +353,8 @@ fn wire_state(state: KeyState) -> v1::key::State {
     }
 }
 
-fn wire_enforcement(enforcement: Enforcement) -> v1::Enforcement {
+/// Writes what is in shadow.
+pub(in crate::grpc) fn wire_enforcement(enforcement: Enforcement) -> v1::Enforcement {
     let mode = |shadow: bool| {
         let mode = if shadow {
             v1::EnforcementMode::Shadow

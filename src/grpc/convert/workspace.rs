@@ -10,17 +10,21 @@ use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    Location, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace, WorkspaceSettings,
+    Location, PresentationSet, RequestLog, Scope, Share, Subscription, UndemandedScopes, Workspace,
+    WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
 use super::input::{
     check, duration, enumeration, parse, presentation, presentation_number, timestamp,
 };
-use super::key::set;
+use super::key::{enforcement, set, wire_enforcement};
 use super::mask::{Mask, something};
 
 const MAX_GUARD: Duration = Duration::from_secs(90 * 24 * 3_600);
+/// Between these is any retention: shorter, it would end before anybody looks; longer, it means "for ever".
+const MIN_RETENTION: Duration = Duration::from_secs(3_600);
+const MAX_RETENTION: Duration = Duration::from_secs(3_660 * 24 * 3_600);
 const MAX_LOCATIONS: usize = 16;
 
 /// Stands for times that the store sets.
@@ -50,6 +54,15 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.slots",
     "settings.rotation_guard",
     "settings.token_prefix",
+    "settings.enforcement",
+    "settings.enforcement.network",
+    "settings.enforcement.presentation",
+    "settings.enforcement.subscription",
+    "settings.enforcement.scopes",
+    "settings.request_log",
+    "settings.request_log_sample",
+    "settings.request_log_retention",
+    "settings.usage_retention",
 ];
 
 /// Reads what an update changes.
@@ -99,6 +112,42 @@ pub(in crate::grpc) fn workspace_edits(
             "settings.token_prefix",
             WorkspaceEdit::TokenPrefix(new.token_prefix),
         ),
+        (
+            "settings.enforcement",
+            WorkspaceEdit::Enforcement(new.enforcement),
+        ),
+        (
+            "settings.enforcement.network",
+            WorkspaceEdit::ShadowNetwork(new.enforcement.shadow_network),
+        ),
+        (
+            "settings.enforcement.presentation",
+            WorkspaceEdit::ShadowPresentation(new.enforcement.shadow_presentation),
+        ),
+        (
+            "settings.enforcement.subscription",
+            WorkspaceEdit::ShadowSubscription(new.enforcement.shadow_subscription),
+        ),
+        (
+            "settings.enforcement.scopes",
+            WorkspaceEdit::ShadowScopes(new.enforcement.shadow_scopes),
+        ),
+        (
+            "settings.request_log",
+            WorkspaceEdit::RequestLog(new.request_log),
+        ),
+        (
+            "settings.request_log_sample",
+            WorkspaceEdit::RequestLogSample(new.request_log_sample),
+        ),
+        (
+            "settings.request_log_retention",
+            WorkspaceEdit::RequestLogRetention(new.request_log_retention),
+        ),
+        (
+            "settings.usage_retention",
+            WorkspaceEdit::UsageRetention(new.usage_retention),
+        ),
     ];
     edits.extend(
         parts
@@ -118,6 +167,7 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
         enumeration::<v1::UndemandedScopes>(&at("undemanded_scopes"), wire.undemanded_scopes)?;
     let storage = enumeration::<v1::SecretStorage>(&at("secret_storage"), wire.secret_storage)?;
     let slots = enumeration::<v1::SlotPolicy>(&at("slots"), wire.slots)?;
+    let log = enumeration::<v1::RequestLog>(&at("request_log"), wire.request_log)?;
     Ok(WorkspaceSettings {
         locations: locations(wire.locations)?,
         presentations: presentations(&at("presentations"), &wire.presentations)?,
@@ -133,7 +183,40 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .map(|d| duration(&at("rotation_guard"), d, MAX_GUARD))
             .transpose()?,
         token_prefix: wire.token_prefix,
+        enforcement: enforcement(&at("enforcement"), wire.enforcement)?,
+        request_log: match log {
+            v1::RequestLog::Unspecified | v1::RequestLog::DeniedAndSampled => {
+                RequestLog::DeniedAndSampled
+            }
+            v1::RequestLog::All => RequestLog::All,
+            v1::RequestLog::Off => RequestLog::Off,
+        },
+        request_log_sample: wire
+            .request_log_sample
+            .map(|share| {
+                Share::of(share).map_err(|e| Error::invalid_at(&at("request_log_sample"), e))
+            })
+            .transpose()?,
+        request_log_retention: retention(
+            &at("request_log_retention"),
+            wire.request_log_retention,
+        )?,
+        usage_retention: retention(&at("usage_retention"), wire.usage_retention)?,
     })
+}
+
+fn retention(
+    field: &str,
+    span: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Error> {
+    let span = span.map(|span| duration(field, span, MAX_RETENTION));
+    match span.transpose()? {
+        Some(span) if span < MIN_RETENTION => Err(Error::invalid(
+            field,
+            "is shorter than an hour; to keep nothing, switch `request_log` to OFF",
+        )),
+        span => Ok(span),
+    }
 }
 
 fn locations(list: Vec<v1::CredentialLocation>) -> Result<Vec<Location>, Error> {
@@ -237,6 +320,11 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
     } else {
         v1::SlotPolicy::One
     };
+    let log = match settings.request_log {
+        RequestLog::DeniedAndSampled => v1::RequestLog::DeniedAndSampled,
+        RequestLog::All => v1::RequestLog::All,
+        RequestLog::Off => v1::RequestLog::Off,
+    };
     v1::WorkspaceSettings {
         locations: settings.locations.iter().map(location).collect(),
         presentations: settings
@@ -247,11 +335,20 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         undemanded_scopes: undemanded.into(),
         secret_storage: storage.into(),
         slots: slots.into(),
-        rotation_guard: settings.rotation_guard.map(|guard| prost_types::Duration {
-            seconds: i64::try_from(guard.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(guard.subsec_nanos()).unwrap_or(0),
-        }),
+        rotation_guard: settings.rotation_guard.map(span),
         token_prefix: settings.token_prefix.clone(),
+        enforcement: Some(wire_enforcement(settings.enforcement)),
+        request_log: log.into(),
+        request_log_sample: settings.request_log_sample.map(Share::as_f64),
+        request_log_retention: settings.request_log_retention.map(span),
+        usage_retention: settings.usage_retention.map(span),
+    }
+}
+
+fn span(span: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
     }
 }
 

@@ -11,7 +11,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
 use super::write::hex;
-use super::{BackupError, Column, FORMAT, Header, Kind, Table, TableLine, Trailer, tables};
+use super::{
+    BackupError, Column, FORMAT, Header, Kind, Table, TableLine, Trailer, recorded, tables,
+};
 use crate::app::ports::{Actor, Change, Meta, Resource};
 use crate::domain::id::WorkspaceId;
 use crate::domain::time::Time;
@@ -63,10 +65,49 @@ impl SqlStore {
         if !is_empty(&tx).await? {
             return Err(BackupError::NotEmpty);
         }
-        let trailer = fill(&tx, &mut lines).await?;
+        let records = if self.is_shared() {
+            None
+        } else {
+            let records = self.records.writer.begin_writing().await?;
+            // What a restore left behind whose keys were never committed.
+            for table in recorded() {
+                let delete = Query::delete()
+                    .from_table(Alias::new(&table.name))
+                    .to_owned();
+                records.execute(&delete).await.map_err(failed)?;
+            }
+            Some(records)
+        };
+        let places = Places {
+            keys: &tx,
+            records: records.as_ref().unwrap_or(&tx),
+        };
+        let trailer = fill(places, &mut lines).await?;
         begin_history(&tx, &header, fits, new).await?;
+        // Of two files one comes first: usage without keys is deleted by the next try, keys without usage would stay so.
+        if let Some(records) = records {
+            records.commit().await?;
+        }
         tx.commit().await?;
         Ok((header, trailer))
+    }
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, Copy)]
+struct Places<'t> {
+    keys: &'t Transaction,
+    /// On SQLite another file.
+    records: &'t Transaction,
+}
+
+impl<'t> Places<'t> {
+    fn of(self, table: &str) -> &'t Transaction {
+        if recorded().iter().any(|recorded| recorded.name == table) {
+            self.records
+        } else {
+            self.keys
+        }
     }
 }
 
@@ -96,10 +137,10 @@ async fn is_empty(tx: &Transaction) -> Result<bool, BackupError> {
 }
 
 /// Writes the rows, and checks them against the trailer.
-async fn fill(tx: &Transaction, lines: &mut Lines<'_>) -> Result<Trailer, BackupError> {
+async fn fill(places: Places<'_>, lines: &mut Lines<'_>) -> Result<Trailer, BackupError> {
     // The schema made one row, which the backup brings too.
     counter::Entity::delete_many()
-        .exec(tx)
+        .exec(places.keys)
         .await
         .map_err(failed)?;
     let mut rows = BTreeMap::new();
@@ -112,11 +153,11 @@ async fn fill(tx: &Transaction, lines: &mut Lines<'_>) -> Result<Trailer, Backup
             let inserts = inserts
                 .as_mut()
                 .ok_or_else(|| damaged(number, "rows of no table"))?;
-            inserts.add(tx, line, number).await?;
+            inserts.add(places, line, number).await?;
             continue;
         }
         if let Some(done) = inserts.take() {
-            let (name, written) = done.end(tx).await?;
+            let (name, written) = done.end(places).await?;
             rows.insert(name, written);
         }
         if let Ok(trailer) = serde_json::from_slice::<Trailer>(line) {
@@ -190,6 +231,7 @@ impl Inserts {
     fn new(begins: TableLine, line: u64) -> Result<Self, BackupError> {
         let mut table = tables()
             .into_iter()
+            .chain(recorded())
             .find(|table| table.name == begins.table)
             .ok_or_else(|| damaged(line, "a table that is not known"))?;
         let mut columns = Vec::new();
@@ -206,7 +248,12 @@ impl Inserts {
         })
     }
 
-    async fn add(&mut self, tx: &Transaction, line: &[u8], number: u64) -> Result<(), BackupError> {
+    async fn add(
+        &mut self,
+        places: Places<'_>,
+        line: &[u8],
+        number: u64,
+    ) -> Result<(), BackupError> {
         let unreadable = || damaged(number, "a row that can't be read");
         let cells: Vec<Json> = serde_json::from_slice(line).map_err(|_| unreadable())?;
         if cells.len() != self.table.columns.len() {
@@ -219,12 +266,12 @@ impl Inserts {
         self.waiting.push(row.ok_or_else(unreadable)?);
         let full = (BOUND / self.table.columns.len().max(1)).min(ROWS);
         if self.waiting.len() >= full {
-            self.flush(tx).await?;
+            self.flush(places).await?;
         }
         Ok(())
     }
 
-    async fn flush(&mut self, tx: &Transaction) -> Result<(), BackupError> {
+    async fn flush(&mut self, places: Places<'_>) -> Result<(), BackupError> {
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -237,12 +284,13 @@ impl Inserts {
                 .values(row)
                 .map_err(|_| corrupt("a row has too many values"))?;
         }
-        tx.execute(&insert).await.map_err(failed)?;
+        let place = places.of(&self.table.name);
+        place.execute(&insert).await.map_err(failed)?;
         Ok(())
     }
 
-    async fn end(mut self, tx: &Transaction) -> Result<(String, u64), BackupError> {
-        self.flush(tx).await?;
+    async fn end(mut self, places: Places<'_>) -> Result<(String, u64), BackupError> {
+        self.flush(places).await?;
         Ok((self.table.name, self.written))
     }
 }

@@ -6,14 +6,17 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
-use sea_orm::sea_query::{Alias, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, Order, QueryResult, StreamTrait};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::{BackupError, Column, FORMAT, Header, Kind, Table, TableLine, Trailer, tables};
+use super::{
+    BackupError, Column, FORMAT, Header, Kind, Table, TableLine, Trailer, recorded, tables,
+};
 use crate::app::ports::StoreError;
 use crate::domain::time::Time;
+use crate::store::bounded::Transaction;
 use crate::store::error::failed;
 use crate::store::feed::position;
 use crate::store::{SqlStore, schema};
@@ -51,8 +54,39 @@ impl SqlStore {
             let written = dump(&snapshot, &table, &mut lines).await?;
             rows.insert(table.name, written);
         }
+        let records = self.snapshot_of_records(snapshot).await?;
+        for table in recorded() {
+            let written = match &records {
+                Some(records) => dump(records, &table, &mut lines).await?,
+                None => 0,
+            };
+            if records.is_some() {
+                rows.insert(table.name, written);
+            }
+        }
         let trailer = lines.end(rows).await?;
         Ok((header, trailer))
+    }
+}
+
+impl SqlStore {
+    /// Where the records are read from: on PostgreSQL the same snapshot, on SQLite one of their own file. None: nothing has
+    /// been recorded yet, not even where.
+    async fn snapshot_of_records(
+        &self,
+        snapshot: Transaction,
+    ) -> Result<Option<Transaction>, BackupError> {
+        if self.reader.get_database_backend() == DbBackend::Postgres {
+            return Ok(Some(snapshot));
+        }
+        let records = self.records.reader.long_snapshot().await?;
+        let there = Query::select()
+            .expr(Expr::val(1))
+            .from("sqlite_master")
+            .and_where(Expr::col("name").eq("usage"))
+            .to_owned();
+        let there = records.query_one(&there).await.map_err(failed)?;
+        Ok(there.map(|_| records))
     }
 }
 

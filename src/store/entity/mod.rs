@@ -2,6 +2,8 @@
 
 pub(crate) mod changes;
 pub(crate) mod counter;
+pub(crate) mod decisions;
+pub(crate) mod flushes;
 pub(crate) mod idempotency;
 pub(crate) mod imports;
 pub(crate) mod key_terms;
@@ -10,5 +12,7 @@ pub(crate) mod meta;
 pub(crate) mod replay_tokens;
 pub(crate) mod scopes;
 pub(crate) mod secrets;
+pub(crate) mod shadow_counts;
 pub(crate) mod subscriptions;
+pub(crate) mod usage;
 pub(crate) mod workspaces;

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tokio::io::{AsyncReadExt as _, BufReader};
 
 use super::*;
-use crate::app::ports::ImportRecord;
+use crate::app::ports::{ImportRecord, Records as _};
 use crate::store::backup::{BackupError, Header, LEFT_OUT, NewHistory, Trailer};
 
 const NEW: NewHistory = NewHistory {
@@ -38,6 +38,11 @@ async fn full() -> (Home, SqlStore) {
     put(&store, &keys).await;
     store
         .flush_last_used(&[(keys[0].secrets[0].id, at(77))])
+        .await
+        .unwrap();
+    store
+        .records()
+        .add(&super::recorded::flush(1, 1))
         .await
         .unwrap();
     (dir, store)

@@ -6,6 +6,7 @@ mod feed;
 mod home;
 mod list;
 mod open;
+mod recorded;
 mod records;
 mod shared;
 mod sqlite_only;

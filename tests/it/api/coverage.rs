@@ -12,6 +12,7 @@ use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
 use super::rows_directory::of_directory;
 use super::rows_keys::of_keys;
+use super::rows_records::of_records;
 use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
 
 /// The tenant `acme` with one of everything.
@@ -83,6 +84,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_records(names))
         .collect()
 }
 

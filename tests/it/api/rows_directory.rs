@@ -114,6 +114,33 @@ fn workspaces(n: &Names) -> Vec<Row> {
             nanos: -1,
         });
     })
+    .bad("workspace.settings.enforcement.scopes", |r| {
+        settings(r).enforcement = Some(v1::Enforcement {
+            scopes: 99,
+            ..Default::default()
+        });
+    })
+    .bad("workspace.settings.request_log", |r| {
+        settings(r).request_log = 99
+    })
+    .bad("workspace.settings.request_log_sample", |r| {
+        settings(r).request_log_sample = Some(1.5)
+    })
+    .bad("workspace.settings.request_log_sample", |r| {
+        settings(r).request_log_sample = Some(f64::NAN)
+    })
+    .bad("workspace.settings.request_log_retention", |r| {
+        settings(r).request_log_retention = Some(prost_types::Duration {
+            seconds: 3_599,
+            nanos: 0,
+        });
+    })
+    .bad("workspace.settings.usage_retention", |r| {
+        settings(r).usage_retention = Some(prost_types::Duration {
+            seconds: 3_661 * 86_400,
+            nanos: 0,
+        });
+    })
     .bad("workspace.settings.token_prefix", |r| {
         settings(r).token_prefix = Some("Bad".to_owned())
     });

@@ -8,5 +8,7 @@ mod doubt;
 mod follow;
 mod import;
 mod purge;
+mod recording;
+mod records;
 mod stage;
 mod store;

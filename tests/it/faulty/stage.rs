@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use claviger::app::Core;
 use claviger::app::auth::Caller;
+use claviger::app::authorize::{DecisionCounts, Surface};
 use claviger::app::directory::{SubscriptionEdit, WorkspaceEdit};
 use claviger::app::envelope::Envelope;
 use claviger::app::error::{Code, Error};
@@ -12,6 +13,7 @@ use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
 use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
+use claviger::app::recorder::Recorder;
 use claviger::decide::{Demand, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
@@ -25,6 +27,7 @@ use claviger::store::SqlStore;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
+use super::records::FaultyRecords;
 use super::store::FaultyStore;
 use crate::harness::SuiteDatabase;
 
@@ -40,6 +43,7 @@ pub(super) struct Stage {
     _dir: TempDir,
     _database: Option<SuiteDatabase>,
     pub(super) store: FaultyStore,
+    pub(super) records: FaultyRecords,
     pub(super) core: Arc<Core>,
     pub(super) follower: Arc<Follower>,
     caller: Caller,
@@ -53,6 +57,7 @@ pub(super) async fn stage() -> Stage {
         None => SqlStore::open(&dir.path().join("claviger.db")).await,
     };
     let real = real.unwrap();
+    let records = FaultyRecords::new(real.records());
     let store = FaultyStore::new(real);
     let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
     let meta = Meta {
@@ -72,6 +77,8 @@ pub(super) async fn stage() -> Stage {
         entropy: Arc::new(SystemEntropy),
         envelope,
         last_used: LastUsed::new().0,
+        recorder: Recorder::new(0x1122_3344_5566_7788, 2),
+        records: Arc::new(records.clone()),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),
@@ -93,6 +100,7 @@ pub(super) async fn stage() -> Stage {
         _dir: dir,
         _database: database,
         store,
+        records,
         core,
         follower,
         caller,
@@ -249,6 +257,29 @@ impl Stage {
         };
         let view = self.core.index.view();
         decide(&question, &view, self.core.clock.now()).reason
+    }
+
+    /// Decides as the service does: what a decision leaves behind is recorded.
+    pub(super) fn decide(&self, key: &Made) -> Reason {
+        let workspace = workspace();
+        let question = Question {
+            workspace: workspace.as_str(),
+            presented: Presented::Token(key.token.as_bytes(), Presentation::Bearer),
+            source_ip: "192.0.2.7".parse().ok(),
+            all_of: Demand::NONE,
+            any_of: Demand::NONE,
+            subscription: "",
+            must_demand: false,
+        };
+        let counts = DecisionCounts::default();
+        self.core
+            .decide(
+                (Surface::Authorize, b"GET"),
+                &question,
+                &counts,
+                |verdict, _| verdict.reason,
+            )
+            .unwrap()
     }
 
     /// Whether a key is refused only because nobody knows what became of a change of it.

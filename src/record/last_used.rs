@@ -1,0 +1,65 @@
+//! Times of last use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::app::Core;
+use crate::domain::id::SecretId;
+use crate::domain::time::Time;
+use crate::index::SecretUsage;
+
+/// How often times of last use are written.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// How many are handed to the store at once; it divides them further.
+const BATCH: usize = 1_000;
+
+/// Writes times of last use until told to stop, and once more then.
+pub(super) async fn flush(
+    core: &Core,
+    queue: Receiver<Arc<SecretUsage>>,
+    stop: &CancellationToken,
+) {
+    let mut pending: HashMap<SecretId, Time> = HashMap::new();
+    let mut failing = false;
+    loop {
+        let stopped = tokio::select! {
+            () = stop.cancelled() => true,
+            () = core.last_used.first_use() => false,
+            () = tokio::time::sleep(FLUSH_INTERVAL) => false,
+        };
+        for usage in queue.try_iter() {
+            if let (id, Some(used)) = usage.take() {
+                pending.insert(id, used);
+            }
+        }
+        let batch: Vec<_> = pending.iter().map(|(id, used)| (*id, *used)).collect();
+        for part in batch.chunks(BATCH) {
+            match core.store.flush_last_used(part).await {
+                Ok(()) => {
+                    failing = false;
+                    for (id, _) in part {
+                        pending.remove(id);
+                    }
+                }
+                Err(error) => {
+                    let failed = &core.recorder.counts().failed_last_used;
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    // What is not written stays, bounded by the number of secrets.
+                    if !failing {
+                        tracing::warn!(%error, pending = pending.len(), "times of last use can't be written; they wait in memory");
+                    }
+                    failing = true;
+                    break;
+                }
+            }
+        }
+        if stopped {
+            return;
+        }
+    }
+}
