@@ -191,7 +191,10 @@ impl Collector for Counts {
 }
 
 /// How recording goes: what waits, what was dropped, what failed.
-fn records(encoder: &mut DescriptorEncoder<'_>, recorder: &Recorder) -> Result<(), std::fmt::Error> {
+fn records(
+    encoder: &mut DescriptorEncoder<'_>,
+    recorder: &Recorder,
+) -> Result<(), std::fmt::Error> {
     let counts = recorder.counts();
     let counters = [
         (

@@ -269,7 +269,10 @@ fn span(page: &UsagePage, now: Time) -> Result<(Time, Time), Error> {
     });
     let start = interval.begin(start);
     if start >= end {
-        return Err(Error::invalid("end_time", "must be later than `start_time`"));
+        return Err(Error::invalid(
+            "end_time",
+            "must be later than `start_time`",
+        ));
     }
     if start.plus(LONGEST) < end {
         return Err(Error::invalid(

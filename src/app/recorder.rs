@@ -19,9 +19,9 @@ use crate::domain::time::Time;
 use crate::index::View;
 
 use gathered::Logged;
+use gathered::Part;
 pub use gathered::{Entry, Gap, Gathered, Name, ShadowKey, ShadowSeen, Spare, UsageKey};
 pub use text::Span;
-use gathered::Part;
 
 /// Most rows of the request log that wait in memory; those that come then are counted as missing.
 pub const MOST_ROWS: usize = 65_536;

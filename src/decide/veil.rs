@@ -47,9 +47,9 @@ pub fn is_off_the_record(question: &Question<'_>, view: &View<'_>) -> bool {
 }
 
 fn is_header(locations: &[Location], name: &[u8]) -> bool {
-    locations.iter().any(
-        |l| matches!(l, Location::Header(own) if name.eq_ignore_ascii_case(own.as_bytes())),
-    )
+    locations
+        .iter()
+        .any(|l| matches!(l, Location::Header(own) if name.eq_ignore_ascii_case(own.as_bytes())))
 }
 
 struct Search<'s, 'v> {

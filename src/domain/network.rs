@@ -170,7 +170,13 @@ mod tests {
             (few, whole)
         };
         assert_eq!(shown(&[]), (vec![], true));
-        let exact = ["192.0.2.0", "192.0.2.1", "192.0.2.1", "192.0.2.7", "2001:db8::1"];
+        let exact = [
+            "192.0.2.0",
+            "192.0.2.1",
+            "192.0.2.1",
+            "192.0.2.7",
+            "2001:db8::1",
+        ];
         let few = ["192.0.2.0/31", "192.0.2.7/32", "2001:db8::1/128"].map(str::to_owned);
         assert_eq!(shown(&exact), (few.to_vec(), true));
 

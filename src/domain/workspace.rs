@@ -100,9 +100,7 @@ impl WorkspaceSettings {
     pub fn logged_share(&self) -> Share {
         match self.request_log {
             RequestLog::All => Share::WHOLE,
-            RequestLog::DeniedAndSampled => {
-                self.request_log_sample.unwrap_or(Self::DEFAULT_SAMPLE)
-            }
+            RequestLog::DeniedAndSampled => self.request_log_sample.unwrap_or(Self::DEFAULT_SAMPLE),
             RequestLog::Off => Share::NONE,
         }
     }

@@ -30,7 +30,8 @@ use hash::BuildIdHasher;
 use intern::Interner;
 use record::Id;
 pub use record::{
-    KeyRecord, LogPolicy, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared, Touch, WorkspaceRecord,
+    KeyRecord, LogPolicy, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared, Touch,
+    WorkspaceRecord,
 };
 
 /// How many prefixes of a workspace are remembered.

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use crate::app::Core;
 use crate::app::ports::{Flush, ShadowCount, UsageId};
 use crate::app::recorder::Spare;
+use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::network::{self, IpNet};
-use crate::domain::decision::Reason;
 use crate::domain::time::Time;
 
 /// How many counts one addition takes.
@@ -104,7 +104,10 @@ impl Counts {
         }
         let waiting = self.under_way.as_ref().map_or(0, |f| f.usage.len()) + self.usage.len();
         let pending = &core.recorder.counts().pending_usage;
-        pending.store(u64::try_from(waiting).unwrap_or(u64::MAX), Ordering::Relaxed);
+        pending.store(
+            u64::try_from(waiting).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// The next addition: the one that is under way, else a new one.

@@ -47,7 +47,9 @@ impl<'c> Ledger<'c> {
         let replica = core.recorder.replica();
         Self {
             core,
-            spares: (0..core.recorder.parts()).map(|_| Spare::default()).collect(),
+            spares: (0..core.recorder.parts())
+                .map(|_| Spare::default())
+                .collect(),
             counts: Counts::new(replica),
             rows: Rows::new(replica),
         }

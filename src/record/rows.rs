@@ -48,10 +48,10 @@ impl Rows {
         }
         for (workspace, gap) in &from.gathered.gaps {
             if let Some(workspace) = known(from.name(*workspace)) {
-                let whole = self.gaps.entry(workspace).or_insert(Gap {
-                    missing: 0,
-                    ..*gap
-                });
+                let whole = self
+                    .gaps
+                    .entry(workspace)
+                    .or_insert(Gap { missing: 0, ..*gap });
                 whole.missing += gap.missing;
                 whole.since = whole.since.min(gap.since);
                 whole.until = whole.until.max(gap.until);
@@ -71,12 +71,7 @@ impl Rows {
         }
     }
 
-    fn row(
-        &mut self,
-        time: Time,
-        workspace: WorkspaceId,
-        entry: LogEntry,
-    ) -> LogRow {
+    fn row(&mut self, time: Time, workspace: WorkspaceId, entry: LogEntry) -> LogRow {
         // Unique among all processes: half of it is the process's, half of it is the row's.
         let process = self.replica << 32;
         self.made = self.made.wrapping_add(1);

@@ -232,7 +232,10 @@ impl Server {
             .await?
             .connection;
         let outcome = async {
-            if schema::pending::<Migrator, _>(&pool, &self.name).await?.is_empty() {
+            if schema::pending::<Migrator, _>(&pool, &self.name)
+                .await?
+                .is_empty()
+            {
                 return Ok(Vec::new());
             }
             let tx = pool.begin().await.map_err(|e| self.failed(e))?;

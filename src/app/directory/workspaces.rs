@@ -13,9 +13,9 @@ use crate::app::page;
 use crate::app::ports::{Before, Resource};
 use crate::app::scene::Scene;
 use crate::domain::id::WorkspaceId;
+use crate::domain::key::Enforcement;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
-use crate::domain::key::Enforcement;
 use crate::domain::workspace::{
     Location, PresentationSet, RequestLog, Share, UndemandedScopes, Workspace, WorkspaceSettings,
 };

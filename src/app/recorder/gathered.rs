@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::text::{self, Span};
 use super::Seen;
+use super::text::{self, Span};
 use crate::app::authorize::Surface;
 use crate::decide::{Presented, Shadowed};
 use crate::domain::decision::Reason;

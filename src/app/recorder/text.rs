@@ -78,8 +78,7 @@ fn up_to_query(path: &[u8]) -> &[u8] {
         })
     };
     let end = path.iter().enumerate().position(|(at, b)| {
-        matches!(b, b'?' | b'#' | b';' | b'&')
-            || *b == b'%' && path.get(at..).is_some_and(encoded)
+        matches!(b, b'?' | b'#' | b';' | b'&') || *b == b'%' && path.get(at..).is_some_and(encoded)
     });
     path.get(..end.unwrap_or(path.len())).unwrap_or_default()
 }

@@ -12,10 +12,10 @@ use crate::cli::connect::{Output, WorkspaceOption};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::input::When;
 use crate::cli::io::Io;
+use crate::cli::json;
 use crate::cli::names::{DecisionName, ReasonName};
 use crate::cli::page::{Listing, PageArgs};
 use crate::cli::table::{self, Look, Widths};
-use crate::cli::json;
 use crate::grpc::proto::v1;
 
 /// How often `--follow` asks for what is new.

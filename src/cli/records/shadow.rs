@@ -84,7 +84,9 @@ pub(in crate::cli) async fn run(args: ShadowArgs, io: &mut Io<'_>) -> Result<Exi
                 key_id: key.clone(),
             };
             client.reset_shadow_report(request).await?;
-            io.note(format_args!("forgot what would have been denied to `{key}`"));
+            io.note(format_args!(
+                "forgot what would have been denied to `{key}`"
+            ));
         }
     }
     Ok(Exit::Ok)

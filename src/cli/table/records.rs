@@ -52,11 +52,7 @@ pub(in crate::cli) fn decisions(list: &[v1::LoggedDecision], look: Look<'_>) -> 
 }
 
 /// Usage: what it is of, two numbers, and a drawing.
-pub(in crate::cli) fn usage(
-    header: [&str; 4],
-    rows: Vec<[String; 4]>,
-    look: Look<'_>,
-) -> String {
+pub(in crate::cli) fn usage(header: [&str; 4], rows: Vec<[String; 4]>, look: Look<'_>) -> String {
     let mut table = look.table(header, &[0, 1, 2, 3]);
     for row in rows {
         table.add_row(row.map(Cell::new));

@@ -197,18 +197,12 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
                 Share::of(share).map_err(|e| Error::invalid_at(&at("request_log_sample"), e))
             })
             .transpose()?,
-        request_log_retention: retention(
-            &at("request_log_retention"),
-            wire.request_log_retention,
-        )?,
+        request_log_retention: retention(&at("request_log_retention"), wire.request_log_retention)?,
         usage_retention: retention(&at("usage_retention"), wire.usage_retention)?,
     })
 }
 
-fn retention(
-    field: &str,
-    span: Option<prost_types::Duration>,
-) -> Result<Option<Duration>, Error> {
+fn retention(field: &str, span: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
     let span = span.map(|span| duration(field, span, MAX_RETENTION));
     match span.transpose()? {
         Some(span) if span < MIN_RETENTION => Err(Error::invalid(

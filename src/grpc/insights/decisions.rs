@@ -43,9 +43,9 @@ fn filter(wire: v1::DecisionFilter) -> Result<DecisionFilter, Error> {
     };
     let source_ip = match &*wire.source_ip {
         "" => None,
-        ip => Some(
-            network::parse_address(ip).map_err(|e| Error::invalid_at("filter.source_ip", e))?,
-        ),
+        ip => {
+            Some(network::parse_address(ip).map_err(|e| Error::invalid_at("filter.source_ip", e))?)
+        }
     };
     Ok(DecisionFilter {
         key: convert::parse_optional("filter.key_id", &wire.key_id)?,

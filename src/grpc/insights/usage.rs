@@ -44,7 +44,10 @@ impl InsightsService {
         let groups = page.groups;
         let (points, next_page_token) = self.core.usage(&caller, page).await?;
         Ok(v1::GetUsageResponse {
-            points: points.into_iter().map(|point| wire(point, groups)).collect(),
+            points: points
+                .into_iter()
+                .map(|point| wire(point, groups))
+                .collect(),
             next_page_token,
         })
     }
@@ -65,7 +68,10 @@ fn groups(list: &[i32]) -> Result<Groups, Error> {
             v1::UsageDimension::Reason => &mut groups.reason,
         };
         if std::mem::replace(group, true) {
-            return Err(Error::invalid(field, "stands in the list already; remove one"));
+            return Err(Error::invalid(
+                field,
+                "stands in the list already; remove one",
+            ));
         }
     }
     Ok(groups)

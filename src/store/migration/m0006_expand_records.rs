@@ -136,9 +136,7 @@ fn indexes() -> Vec<IndexCreateStatement> {
         for column in columns {
             index.col(*column);
         }
-        index
-            .and_where(Expr::col(column).is_not_null())
-            .to_owned()
+        index.and_where(Expr::col(column).is_not_null()).to_owned()
     };
     vec![
         of_those_with(

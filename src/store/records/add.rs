@@ -54,8 +54,8 @@ pub(super) async fn usage(tx: &Transaction, counts: &[(UsageId, u64)]) -> Result
                 count: Set(signed(*count)?),
             });
         }
-        let sum = Expr::col((usage::Entity, Column::Count))
-            .add(Expr::col(("excluded", Column::Count)));
+        let sum =
+            Expr::col((usage::Entity, Column::Count)).add(Expr::col(("excluded", Column::Count)));
         let identity = [
             Column::WorkspaceId,
             Column::Hour,
@@ -109,10 +109,7 @@ pub(super) async fn shadow(tx: &Transaction, counts: &[ShadowCount]) -> Result<(
         shadow_counts::Entity::insert(row)
             .on_conflict(
                 OnConflict::columns(identity)
-                    .value(
-                        Column::Count,
-                        own(Column::Count).add(new(Column::Count)),
-                    )
+                    .value(Column::Count, own(Column::Count).add(new(Column::Count)))
                     .value(Column::LastTime, later)
                     .to_owned(),
             )

@@ -7,9 +7,7 @@ use crate::domain::decision::Reason;
 use crate::domain::id::KeyId;
 use crate::domain::time::Time;
 use crate::domain::workspace::Presentation;
-use crate::store::convert::{
-    from_json, key_id, secret_id, signed, unsigned, workspace_id,
-};
+use crate::store::convert::{from_json, key_id, secret_id, signed, unsigned, workspace_id};
 use crate::store::entity::{decisions, shadow_counts};
 use crate::store::error::corrupt;
 

@@ -25,7 +25,10 @@ pub(super) async fn write(tx: &Transaction, rows: &[LogRow]) -> Result<(), Store
             .map_err(failed)?;
     }
     for some in rows.chunks(ROWS) {
-        let models: Vec<_> = some.iter().map(convert::log_row).collect::<Result<_, _>>()?;
+        let models: Vec<_> = some
+            .iter()
+            .map(convert::log_row)
+            .collect::<Result<_, _>>()?;
         Entity::insert_many(models)
             .on_conflict(
                 OnConflict::columns([Column::WorkspaceId, Column::Id])
@@ -52,7 +55,9 @@ pub(super) async fn list<C: ConnectionTrait>(
 pub(in crate::store) fn select(query: &DecisionQuery) -> Select<Entity> {
     let denied = query.allowed == Some(false);
     let reason = query.reason.map(|reason| match reason {
-        Reason::Ok => Column::Allowed.eq(true).and(Column::Reason.eq(Reason::Ok.as_str())),
+        Reason::Ok => Column::Allowed
+            .eq(true)
+            .and(Column::Reason.eq(Reason::Ok.as_str())),
         // By the column that an index has.
         reason => Column::Denial.eq(reason.as_str()),
     });

@@ -1,12 +1,12 @@
 //! Usage as a series, and what restrictions in shadow would have denied.
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder,
+};
 
 use super::convert;
-use crate::app::ports::{
-    Interval, ShadowCount, StoreError, UsagePlace, UsagePoint, UsageQuery,
-};
+use crate::app::ports::{Interval, ShadowCount, StoreError, UsagePlace, UsagePoint, UsageQuery};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::time::Time;
 use crate::store::convert::{key_id, parse, unsigned};
@@ -22,7 +22,10 @@ pub(super) async fn series<C: ConnectionTrait>(
     connection: &C,
     query: &UsageQuery,
 ) -> Result<Vec<UsagePoint>, StoreError> {
-    let rows = connection.query_all(&select(query)?).await.map_err(failed)?;
+    let rows = connection
+        .query_all(&select(query)?)
+        .await
+        .map_err(failed)?;
     let mut points = Vec::with_capacity(rows.len());
     for row in rows {
         let start: i64 = row.try_get_by_index(0).map_err(failed)?;

@@ -25,6 +25,7 @@ fn query() -> KeyQuery {
         label: None,
         expire_before: None,
         unused_since: None,
+        in_shadow: false,
         order: KeyOrder::Created { descending: false },
         after: None,
         limit: 100,

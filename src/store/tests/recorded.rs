@@ -125,7 +125,10 @@ async fn an_addition_is_made_once_however_often_it_is_tried() {
     // A writer of a large number is as good as any, and no other's.
     records.add(&flush(u64::MAX, 1)).await.unwrap();
     assert_eq!(counted(&store).await, [(0, 9)]);
-    let shadow = records.shadow(&acme(), &[KeyId::from_u128(1)]).await.unwrap();
+    let shadow = records
+        .shadow(&acme(), &[KeyId::from_u128(1)])
+        .await
+        .unwrap();
     assert_eq!((shadow.len(), shadow[0].count), (1, 6));
 }
 
@@ -137,7 +140,9 @@ async fn additions_of_several_writers_at_once_all_count() {
         async move {
             for sequence in 1..=10 {
                 let mut flush = flush(writer, sequence);
-                flush.usage = (0..20).map(|key| (usage_id(key, 0, Reason::Ok), 1)).collect();
+                flush.usage = (0..20)
+                    .map(|key| (usage_id(key, 0, Reason::Ok), 1))
+                    .collect();
                 records.add(&flush).await.unwrap();
             }
         }
@@ -162,12 +167,24 @@ async fn networks_that_would_have_been_needed_are_kept_few_and_the_first_and_las
         };
         records.add(&flush).await.unwrap();
     }
-    let counts = records.shadow(&acme(), &[KeyId::from_u128(1)]).await.unwrap();
+    let counts = records
+        .shadow(&acme(), &[KeyId::from_u128(1)])
+        .await
+        .unwrap();
     let nets: Vec<_> = counts[0].networks.iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["192.0.2.0/31", "198.51.100.0/24"]);
     assert_eq!((counts[0].first, counts[0].last), (at(10), at(30)));
-    records.reset_shadow(&acme(), KeyId::from_u128(1)).await.unwrap();
-    assert_eq!(records.shadow(&acme(), &[KeyId::from_u128(1)]).await.unwrap(), []);
+    records
+        .reset_shadow(&acme(), KeyId::from_u128(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        records
+            .shadow(&acme(), &[KeyId::from_u128(1)])
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -175,7 +192,16 @@ async fn rows_of_the_log_come_back_as_they_were_and_are_written_once() {
     let (_home, store) = open().await;
     let records = store.records();
     let mut rows: Vec<_> = (1..=450)
-        .map(|n| row(n, if n % 3 == 0 { Reason::KeyDisabled } else { Reason::Ok }))
+        .map(|n| {
+            row(
+                n,
+                if n % 3 == 0 {
+                    Reason::KeyDisabled
+                } else {
+                    Reason::Ok
+                },
+            )
+        })
         .collect();
     rows.push(LogRow {
         entry: LogEntry::Gap {
@@ -203,7 +229,9 @@ async fn what_is_older_goes_oldest_first_and_in_batches() {
     let rows: Vec<_> = (1..=30).map(|n| row(n, Reason::Ok)).collect();
     records.log(&rows).await.unwrap();
     let mut flush = flush(1, 1);
-    flush.usage = (0..30).map(|key| (usage_id(key, key as i64 / 10, Reason::Ok), 1)).collect();
+    flush.usage = (0..30)
+        .map(|key| (usage_id(key, key as i64 / 10, Reason::Ok), 1))
+        .collect();
     records.add(&flush).await.unwrap();
     let before = Before {
         log: at(21_000),
@@ -242,24 +270,58 @@ async fn every_filter_of_the_log_is_served_by_an_index() {
     for (query, index) in [
         (all(), "sqlite_autoindex_decisions_1"),
         (DecisionQuery { key, ..all() }, "decisions_by_key"),
-        (DecisionQuery { source_ip: ip, ..all() }, "decisions_by_source"),
-        (DecisionQuery { route: Some("r".to_owned()), ..all() }, "decisions_by_route"),
-        (DecisionQuery { subscriptions: only, ..all() }, "decisions_by_subscription"),
-        (DecisionQuery { reason: Some(Reason::KeyDeleted), ..all() }, "decisions_by_denial"),
-        (DecisionQuery { allowed: Some(false), ..all() }, "decisions_denied"),
+        (
+            DecisionQuery {
+                source_ip: ip,
+                ..all()
+            },
+            "decisions_by_source",
+        ),
+        (
+            DecisionQuery {
+                route: Some("r".to_owned()),
+                ..all()
+            },
+            "decisions_by_route",
+        ),
+        (
+            DecisionQuery {
+                subscriptions: only,
+                ..all()
+            },
+            "decisions_by_subscription",
+        ),
+        (
+            DecisionQuery {
+                reason: Some(Reason::KeyDeleted),
+                ..all()
+            },
+            "decisions_by_denial",
+        ),
+        (
+            DecisionQuery {
+                allowed: Some(false),
+                ..all()
+            },
+            "decisions_denied",
+        ),
     ] {
         let statement = crate::store::records::select(&query).build(DbBackend::Sqlite);
-        let explain = Statement::from_string(
-            DbBackend::Sqlite,
-            format!("EXPLAIN QUERY PLAN {statement}"),
-        );
+        let explain =
+            Statement::from_string(DbBackend::Sqlite, format!("EXPLAIN QUERY PLAN {statement}"));
         let plan = records.reader.query_all_raw(explain).await.unwrap();
         let plan: Vec<String> = plan
             .iter()
             .map(|step| step.try_get("", "detail").unwrap())
             .collect();
-        assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:?}");
+        assert!(
+            plan.iter().any(|step| step.contains(index)),
+            "{index}: {plan:?}"
+        );
         // The order is the index's, too.
-        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{index}: {plan:?}");
+        assert!(
+            !plan.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{index}: {plan:?}"
+        );
     }
 }

@@ -61,7 +61,10 @@ async fn the_files_are_for_their_owner_alone() {
         assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
         files += 1;
     }
-    assert_eq!(files, 3, "database, log, shared memory");
+    assert_eq!(
+        files, 3,
+        "database, log, shared memory; the same of the records"
+    );
 }
 
 async fn pragma(store: &SqlStore, name: &str) -> String {

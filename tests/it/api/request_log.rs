@@ -95,11 +95,17 @@ async fn a_row_says_what_was_decided_about_whom_and_never_what_was_presented() {
     assert_eq!(row.workspace, "acme");
     assert_eq!(row.decision(), Decision::Allow);
     assert_eq!(row.reason(), Reason::Ok);
-    assert_eq!((&row.key_id, &row.secret_id), (&key.id(), &answer.secret_id));
+    assert_eq!(
+        (&row.key_id, &row.secret_id),
+        (&key.id(), &answer.secret_id)
+    );
     assert_eq!(row.subscription, "basic");
     assert_eq!(row.presentation(), v1::Presentation::Header);
     assert_eq!(row.source_ip, "192.0.2.7");
-    assert_eq!((row.method.as_str(), row.path.as_str()), ("", "/v1/orders/42"));
+    assert_eq!(
+        (row.method.as_str(), row.path.as_str()),
+        ("", "/v1/orders/42")
+    );
     assert_eq!(row.surface(), v1::Surface::Authorize);
     assert_eq!(row.required_scopes, ["orders:read"]);
     assert_eq!(row.revision, answer.revision);
@@ -197,16 +203,77 @@ async fn decisions_are_found_by_each_filter_and_page_by_page_newest_first() {
     let moment = |n: usize| all[n].time;
     let filter = v1::DecisionFilter::default;
     for (filter, found) in [
-        (v1::DecisionFilter { key_id: one.id(), ..filter() }, &[3, 4][..]),
-        (v1::DecisionFilter { subscription: "pro".to_owned(), ..filter() }, &[1, 2]),
-        (v1::DecisionFilter { reason: Reason::InsufficientScope.into(), ..filter() }, &[1, 3]),
-        (v1::DecisionFilter { reason: Reason::Ok.into(), ..filter() }, &[2, 4]),
-        (v1::DecisionFilter { decision: Decision::Deny.into(), ..filter() }, &[0, 1, 3]),
-        (v1::DecisionFilter { decision: Decision::Allow.into(), ..filter() }, &[2, 4]),
-        (v1::DecisionFilter { source_ip: "192.0.2.2".to_owned(), ..filter() }, &[0, 3]),
-        (v1::DecisionFilter { source_ip: "2001:DB8::7".to_owned(), ..filter() }, &[1]),
-        (v1::DecisionFilter { route: "no-such-route".to_owned(), ..filter() }, &[]),
-        (v1::DecisionFilter { start_time: moment(2), end_time: moment(0), ..filter() }, &[1, 2]),
+        (
+            v1::DecisionFilter {
+                key_id: one.id(),
+                ..filter()
+            },
+            &[3, 4][..],
+        ),
+        (
+            v1::DecisionFilter {
+                subscription: "pro".to_owned(),
+                ..filter()
+            },
+            &[1, 2],
+        ),
+        (
+            v1::DecisionFilter {
+                reason: Reason::InsufficientScope.into(),
+                ..filter()
+            },
+            &[1, 3],
+        ),
+        (
+            v1::DecisionFilter {
+                reason: Reason::Ok.into(),
+                ..filter()
+            },
+            &[2, 4],
+        ),
+        (
+            v1::DecisionFilter {
+                decision: Decision::Deny.into(),
+                ..filter()
+            },
+            &[0, 1, 3],
+        ),
+        (
+            v1::DecisionFilter {
+                decision: Decision::Allow.into(),
+                ..filter()
+            },
+            &[2, 4],
+        ),
+        (
+            v1::DecisionFilter {
+                source_ip: "192.0.2.2".to_owned(),
+                ..filter()
+            },
+            &[0, 3],
+        ),
+        (
+            v1::DecisionFilter {
+                source_ip: "2001:DB8::7".to_owned(),
+                ..filter()
+            },
+            &[1],
+        ),
+        (
+            v1::DecisionFilter {
+                route: "no-such-route".to_owned(),
+                ..filter()
+            },
+            &[],
+        ),
+        (
+            v1::DecisionFilter {
+                start_time: moment(2),
+                end_time: moment(0),
+                ..filter()
+            },
+            &[1, 2],
+        ),
         (
             v1::DecisionFilter {
                 key_id: two.id(),
@@ -245,11 +312,17 @@ async fn decisions_are_found_by_each_filter_and_page_by_page_newest_first() {
     };
     let token = ok(stage.acme.insights().list_decisions(request).await).next_page_token;
     let other = v1::ListDecisionsRequest {
-        filter: Some(v1::DecisionFilter { key_id: one.id(), ..filter() }),
+        filter: Some(v1::DecisionFilter {
+            key_id: one.id(),
+            ..filter()
+        }),
         page_token: token,
         ..Default::default()
     };
-    invalid(stage.acme.insights().list_decisions(other).await, "page_token");
+    invalid(
+        stage.acme.insights().list_decisions(other).await,
+        "page_token",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,13 +335,20 @@ async fn who_is_bound_to_subscriptions_sees_theirs_alone_and_another_tenant_noth
         stage.bound_key(&["orders:read"], &["pro"]).await,
     );
     for key in [&theirs, &others] {
-        stage.check(asking("acme", &key.primary, &["orders:read"])).await;
+        stage
+            .check(asking("acme", &key.primary, &["orders:read"]))
+            .await;
         // Denied before it was asked for which subscription: still the key's only one.
-        stage.check(asking("acme", &key.primary, &["orders:write"])).await;
+        stage
+            .check(asking("acme", &key.primary, &["orders:write"]))
+            .await;
     }
     stage.logged(&stage.acme, nothing(), 4).await;
     let rows = stage.logged(&bound, nothing(), 2).await;
-    assert!(rows.iter().all(|row| row.key_id == theirs.id()), "{rows:#?}");
+    assert!(
+        rows.iter().all(|row| row.key_id == theirs.id()),
+        "{rows:#?}"
+    );
     let foreign = v1::DecisionFilter {
         subscription: "pro".to_owned(),
         ..Default::default()
@@ -311,13 +391,19 @@ async fn rows_go_with_their_retention_and_all_of_them_with_their_workspace() {
         ..Default::default()
     };
     ok(stage.system.directory().create_workspace(workspace()).await);
-    stage.check(asking("brief", "nobody-made-this-9f86d081884c7d65", &["a"])).await;
+    stage
+        .check(asking("brief", "nobody-made-this-9f86d081884c7d65", &["a"]))
+        .await;
     let listing = v1::ListDecisionsRequest {
         workspace: "brief".to_owned(),
         ..Default::default()
     };
     let listed = || async {
-        let listed = stage.system.insights().list_decisions(listing.clone()).await;
+        let listed = stage
+            .system
+            .insights()
+            .list_decisions(listing.clone())
+            .await;
         ok(listed).decisions.len()
     };
     let wait = async {

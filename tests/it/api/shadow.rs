@@ -5,9 +5,7 @@ use std::time::Duration;
 use claviger::grpc::proto::v1::{self, Decision, Reason};
 use tonic::Code;
 
-use super::stage::{
-    Made, Stage, asking, creating, external_weak, holding, mask, ok, refused,
-};
+use super::stage::{Made, Stage, asking, creating, external_weak, holding, mask, ok, refused};
 use crate::harness::server::Client;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,13 +77,23 @@ async fn a_report_says_what_would_have_been_denied_and_which_networks_would_have
     let key = stage.in_shadow(fenced(&["orders:read"]), all).await;
     let report = stage.report(&stage.acme, &key.id(), 0).await;
     assert!(!report.safe_to_enforce && report.last_used_time.is_none());
-    for ip in ["192.0.2.0", "192.0.2.1", "192.0.2.1", "10.1.1.1", "198.51.100.9"] {
+    for ip in [
+        "192.0.2.0",
+        "192.0.2.1",
+        "192.0.2.1",
+        "10.1.1.1",
+        "198.51.100.9",
+    ] {
         let answer = stage.from(&key, ip, "orders:read").await;
         assert_eq!(answer.decision(), Decision::Allow, "{ip}");
     }
     stage.from(&key, "10.1.1.1", "orders:write").await;
     let report = stage.report(&stage.acme, &key.id(), 5).await;
-    let counts: Vec<_> = report.counts.iter().map(|c| (c.reason(), c.count)).collect();
+    let counts: Vec<_> = report
+        .counts
+        .iter()
+        .map(|c| (c.reason(), c.count))
+        .collect();
     assert_eq!(
         counts,
         [(Reason::InsufficientScope, 1), (Reason::IpNotAllowed, 4)]
@@ -93,7 +101,10 @@ async fn a_report_says_what_would_have_been_denied_and_which_networks_would_have
     assert_eq!(report.needed_cidrs, ["192.0.2.0/31", "198.51.100.9/32"]);
     assert!(!report.needed_cidrs_incomplete && !report.safe_to_enforce);
     let shadow = report.enforcement.unwrap();
-    assert_eq!((shadow.network(), shadow.scopes()), (v1::EnforcementMode::Shadow, v1::EnforcementMode::Shadow));
+    assert_eq!(
+        (shadow.network(), shadow.scopes()),
+        (v1::EnforcementMode::Shadow, v1::EnforcementMode::Shadow)
+    );
     assert_eq!(shadow.presentation(), v1::EnforcementMode::Enforce);
 
     // With these networks and that scope it is safe, once nothing else came since the reset.
@@ -123,7 +134,12 @@ async fn all_keys_in_shadow_are_reported_page_by_page_and_no_others() {
     let stage = Stage::set().await;
     let mut expected = Vec::new();
     for _ in 0..3 {
-        expected.push(stage.in_shadow(fenced(&["orders:read"]), network()).await.id());
+        expected.push(
+            stage
+                .in_shadow(fenced(&["orders:read"]), network())
+                .await
+                .id(),
+        );
         stage.key(&["orders:read"]).await;
     }
     // On a clock that stands, ids are in no order.
@@ -136,7 +152,11 @@ async fn all_keys_in_shadow_are_reported_page_by_page_and_no_others() {
     let listed = |answer: &v1::GetShadowReportResponse| -> Vec<String> {
         answer.reports.iter().map(|r| r.key_id.clone()).collect()
     };
-    let first = ok(stage.acme.insights().get_shadow_report(page(2, String::new())).await);
+    let first = ok(stage
+        .acme
+        .insights()
+        .get_shadow_report(page(2, String::new()))
+        .await);
     let rest = page(2, first.next_page_token.clone());
     let rest = ok(stage.acme.insights().get_shadow_report(rest).await);
     assert_eq!([listed(&first), listed(&rest)].concat(), expected);
@@ -147,12 +167,17 @@ async fn all_keys_in_shadow_are_reported_page_by_page_and_no_others() {
         ..Default::default()
     };
     stage.configure("acme", settings).await;
-    let all = ok(stage.acme.insights().get_shadow_report(page(1_000, String::new())).await);
+    let all = ok(stage
+        .acme
+        .insights()
+        .get_shadow_report(page(1_000, String::new()))
+        .await);
     assert!(all.reports.len() > 6, "{}", all.reports.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workspace_has_restrictions_in_shadow_for_all_its_keys_but_never_the_fence_of_a_weak_secret() {
+async fn a_workspace_has_restrictions_in_shadow_for_all_its_keys_but_never_the_fence_of_a_weak_secret()
+ {
     let stage = Stage::set().await;
     let key = stage.make(creating("acme", fenced(&["orders:read"]))).await;
     let weak = v1::CreateKeyRequest {
@@ -192,7 +217,11 @@ async fn a_workspace_has_restrictions_in_shadow_for_all_its_keys_but_never_the_f
         ]),
         ..Default::default()
     };
-    ok(stage.acme.directory().update_workspace(part(SHADOW, SHADOW)).await);
+    ok(stage
+        .acme
+        .directory()
+        .update_workspace(part(SHADOW, SHADOW))
+        .await);
     let passed = stage.from(&key, outside, "orders:write").await;
     assert_eq!(passed.decision(), Decision::Allow);
     assert_eq!(
@@ -204,7 +233,11 @@ async fn a_workspace_has_restrictions_in_shadow_for_all_its_keys_but_never_the_f
     let report = stage.report(&stage.acme, &key.id(), 2).await;
     assert_eq!(report.needed_cidrs, ["192.0.2.7/32"]);
 
-    ok(stage.acme.directory().update_workspace(part(0, SHADOW)).await);
+    ok(stage
+        .acme
+        .directory()
+        .update_workspace(part(0, SHADOW))
+        .await);
     let denied = stage.from(&key, outside, "orders:read").await;
     assert_eq!(denied.reason(), Reason::IpNotAllowed);
     let passed = stage.from(&key, "10.1.1.1", "orders:write").await;

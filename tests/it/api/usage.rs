@@ -89,7 +89,10 @@ async fn requests_are_counted_by_key_subscription_outcome_and_hour() {
         ]
     );
     let by_decision = used(&stage.acme, grouped(&[UsageDimension::Decision]), 17).await;
-    let decisions: Vec<_> = by_decision.iter().map(|p| (p.decision(), p.count)).collect();
+    let decisions: Vec<_> = by_decision
+        .iter()
+        .map(|p| (p.decision(), p.count))
+        .collect();
     assert_eq!(
         decisions,
         [
@@ -100,10 +103,34 @@ async fn requests_are_counted_by_key_subscription_outcome_and_hour() {
         ]
     );
     for (request, count) in [
-        (v1::GetUsageRequest { key_id: one.id(), ..grouped(&[]) }, 5),
-        (v1::GetUsageRequest { subscription: "pro".to_owned(), ..grouped(&[]) }, 5),
-        (v1::GetUsageRequest { decision: Decision::Deny.into(), ..grouped(&[]) }, 9),
-        (v1::GetUsageRequest { route: "none-such".to_owned(), ..grouped(&[]) }, 0),
+        (
+            v1::GetUsageRequest {
+                key_id: one.id(),
+                ..grouped(&[])
+            },
+            5,
+        ),
+        (
+            v1::GetUsageRequest {
+                subscription: "pro".to_owned(),
+                ..grouped(&[])
+            },
+            5,
+        ),
+        (
+            v1::GetUsageRequest {
+                decision: Decision::Deny.into(),
+                ..grouped(&[])
+            },
+            9,
+        ),
+        (
+            v1::GetUsageRequest {
+                route: "none-such".to_owned(),
+                ..grouped(&[])
+            },
+            0,
+        ),
     ] {
         used(&stage.acme, request, count).await;
     }
@@ -114,7 +141,10 @@ async fn requests_are_counted_by_key_subscription_outcome_and_hour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_is_a_series_by_hour_or_day_and_comes_page_by_page() {
     let stage = Stage::set().await;
-    let keys = [stage.key(&["orders:read"]).await, stage.key(&["orders:read"]).await];
+    let keys = [
+        stage.key(&["orders:read"]).await,
+        stage.key(&["orders:read"]).await,
+    ];
     for _ in 0..30 {
         for key in &keys {
             ask(&stage, &key.primary, "orders:read", 1).await;
@@ -134,9 +164,18 @@ async fn usage_is_a_series_by_hour_or_day_and_comes_page_by_page() {
         ..grouped(&[])
     };
     let days = used(&stage.acme, days, 60).await;
-    let days: Vec<_> = days.iter().map(|p| (p.start_time.unwrap().seconds, p.count)).collect();
-    assert!(days.iter().all(|(start, _)| start % 86_400 == 0), "{days:?}");
-    assert!(days.len() == 2 && days.iter().all(|(_, n)| *n > 0), "{days:?}");
+    let days: Vec<_> = days
+        .iter()
+        .map(|p| (p.start_time.unwrap().seconds, p.count))
+        .collect();
+    assert!(
+        days.iter().all(|(start, _)| start % 86_400 == 0),
+        "{days:?}"
+    );
+    assert!(
+        days.len() == 2 && days.iter().all(|(_, n)| *n > 0),
+        "{days:?}"
+    );
 
     let some = v1::GetUsageRequest {
         start_time: moment(3_600 + 100),
@@ -174,7 +213,10 @@ async fn usage_is_a_series_by_hour_or_day_and_comes_page_by_page() {
     assert_eq!(whole.len(), 60);
 
     request.end_time = moment(0);
-    invalid(stage.acme.insights().get_usage(request.clone()).await, "end_time");
+    invalid(
+        stage.acme.insights().get_usage(request.clone()).await,
+        "end_time",
+    );
     request.end_time = moment(3_662 * 86_400);
     invalid(stage.acme.insights().get_usage(request).await, "start_time");
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use claviger::app::directory::WorkspaceEdit;
 use claviger::app::last_used::LastUsed;
-use claviger::app::ports::{
-    DecisionQuery, Groups, Interval, LogEntry, Records as _, UsageQuery,
-};
+use claviger::app::ports::{DecisionQuery, Groups, Interval, LogEntry, Records as _, UsageQuery};
 use claviger::app::recorder::MOST_ROWS;
 use claviger::domain::decision::Reason;
 use claviger::domain::time::Time;
@@ -126,12 +124,9 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_records_fail_decisions_go_on_and_each_is_counted_and_logged_once_when_they_are_back() {
-    for fault in [
-        Writes::Refused,
-        Writes::UnknownMade,
-        Writes::UnknownNotMade,
-    ] {
+async fn while_the_records_fail_decisions_go_on_and_each_is_counted_and_logged_once_when_they_are_back()
+ {
+    for fault in [Writes::Refused, Writes::UnknownMade, Writes::UnknownNotMade] {
         let stage = stage().await;
         let key = stage.key().await;
         stage.log(RequestLog::All).await;
@@ -143,7 +138,15 @@ async fn while_the_records_fail_decisions_go_on_and_each_is_counted_and_logged_o
         stage.decide_often(&key, 25);
         let failed = stage.records.failed();
         stage.failed_more_than(failed + 2).await;
-        assert!(stage.core.recorder.counts().failed_usage.load(Ordering::Relaxed) > 0);
+        assert!(
+            stage
+                .core
+                .recorder
+                .counts()
+                .failed_usage
+                .load(Ordering::Relaxed)
+                > 0
+        );
         stage.records.writes(Writes::Honest);
         flushing.end().await;
         assert_eq!(stage.counted().await, 75, "{fault:?}");
@@ -152,7 +155,8 @@ async fn while_the_records_fail_decisions_go_on_and_each_is_counted_and_logged_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_no_room_for_rows_the_log_says_how_many_are_missing_and_usage_counts_them_all() {
+async fn where_there_is_no_room_for_rows_the_log_says_how_many_are_missing_and_usage_counts_them_all()
+ {
     let stage = stage().await;
     let key = stage.key().await;
     stage.log(RequestLog::All).await;

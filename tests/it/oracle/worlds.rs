@@ -106,22 +106,24 @@ fn settings() -> impl Strategy<Value = WorkspaceSettings> {
     );
     let shadow = (rarely(10), rarely(10), rarely(10), rarely(10));
     (places, undemanded, prefix, shadow).prop_map(
-        |((own, locations, own_ways, ways), undemanded_scopes, token_prefix, shadow)| WorkspaceSettings {
-            locations: if own { locations } else { Vec::new() },
-            presentations: if own_ways {
-                ways.into_iter().collect()
-            } else {
-                Default::default()
-            },
-            undemanded_scopes,
-            token_prefix,
-            enforcement: Enforcement {
-                shadow_network: shadow.0,
-                shadow_presentation: shadow.1,
-                shadow_subscription: shadow.2,
-                shadow_scopes: shadow.3,
-            },
-            ..WorkspaceSettings::default()
+        |((own, locations, own_ways, ways), undemanded_scopes, token_prefix, shadow)| {
+            WorkspaceSettings {
+                locations: if own { locations } else { Vec::new() },
+                presentations: if own_ways {
+                    ways.into_iter().collect()
+                } else {
+                    Default::default()
+                },
+                undemanded_scopes,
+                token_prefix,
+                enforcement: Enforcement {
+                    shadow_network: shadow.0,
+                    shadow_presentation: shadow.1,
+                    shadow_subscription: shadow.2,
+                    shadow_scopes: shadow.3,
+                },
+                ..WorkspaceSettings::default()
+            }
         },
     )
 }
