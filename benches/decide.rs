@@ -1,4 +1,5 @@
-//! What one decision costs in process, at a million keys: time, and heap allocations.
+//! What one decision costs in process, at a million keys: time, and heap allocations; bare, and with everything recorded
+//! that can be (usage, and every request in the log).
 //!
 //! `cargo bench --bench decide`; `CLAVIGER_BENCH_KEYS` sets another number of keys. Tokens are taken in an order that no
 //! cache can foresee.
@@ -13,8 +14,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
+use claviger::app::authorize::Surface;
+use claviger::app::recorder::{Recorder, Seen, Spare};
 use claviger::decide::{Demand, Headers, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
@@ -24,7 +30,7 @@ use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{LookupKey, Token};
-use claviger::domain::workspace::{Presentation, Workspace, WorkspaceSettings};
+use claviger::domain::workspace::{Presentation, RequestLog, Workspace, WorkspaceSettings};
 use claviger::index::Index;
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -81,7 +87,10 @@ fn world(keys: usize) -> World {
         id: workspace.clone(),
         display_name: String::new(),
         enabled: true,
-        settings: WorkspaceSettings::default(),
+        settings: WorkspaceSettings {
+            request_log: RequestLog::All,
+            ..WorkspaceSettings::default()
+        },
         create_time: NOW,
         update_time: NOW,
         revision: 1,
@@ -191,6 +200,99 @@ impl Headers for Request<'_> {
     }
 }
 
+/// Takes what is recorded, again and again, as whoever writes it down does.
+struct Taking {
+    stop: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Taking {
+    fn start(recorder: Arc<Recorder>) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut spares: Vec<_> = (0..recorder.parts()).map(|_| Spare::default()).collect();
+            while stopped.recv_timeout(Duration::from_millis(5))
+                == Err(mpsc::RecvTimeoutError::Timeout)
+            {
+                for (part, spare) in spares.iter_mut().enumerate() {
+                    recorder.take(part, true, spare);
+                    spare.gathered.clear();
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) {
+        drop(self.stop);
+        self.thread.join().expect("it takes until told to stop");
+    }
+}
+
+fn decide_once(world: &World, token: &[u8], scopes: &[String], recorder: Option<&Recorder>) {
+    let request = Request { token };
+    let presented = Presented::Http {
+        headers: &request,
+        path: b"/v1/orders?limit=10",
+    };
+    let question = ask(presented, scopes);
+    let view = world.index.view();
+    let verdict = decide(&question, &view, NOW);
+    if let Some(recorder) = recorder {
+        recorder.note(&Seen {
+            now: NOW,
+            surface: Surface::Envoy,
+            method: b"GET",
+            question: &question,
+            verdict: &verdict,
+            view: &view,
+        });
+    }
+    assert_eq!(black_box(verdict.reason), Reason::Ok);
+}
+
+/// Bare decisions and recorded ones in turns, so that whatever slows the machine down slows both.
+fn recording(world: &World, scopes: &[String]) {
+    const TURN: usize = 20_000;
+    const TURNS: usize = 60;
+    let recorder = Arc::new(Recorder::new(1, 2));
+    let taking = Taking::start(recorder.clone());
+    let mut next = 0;
+    let mut turn = |recorder: Option<&Recorder>| {
+        let (began, before) = (Instant::now(), ALLOCATIONS.load(Ordering::Relaxed));
+        for _ in 0..TURN {
+            next = (next + 1) % world.tokens.len();
+            decide_once(
+                world,
+                world.tokens[next].reveal().as_bytes(),
+                scopes,
+                recorder,
+            );
+        }
+        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        (began.elapsed(), allocated)
+    };
+    turn(None);
+    turn(Some(&recorder));
+    let (mut bare, mut recorded, mut allocated) = (Duration::ZERO, Duration::ZERO, 0);
+    for _ in 0..TURNS {
+        bare += turn(None).0;
+        let (took, allocations) = turn(Some(&recorder));
+        recorded += took;
+        allocated += allocations;
+    }
+    taking.end();
+    let decisions = (TURN * TURNS) as u32;
+    eprintln!(
+        "bare {:?}, with usage and every request logged {:?}: {:.2} times; {:.3} heap allocations a decision; {} rows dropped",
+        bare / decisions,
+        recorded / decisions,
+        recorded.as_secs_f64() / bare.as_secs_f64(),
+        allocated as f64 / f64::from(decisions),
+        recorder.counts().dropped.load(Ordering::Relaxed),
+    );
+}
+
 fn decisions(c: &mut Criterion) {
     let keys = option_env!("CLAVIGER_BENCH_KEYS")
         .and_then(|n| n.parse().ok())
@@ -221,6 +323,8 @@ fn decisions(c: &mut Criterion) {
         "{keys} keys: {} heap allocations in 1,000 decisions",
         allocations
     );
+
+    recording(&world, &scopes);
 
     let mut group = c.benchmark_group(format!("decide at {keys} keys"));
     group.bench_function("allow, token given", |b| {

@@ -78,6 +78,7 @@ fn no_option_takes_a_token_as_its_value() {
             let name = arg.get_long().unwrap_or_default();
             // What does not name a file or say what to do about tokens would show one in the process list.
             let harmless = [
+                "key-id",
                 "page-token",
                 "token-only",
                 "with-tokens",

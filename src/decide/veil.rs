@@ -1,7 +1,7 @@
 //! Whether a request is off the record, where the decision did not come to its key.
 
 use super::extract::{decode_basic, decode_percent};
-use super::{Presented, Question};
+use super::{Presented, Question, locations};
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::Location;
 use crate::index::View;
@@ -19,16 +19,11 @@ pub fn is_off_the_record(question: &Question<'_>, view: &View<'_>) -> bool {
     };
     match question.presented {
         Presented::Token(bytes, _) => search.look(bytes),
+        // Nothing is recorded of what is only explained.
+        Presented::Supposed { .. } => return true,
         Presented::Http { headers, path } => {
-            let workspace = view.workspace(question.workspace);
-            let defaults;
-            let locations = match workspace {
-                Some(workspace) => &workspace.locations[..],
-                None => {
-                    defaults = Location::defaults();
-                    &defaults[..]
-                }
-            };
+            let locations = locations(view.workspace(question.workspace).map(|w| &**w));
+            let locations = &*locations;
             headers.for_each(&mut |name, value| {
                 if name.eq_ignore_ascii_case(b"authorization") || is_header(locations, name) {
                     search.header(value);

@@ -28,7 +28,7 @@ const LATE_SECONDS: i64 = 10;
 #[command(after_help = "\
 Examples:
   claviger decisions list --decision deny --since 1h
-  claviger decisions list --key key_0198f0a1b2c3d4e5f60718293a4b5c6d --all -o json
+  claviger decisions list --key-id key_0198f0a1b2c3d4e5f60718293a4b5c6d --all -o json
   claviger decisions list --source-ip 192.0.2.7 --follow
 
 What is logged, and for how long, is set for the workspace: `claviger workspaces update acme --request-log all`.")]
@@ -50,7 +50,12 @@ enum DecisionsCommand {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// About this key
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    #[arg(
+        long = "key-id",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ID"
+    )]
     key: String,
     /// Accounted to this subscription
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]

@@ -33,7 +33,12 @@ pub struct UsageArgs {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "DIMENSION")]
     by: Vec<DimensionName>,
     /// Of this key
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    #[arg(
+        long = "key-id",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ID"
+    )]
     key: String,
     /// Of this subscription
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]

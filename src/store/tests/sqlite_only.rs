@@ -62,7 +62,7 @@ async fn the_files_are_for_their_owner_alone() {
         files += 1;
     }
     assert_eq!(
-        files, 3,
+        files, 6,
         "database, log, shared memory; the same of the records"
     );
 }

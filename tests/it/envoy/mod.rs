@@ -8,3 +8,4 @@ mod grpc_callers;
 mod hostile;
 mod isolation;
 mod observed;
+mod recorded;

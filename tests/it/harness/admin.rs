@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
@@ -104,6 +105,9 @@ impl Admin {
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;
+        InsightsClient:
+            list_decisions(ListDecisionsRequest) -> ListDecisionsResponse,
+            get_usage(GetUsageRequest) -> GetUsageResponse;
     }
 
     /// Declares scopes.

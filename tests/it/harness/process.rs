@@ -54,6 +54,13 @@ impl Folder {
         self.data().join("claviger.db")
     }
 
+    /// What the service keeps: the data directory, and the files of its tables on PostgreSQL.
+    pub(crate) fn kept(&self) -> Vec<PathBuf> {
+        let mut places = vec![self.data()];
+        places.extend(self.database.iter().flat_map(SuiteDatabase::files));
+        places
+    }
+
     /// A new file for the output of a process.
     pub(crate) fn output(&self, name: &str) -> PathBuf {
         let n = self.outputs.fetch_add(1, Ordering::SeqCst);

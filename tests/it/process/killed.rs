@@ -3,7 +3,11 @@
 use std::collections::HashSet;
 use std::process::Command;
 
-use crate::harness::{Folder, Process, SOAK, Writers, Written, figure, tool};
+use std::time::{Duration, Instant};
+
+use claviger::grpc::proto::v1;
+
+use crate::harness::{Admin, Folder, PATIENCE, Process, SOAK, Writers, Written, figure, key, tool};
 
 /// How often the process is killed; more with `make soak`.
 const ROUNDS: usize = if SOAK { 200 } else { 20 };
@@ -52,4 +56,58 @@ fn integrity(folder: &Folder) -> String {
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// How many requests of a key are counted.
+fn counted(admin: &Admin, key: &str) -> i64 {
+    let request = v1::GetUsageRequest {
+        key_id: key.to_owned(),
+        ..Default::default()
+    };
+    let points = admin.get_usage(request).unwrap().points;
+    points.iter().map(|point| point.count).sum()
+}
+
+#[test]
+fn usage_that_was_written_survives_kill_9_and_nothing_is_counted_twice() {
+    let folder = Folder::of_suite();
+    let mut process = Process::start(&folder, &[]);
+    let made = process.admin().make("default", key("a key", &[]));
+    let (mut written, mut asked) = (0, 0);
+    for _ in 0..3 {
+        let admin = process.admin();
+        let before = counted(&admin, &made.id);
+        assert!(
+            (written..=asked).contains(&before),
+            "{written} {before} {asked}"
+        );
+        for _ in 0..50 {
+            admin.decide("default", &made.token);
+        }
+        let began = Instant::now();
+        while counted(&admin, &made.id) < before + 50 {
+            assert!(began.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        written = before + 50;
+        for _ in 0..50 {
+            admin.decide("default", &made.token);
+        }
+        asked = written + 50;
+        process.kill();
+        process = Process::start(&folder, &[]);
+    }
+    let admin = process.admin();
+    let survived = counted(&admin, &made.id);
+    assert!(
+        (written..=asked).contains(&survived),
+        "{written} {survived} {asked}"
+    );
+    // An orderly stop then loses none.
+    for _ in 0..50 {
+        admin.decide("default", &made.token);
+    }
+    assert!(process.stop().success());
+    let process = Process::start(&folder, &[]);
+    assert_eq!(counted(&process.admin(), &made.id), survived + 50);
 }
