@@ -13,7 +13,7 @@ use crate::grpc::proto::v1;
 
 mod directory;
 
-pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{hygiene, profiles, scopes, subscriptions, workspace, workspaces};
 
 /// How far columns are apart.
 const GAP: u16 = 2;

@@ -236,6 +236,7 @@ impl Cells<'_> {
             regenerated: false,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
         }))
     }
 }

@@ -11,6 +11,7 @@ use tonic::Code;
 use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
 use super::rows_directory::of_directory;
+use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
 use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
 
@@ -83,6 +84,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_insights(names))
         .collect()
 }
 

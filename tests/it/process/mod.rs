@@ -7,4 +7,5 @@ mod killed;
 mod listeners;
 mod offline;
 mod refused;
+mod rotation;
 mod stopped;
