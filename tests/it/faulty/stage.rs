@@ -72,6 +72,7 @@ pub(super) async fn stage() -> Stage {
         entropy: Arc::new(SystemEntropy),
         envelope,
         last_used: LastUsed::new().0,
+        exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),
