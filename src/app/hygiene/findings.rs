@@ -190,7 +190,7 @@ pub(super) fn of(
             ..Finding::new(Kind::OverScoped)
         });
     }
-    found.sort_by_key(|finding| finding.kind);
+    found.sort_by_key(|finding| (finding.kind, finding.slot == Some(Slot::Secondary)));
     found
 }
 

@@ -54,13 +54,13 @@ pub(super) struct SettingsArgs {
     leak_grace: Option<Span>,
     /// Make a key with every subscription; `false`: no more
     #[arg(long, value_name = "BOOL")]
-    provision_keys: Option<bool>,
-    /// A scope of those keys; can be repeated. Implies `--provision-keys true`
+    provisioning: Option<bool>,
+    /// A scope of those keys; can be repeated. Implies `--provisioning true`
     #[arg(
         long = "provision-scope",
         value_delimiter = ',',
         value_name = "SCOPE",
-        conflicts_with = "provision_keys"
+        conflicts_with = "provisioning"
     )]
     provision_scopes: Vec<String>,
 }
@@ -120,7 +120,7 @@ impl SettingsArgs {
             (self.leak_policy.is_some(), "settings.leak_policy"),
             (self.leak_grace.is_some(), "settings.leak_grace"),
             (
-                self.provision_keys.is_some() || !self.provision_scopes.is_empty(),
+                self.provisioning.is_some() || !self.provision_scopes.is_empty(),
                 "settings.provisioning",
             ),
         ] {
@@ -148,7 +148,7 @@ impl SettingsArgs {
             rotation_age: wire(self.rotation_age, "--rotation-age")?,
             leak_policy: self.leak_policy.map_or(0, LeakPolicyName::number),
             leak_grace: wire(self.leak_grace, "--leak-grace")?,
-            provisioning: (self.provision_keys == Some(true) || !self.provision_scopes.is_empty())
+            provisioning: (self.provisioning == Some(true) || !self.provision_scopes.is_empty())
                 .then_some(v1::KeyProvisioning {
                     scopes: self.provision_scopes,
                 }),

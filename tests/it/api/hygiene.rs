@@ -353,6 +353,8 @@ async fn pages_follow_each_other_filters_hold_and_the_counts_sum_up_the_workspac
             break;
         }
     }
+    // Of the same moment, they are in the order of their ids.
+    several.sort();
     assert_eq!(listed, several);
     // With the administrator that every test's tenant has.
     assert_eq!(examined, 24);

@@ -171,6 +171,8 @@ async fn the_process_for_api_key_rotation_in_four_steps_has_no_outage_and_says_w
         }
     };
     all_pass(&applications).await;
+    stage.advance(DAY);
+    all_pass(&applications).await;
     // 1. Regenerate "Secondary Key" as this ensures it's new and secure.
     let secondary = regenerate(&stage, &account, &key, Slot::Secondary).await;
     all_pass(&applications).await;
