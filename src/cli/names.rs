@@ -45,6 +45,10 @@ shown! {
     storage: v1::SecretStorage, "SECRET_STORAGE_";
     /// How many secrets a key must have.
     slots: v1::SlotPolicy, "SLOT_POLICY_";
+    /// A check of a decision.
+    explained_check: v1::explain_step::Check, "CHECK_";
+    /// What became of a check of a decision.
+    explained_outcome: v1::explain_step::Outcome, "OUTCOME_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -133,6 +137,13 @@ typed! {
         One => One,
         /// Always two
         Two => Two,
+    }
+    /// Through which door a request comes.
+    SurfaceName => v1::explain_request::Surface {
+        /// As an internal service asks `Authorize`
+        Authorize => Authorize,
+        /// As Envoy asks
+        Envoy => Envoy,
     }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {

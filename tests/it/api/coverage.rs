@@ -10,6 +10,7 @@ use tonic::Code;
 
 use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
+use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
 use super::rows_keys::of_keys;
 use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
@@ -83,6 +84,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_audit(names))
         .collect()
 }
 
