@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod error;
 pub mod exercised;
 pub mod hygiene;
+pub mod insights;
 pub mod keys;
 pub mod last_used;
 pub mod limit;

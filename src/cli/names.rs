@@ -53,6 +53,10 @@ shown! {
     leak_action: v1::leaked_secret::Action, "ACTION_";
     /// What there is about a key.
     finding: v1::hygiene_finding::Kind, "KIND_";
+    /// A check of a decision.
+    explained_check: v1::explain_step::Check, "CHECK_";
+    /// What became of a check of a decision.
+    explained_outcome: v1::explain_step::Outcome, "OUTCOME_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -179,6 +183,13 @@ typed! {
         SeveralScopes => SeveralScopes,
         /// It is bound to more than one subscription
         SeveralSubscriptions => SeveralSubscriptions,
+    }
+    /// Through which door a request comes.
+    SurfaceName => v1::explain_request::Surface {
+        /// As an internal service asks `Authorize`
+        Authorize => Authorize,
+        /// As Envoy asks
+        Envoy => Envoy,
     }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {

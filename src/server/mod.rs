@@ -70,6 +70,7 @@ const HEALTH_NAMES: [&str; 6] = [
     "claviger.v1.Directory",
     "claviger.v1.Insights",
     "claviger.v1.Authorize",
+    "claviger.v1.Insights",
     "envoy.service.auth.v3.Authorization",
 ];
 
@@ -202,7 +203,11 @@ pub async fn build(
                 DirectoryService::new(core.clone()),
             ))
             .add_service(proto::v1::insights_server::InsightsServer::new(
-                InsightsService::new(core.clone()),
+                InsightsService::new(
+                    core.clone(),
+                    stopping.clone(),
+                    config.trusted_proxies.clone(),
+                ),
             ))
     };
     let serving = watch::Sender::new(false);

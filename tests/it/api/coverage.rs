@@ -10,6 +10,7 @@ use tonic::Code;
 
 use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
+use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
 use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
@@ -85,6 +86,7 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_insights(names))
+        .chain(of_audit(names))
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! The API as its clients see it: the real service in process, spoken to over a real connection.
 
+mod audit;
 mod bound;
 mod check;
 mod check_batch;
@@ -8,6 +9,7 @@ mod check_ways;
 mod coverage;
 mod directory;
 mod escalation;
+mod explain;
 mod guard;
 mod hangup;
 mod hygiene;
@@ -28,6 +30,7 @@ mod recoverable;
 mod replay;
 mod restart;
 mod rows;
+mod rows_audit;
 mod rows_directory;
 mod rows_insights;
 mod rows_keys;
@@ -35,4 +38,5 @@ mod secrets;
 pub(crate) mod settings_live;
 pub(crate) mod stage;
 mod update;
+mod watch;
 mod workspaces;

@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use claviger::app::ports::audit::{
+    AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
+};
 use claviger::app::ports::{
     Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta,
     Position, Store, StoreError, Tx,
@@ -25,6 +28,8 @@ pub(super) enum Commit {
     UnknownMade,
     /// It is not made, and nobody can tell.
     UnknownNotMade,
+    /// Nobody can tell, and it goes on until [`FaultyStore::end_commit`].
+    UnderWay,
     /// It is certain that it was not made.
     Refused,
 }
@@ -48,12 +53,14 @@ struct Faults {
 }
 
 /// A store that fails on demand.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct FaultyStore {
     inner: SqlStore,
     faults: Arc<Mutex<Faults>>,
     /// Tells that the next position was read, and what its answer waits for.
     held: Arc<Mutex<Option<Hold>>>,
+    /// The transaction whose commit is under way.
+    under_way: Arc<Mutex<Option<Box<dyn Tx>>>>,
 }
 
 type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
@@ -64,6 +71,7 @@ impl FaultyStore {
             inner,
             faults: Arc::default(),
             held: Arc::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -78,6 +86,12 @@ impl FaultyStore {
     /// The next commit ends like this; those after it are honest again.
     pub(super) fn next_commit(&self, commit: Commit) {
         self.faults.lock().unwrap().commit = commit;
+    }
+
+    /// The commit that is under way is made.
+    pub(super) async fn end_commit(&self) {
+        let tx = self.under_way.lock().unwrap().take();
+        tx.expect("one is under way").commit().await.unwrap();
     }
 
     /// So many reads of the feed succeed, and then no more.
@@ -111,11 +125,36 @@ impl FaultyStore {
 }
 
 #[async_trait]
+impl AuditLog for FaultyStore {
+    async fn audit_events(
+        &self,
+        query: &AuditQuery,
+        after: Option<&AuditCursor>,
+        limit: u32,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        self.inner.audit_events(query, after, limit).await
+    }
+
+    async fn audit_events_after(
+        &self,
+        place: Place,
+        upto: u64,
+        filter: &AuditFilter,
+        limit: u32,
+    ) -> Result<AuditBatch, StoreError> {
+        self.inner
+            .audit_events_after(place, upto, filter, limit)
+            .await
+    }
+}
+
+#[async_trait]
 impl Store for FaultyStore {
     async fn begin(&self) -> Result<Box<dyn Tx>, StoreError> {
         Ok(Box::new(FaultyTx {
             inner: self.inner.begin().await?,
             faults: self.faults.clone(),
+            under_way: self.under_way.clone(),
         }))
     }
 
@@ -278,6 +317,7 @@ impl Store for FaultyStore {
 struct FaultyTx {
     inner: Box<dyn Tx>,
     faults: Arc<Mutex<Faults>>,
+    under_way: Arc<Mutex<Option<Box<dyn Tx>>>>,
 }
 
 #[async_trait]
@@ -292,6 +332,10 @@ impl Tx for FaultyTx {
                 Err(unknown())
             }
             Commit::UnknownNotMade => Err(unknown()),
+            Commit::UnderWay => {
+                *self.under_way.lock().unwrap() = Some(self.inner);
+                Err(unknown())
+            }
             Commit::Refused => Err(StoreError::Unavailable("it is locked".to_owned())),
         }
     }

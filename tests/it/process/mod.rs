@@ -4,6 +4,7 @@ mod backup;
 mod faults;
 mod hangup;
 mod killed;
+mod lifecycle;
 mod listeners;
 mod offline;
 mod refused;
