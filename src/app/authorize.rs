@@ -111,6 +111,7 @@ impl Core {
                 seen.now
             };
             self.last_used.note(&secret.usage, used);
+            self.exercised.note(seen.question, key);
         }
         self.recorder.note(seen);
     }

@@ -12,9 +12,11 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod insights;
 mod records;
 
-pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{hygiene, profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use insights::{audit_events, explained};
 pub(super) use records::{decisions, shadow_reports, usage};
 
 /// How far columns are apart.

@@ -20,7 +20,7 @@ pub enum AdminScope {
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
-    /// Read the request log, usage and reports.
+    /// Read what happened and why, and how keys are used and kept.
     InsightsRead,
 }
 

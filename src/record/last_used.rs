@@ -58,6 +58,12 @@ pub(super) async fn flush(
                 }
             }
         }
+        if let Err(error) = core.flush_exercised().await
+            && !failing
+        {
+            tracing::warn!(%error, "what keys were made use of for can't be written; it waits in memory");
+            failing = true;
+        }
         if stopped {
             return;
         }

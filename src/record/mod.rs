@@ -1,4 +1,5 @@
-//! Writes down what decisions leave behind, in batches, off their path: times of last use, usage, the request log.
+//! Writes down what decisions leave behind, in batches, off their path: times of last use, grants that were
+//! made use of, usage, the request log.
 
 mod counts;
 mod last_used;

@@ -9,6 +9,7 @@ mod error;
 mod foundation;
 mod listener;
 mod offline;
+mod rotate;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
+pub use rotate::{Rotation, rotate_root_key};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -202,7 +204,11 @@ pub async fn build(
                 DirectoryService::new(core.clone()),
             ))
             .add_service(proto::v1::insights_server::InsightsServer::new(
-                InsightsService::new(core.clone()),
+                InsightsService::new(
+                    core.clone(),
+                    stopping.clone(),
+                    config.trusted_proxies.clone(),
+                ),
             ))
     };
     let serving = watch::Sender::new(false);

@@ -86,6 +86,15 @@ impl SqlStore {
         Ok(Self::of_readers(reader.clone(), reader))
     }
 
+    /// Opens the PostgreSQL database at `url` to wrap its keys anew, beside the service that writes to it.
+    pub async fn connect_to_rewrap(url: &str) -> Result<Self, OpenError> {
+        let server = Server::new(url)?;
+        server.check().await?;
+        let writer = server.pool(1, Access::Write, STATEMENT).await?;
+        let writer = writer.patient(STATEMENT + GRACE);
+        Ok(Self::of_readers(writer.clone(), writer))
+    }
+
     /// Brings the schema of the PostgreSQL database at `url` up to date; returns the steps that were applied.
     pub async fn migrate_server(url: &str) -> Result<Vec<String>, OpenError> {
         let server = Server::new(url)?;

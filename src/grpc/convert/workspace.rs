@@ -17,8 +17,10 @@ use crate::grpc::proto::v1;
 
 use super::input::{
     check, duration, enumeration, parse, presentation, presentation_number, timestamp,
+    wire_duration,
 };
 use super::key::{enforcement, set, wire_enforcement};
+use super::lifecycle::{self, MINUTE, SECOND};
 use super::mask::{Mask, something};
 
 const MAX_GUARD: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -63,6 +65,12 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.request_log_sample",
     "settings.request_log_retention",
     "settings.usage_retention",
+    "settings.default_lifetime",
+    "settings.longest_lifetime",
+    "settings.rotation_age",
+    "settings.leak_policy",
+    "settings.leak_grace",
+    "settings.provisioning",
 ];
 
 /// Reads what an update changes.
@@ -148,6 +156,30 @@ pub(in crate::grpc) fn workspace_edits(
             "settings.usage_retention",
             WorkspaceEdit::UsageRetention(new.usage_retention),
         ),
+        (
+            "settings.default_lifetime",
+            WorkspaceEdit::DefaultLifetime(new.default_lifetime),
+        ),
+        (
+            "settings.longest_lifetime",
+            WorkspaceEdit::LongestLifetime(new.longest_lifetime),
+        ),
+        (
+            "settings.rotation_age",
+            WorkspaceEdit::RotationAge(new.rotation_age),
+        ),
+        (
+            "settings.leak_policy",
+            WorkspaceEdit::LeakPolicy(new.leak_policy),
+        ),
+        (
+            "settings.leak_grace",
+            WorkspaceEdit::LeakGrace(new.leak_grace),
+        ),
+        (
+            "settings.provisioning",
+            WorkspaceEdit::Provisioning(new.provisioning),
+        ),
     ];
     edits.extend(
         parts
@@ -199,6 +231,16 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .transpose()?,
         request_log_retention: retention(&at("request_log_retention"), wire.request_log_retention)?,
         usage_retention: retention(&at("usage_retention"), wire.usage_retention)?,
+        default_lifetime: lifecycle::span("default_lifetime", wire.default_lifetime, MINUTE)?,
+        longest_lifetime: lifecycle::span("longest_lifetime", wire.longest_lifetime, MINUTE)?,
+        rotation_age: lifecycle::span("rotation_age", wire.rotation_age, SECOND)?,
+        leak_policy: lifecycle::leak_policy(wire.leak_policy)?,
+        leak_grace: wire
+            .leak_grace
+            .map(|d| duration(&at("leak_grace"), d, MAX_GUARD))
+            .transpose()?,
+        provisioning: wire.provisioning.map(lifecycle::provisioning).transpose()?,
+        destroying_sealed: false,
     })
 }
 
@@ -329,20 +371,22 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         undemanded_scopes: undemanded.into(),
         secret_storage: storage.into(),
         slots: slots.into(),
-        rotation_guard: settings.rotation_guard.map(span),
+        rotation_guard: settings.rotation_guard.map(wire_duration),
         token_prefix: settings.token_prefix.clone(),
+        default_lifetime: settings.default_lifetime.map(wire_duration),
+        longest_lifetime: settings.longest_lifetime.map(wire_duration),
+        rotation_age: settings.rotation_age.map(wire_duration),
+        leak_policy: lifecycle::wire_leak_policy(settings.leak_policy).into(),
+        leak_grace: settings.leak_grace.map(wire_duration),
+        provisioning: settings
+            .provisioning
+            .as_ref()
+            .map(lifecycle::wire_provisioning),
         enforcement: Some(wire_enforcement(settings.enforcement)),
         request_log: log.into(),
         request_log_sample: settings.request_log_sample.map(Share::as_f64),
-        request_log_retention: settings.request_log_retention.map(span),
-        usage_retention: settings.usage_retention.map(span),
-    }
-}
-
-fn span(span: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
+        request_log_retention: settings.request_log_retention.map(wire_duration),
+        usage_retention: settings.usage_retention.map(wire_duration),
     }
 }
 

@@ -12,3 +12,4 @@ mod recording;
 mod records;
 mod stage;
 mod store;
+mod watch;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger::app::Core;
 use claviger::app::auth::Caller;
 use claviger::app::authorize::{DecisionCounts, Surface};
-use claviger::app::directory::{SubscriptionEdit, WorkspaceEdit};
+use claviger::app::directory::{NewSubscription, SubscriptionEdit, WorkspaceEdit};
 use claviger::app::envelope::Envelope;
 use claviger::app::error::{Code, Error};
 use claviger::app::keys::{Edit, NewKey, Source};
@@ -79,6 +79,7 @@ pub(super) async fn stage() -> Stage {
         last_used: LastUsed::new().0,
         recorder: Recorder::new(0x1122_3344_5566_7788, 2),
         records: Arc::new(records.clone()),
+        exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),
@@ -185,6 +186,10 @@ impl Stage {
             revision: 0,
         };
         let call = self.call("CreateSubscription", AdminScope::DirectoryWrite, None);
+        let new = NewSubscription {
+            subscription: new,
+            key: None,
+        };
         self.core.create_subscription(call, new).await.unwrap();
     }
 

@@ -96,7 +96,11 @@ impl Admin {
             list_keys(ListKeysRequest) -> ListKeysResponse,
             update_key(UpdateKeyRequest) -> UpdateKeyResponse,
             delete_key(DeleteKeyRequest) -> DeleteKeyResponse,
-            regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse;
+            regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse,
+            reveal_secret(RevealSecretRequest) -> RevealSecretResponse,
+            report_leak(ReportLeakRequest) -> ReportLeakResponse;
+        InsightsClient:
+            get_key_hygiene(GetKeyHygieneRequest) -> GetKeyHygieneResponse;
         DirectoryClient:
             create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse,
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
