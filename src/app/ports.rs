@@ -395,7 +395,7 @@ pub type Exercised = HashMap<KeyId, BTreeSet<String>>;
 #[derive(Debug, Clone)]
 pub enum Loaded {
     /// A workspace with its whole catalogue.
-    Workspace(Workspace, Vec<Scope>),
+    Workspace(Box<Workspace>, Vec<Scope>),
     /// A subscription.
     Subscription(Subscription),
     /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are

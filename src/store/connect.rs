@@ -172,7 +172,7 @@ impl SqlStore {
 
     /// Closes what was opened to read from.
     pub async fn close_reading(&self) -> Result<(), StoreError> {
-        self.records.close().await?;
+        self.records.reader.close().await?;
         self.reader.close().await
     }
 

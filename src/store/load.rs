@@ -48,7 +48,7 @@ async fn workspaces<C: ConnectionTrait>(
         after = Some(last.id.clone());
         for workspace in page {
             let scopes = scopes.remove(&workspace.id).unwrap_or_default();
-            sink(Loaded::Workspace(workspace, scopes));
+            sink(Loaded::Workspace(Box::new(workspace), scopes));
         }
     }
 }

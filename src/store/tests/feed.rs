@@ -112,7 +112,7 @@ async fn load_gives_what_was_put_and_the_directory_first() {
         let Some(Loaded::Workspace(found, scopes)) = item else {
             panic!("{item:?}");
         };
-        assert_eq!((&found, scopes), (w, vec![scope(&w.id, "x")]));
+        assert_eq!((&*found, scopes), (w, vec![scope(&w.id, "x")]));
     }
     for w in &ids {
         let item = loaded.next();
