@@ -1,4 +1,4 @@
-//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed.
+//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed. `principals` has a file of its own.
 
 use std::time::Duration;
 
@@ -6,12 +6,16 @@ use clap::{Args, Subcommand};
 
 use super::Common;
 use super::connect::WorkspaceOption;
-use super::names::{PresentationName, SlotsName, StorageName, UndemandedName};
+use super::names::{CreationName, PresentationName, SlotsName, StorageName, UndemandedName};
 use super::page::PageArgs;
 use crate::grpc::proto::v1;
 
+mod principals;
 mod run;
+mod sync;
 
+pub use principals::PrincipalsArgs;
+pub(super) use principals::principals;
 pub(super) use run::{scopes, subscriptions, workspaces};
 
 /// Make and manage workspaces: tenants, each with keys, subscriptions, scopes and settings of its own.
@@ -158,6 +162,9 @@ struct SettingsArgs {
     /// Prefix of generated tokens, such as `acme_live`; '' for none
     #[arg(long, value_name = "PREFIX")]
     token_prefix: Option<String>,
+    /// Who makes keys
+    #[arg(long, value_enum, value_name = "WHO")]
+    key_creation: Option<CreationName>,
 }
 
 /// Make and manage subscriptions: what customers buy inside a workspace.
@@ -267,7 +274,7 @@ enum ScopesCommand {
     List(PageArgs),
     /// Change a scope
     Update(UpdateScopeArgs),
-    /// Delete a scope that no key lists
+    /// Delete a scope that no key and no principal lists
     Delete(DeleteArgs),
 }
 
@@ -349,6 +356,7 @@ impl SettingsArgs {
             (self.slots.is_some(), "settings.slots"),
             (self.rotation_guard.is_some(), "settings.rotation_guard"),
             (self.token_prefix.is_some(), "settings.token_prefix"),
+            (self.key_creation.is_some(), "settings.key_creation"),
         ] {
             if given {
                 paths.push(path);
@@ -369,6 +377,7 @@ impl SettingsArgs {
                 .transpose()
                 .map_err(|_| "`--rotation-guard` is too long; at most `90d`")?,
             token_prefix: self.token_prefix,
+            key_creation: self.key_creation.map_or(0, CreationName::number),
         };
         Ok((settings, paths))
     }

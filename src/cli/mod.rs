@@ -31,7 +31,7 @@ mod table;
 
 pub use backup::{BackupArgs, RestoreArgs};
 pub use check::CheckArgs;
-pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use directory::{PrincipalsArgs, ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
 pub use export::ExportArgs;
 pub use failure::Exit;
 pub use health::{HealthArgs, healthcheck};
@@ -110,6 +110,8 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// Manage principals and synchronise them: users and machine accounts that keys are bound to
+    Principals(Box<PrincipalsArgs>),
     /// Move a set of keys in: CSV, JSON lines, Unkey's or Kong's formats
     Import(Box<ImportArgs>),
     /// Take all keys of a workspace elsewhere
@@ -145,6 +147,7 @@ impl ClientCommand {
             Self::Workspaces(args) => args.is_repeatable(),
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
+            Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
             | Self::Import(_)
             | Self::Export(_)
@@ -192,6 +195,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Principals(args) => directory::principals(*args, io).await,
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
         ClientCommand::Login(args) => login::login(*args, io).await,

@@ -45,6 +45,10 @@ shown! {
     storage: v1::SecretStorage, "SECRET_STORAGE_";
     /// How many secrets a key must have.
     slots: v1::SlotPolicy, "SLOT_POLICY_";
+    /// Who makes keys.
+    key_creation: v1::KeyCreation, "KEY_CREATION_";
+    /// Where the scopes of a key come from.
+    scope_source: v1::ScopeSource, "SCOPE_SOURCE_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -133,6 +137,22 @@ typed! {
         One => One,
         /// Always two
         Two => Two,
+    }
+    /// Who makes keys.
+    CreationName => v1::KeyCreation {
+        /// Whoever holds `claviger:keys:write`, or for themselves `claviger:keys:self`
+        KeysWrite => KeysWrite,
+        /// Only who holds `claviger:*`
+        Administrators => Administrators,
+        /// Only for themselves
+        SelfOnly => SelfOnly,
+    }
+    /// Where the scopes of a key come from.
+    SourceName => v1::ScopeSource {
+        /// What it lists, within what its principal may
+        Explicit => Explicit,
+        /// What its principal may, cut down to what it lists
+        Principal => Principal,
     }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {

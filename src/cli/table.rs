@@ -13,7 +13,7 @@ use crate::grpc::proto::v1;
 
 mod directory;
 
-pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{principals, profiles, scopes, subscriptions, workspace, workspaces};
 
 /// How far columns are apart.
 const GAP: u16 = 2;
@@ -239,6 +239,11 @@ pub(super) fn key(key: &v1::Key, look: Look<'_>) -> String {
         ("last used", look.both(key.last_used_time.as_ref(), "never")),
         ("etag", or_none(&key.etag)),
     ];
+    if !key.principal.is_empty() {
+        let source = names::scope_source(key.scope_source);
+        rows.push(("principal", clean(&key.principal)));
+        rows.push(("scopes from", source));
+    }
     if let Some(shadow) = key
         .enforcement
         .as_ref()
@@ -360,6 +365,9 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
         ("scopes", list(&answer.scopes)),
         ("revision", or_none(&answer.revision)),
     ];
+    if !answer.principal.is_empty() {
+        rows.push(("principal", clean(&answer.principal)));
+    }
     if !answer.challenge.is_empty() {
         rows.push(("challenge", clean(&answer.challenge)));
     }

@@ -11,11 +11,12 @@ use std::net::IpAddr;
 use crate::domain::decision::Reason;
 use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::network;
+use crate::domain::principal::Granted;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::{Location, Presentation, PresentationSet, UndemandedScopes};
-use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceRecord};
 
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
@@ -103,6 +104,8 @@ pub struct Verdict<'v> {
     pub workspace: Option<&'v WorkspaceRecord>,
     /// The key and the secret of it that was presented, wherever they were recognised.
     pub key: Option<(&'v KeyRecord, &'v SecretRecord)>,
+    /// The principal that the key is bound to, if it is there.
+    pub principal: Option<&'v PrincipalRecord>,
     /// The subscription the request is accounted to; empty: none.
     pub subscription: &'v str,
     /// What would have denied, were it not in shadow.
@@ -115,6 +118,19 @@ impl Verdict<'_> {
     /// Whether the request may pass.
     pub fn is_allow(&self) -> bool {
         self.reason == Reason::Ok
+    }
+
+    /// What the key may do with data, where one was recognised: within what its principal may. May hold wildcards.
+    pub fn scopes(&self) -> impl Iterator<Item = &Grant> {
+        let granted = self.key.map(|(key, _)| key.granted(self.principal));
+        let grants = granted.map(Granted::grants).unwrap_or_default();
+        grants.into_iter().filter(|grant| !grant.is_admin())
+    }
+
+    /// The id of the principal that the key is bound to; empty: none.
+    pub fn principal_id(&self) -> &str {
+        let id = self.key.and_then(|(key, _)| key.principal.as_ref());
+        id.map_or("", |id| id.as_str())
     }
 }
 
@@ -142,6 +158,7 @@ pub fn decide<'v>(question: &Question<'v>, view: &'v View<'_>, now: Time) -> Ver
         reason: Reason::Ok,
         workspace,
         key: None,
+        principal: None,
         subscription: "",
         shadowed: Shadowed::default(),
         carried: Carried::default(),
@@ -162,10 +179,12 @@ fn check<'v>(
     check_demand(question, workspace)?;
     let credential = find_credential(question, workspace, &mut verdict.carried)?;
 
-    let (key, secret) = identify(credential.bytes(), question.workspace, view)?;
+    let (key, secret, principal) = identify(credential.bytes(), question.workspace, view)?;
     verdict.key = Some((key, secret));
+    verdict.principal = principal;
     let workspace = workspace.ok_or(Reason::WorkspaceDisabled)?;
-    check_alive(key, secret, workspace, now)?;
+    check_alive(key, secret, workspace, principal, now)?;
+    let granted = key.granted(principal);
 
     let shadow = key.enforcement;
     if let Err(reason) = check_network(key, question.source_ip) {
@@ -174,7 +193,7 @@ fn check<'v>(
         }
         verdict.shadowed.note(0, reason);
     }
-    if !presentation_accepted(credential.presentation, question, key, workspace) {
+    if !presentation_accepted(credential.presentation, question, granted, workspace) {
         if !shadow.shadow_presentation {
             return Err(Reason::PresentationNotAllowed);
         }
@@ -185,7 +204,7 @@ fn check<'v>(
         Err(reason) if !shadow.shadow_subscription => return Err(reason),
         Err(reason) => verdict.shadowed.note(2, reason),
     }
-    if !scopes_suffice(question, &key.scopes) {
+    if !scopes_suffice(question, granted) {
         if !shadow.shadow_scopes {
             return Err(Reason::InsufficientScope);
         }
@@ -241,13 +260,16 @@ fn find_credential<'q>(
     }
 }
 
+/// Whose secret it is, and the principal that the key is bound to.
+type Identified<'v> = (&'v KeyRecord, &'v SecretRecord, Option<&'v PrincipalRecord>);
+
 /// Finds whose secret a credential is. Look-up comes before the verdict on its shape: a foreign token that happens to look
 /// like ours works once it is imported, and every credential up to the longest costs the same.
 fn identify<'v>(
     credential: &[u8],
     workspace: &str,
     view: &'v View<'_>,
-) -> Result<(&'v KeyRecord, &'v SecretRecord), Reason> {
+) -> Result<Identified<'v>, Reason> {
     if credential.len() > token::MAX_LEN {
         return Err(Reason::MalformedCredential);
     }
@@ -255,7 +277,8 @@ fn identify<'v>(
     let found = view.holders(&tag).find(|(key, _)| {
         key.workspace.as_str() == workspace && !key.admin_only && workspace != WorkspaceId::SYSTEM
     });
-    match found {
+    let found = found.map(|(key, secret)| (key, secret, view.principal_of(key)));
+    match found.filter(|(_, _, principal)| !principal.is_some_and(|p| p.admin_only)) {
         Some(found) => Ok(found),
         None if !credential.iter().copied().all(token::is_token_byte) => {
             Err(Reason::MalformedCredential)
@@ -285,6 +308,7 @@ fn check_alive(
     key: &KeyRecord,
     secret: &SecretRecord,
     workspace: &WorkspaceRecord,
+    principal: Option<&PrincipalRecord>,
     now: Time,
 ) -> Result<(), Reason> {
     if !secret.is_live(now) {
@@ -297,6 +321,8 @@ fn check_alive(
         Err(Reason::KeyExpired)
     } else if !workspace.enabled || workspace.is_closed() {
         Err(Reason::WorkspaceDisabled)
+    } else if key.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
+        Err(Reason::PrincipalDisabled)
     } else {
         Ok(())
     }
@@ -315,7 +341,7 @@ fn check_network(key: &KeyRecord, source_ip: Option<IpAddr>) -> Result<(), Reaso
 fn presentation_accepted(
     presentation: Presentation,
     question: &Question<'_>,
-    key: &KeyRecord,
+    granted: Granted<'_>,
     workspace: &WorkspaceRecord,
 ) -> bool {
     if workspace.presentations.contains(presentation) {
@@ -334,7 +360,7 @@ fn presentation_accepted(
         && (any_of.is_empty()
             || any_of
                 .iter()
-                .any(|name| consents(name) && holds(&key.scopes, name)))
+                .any(|name| consents(name) && holds(granted, name)))
 }
 
 /// The subscription a request is accounted to: the one asked for, else the key's only one. A key that is bound to several
@@ -368,19 +394,19 @@ fn acting_subscription<'v>(
     }
 }
 
-fn scopes_suffice(question: &Question<'_>, scopes: &[Grant]) -> bool {
+fn scopes_suffice(question: &Question<'_>, granted: Granted<'_>) -> bool {
     question
         .all_of
         .iter()
-        .all(|demanded| holds(scopes, demanded))
+        .all(|demanded| holds(granted, demanded))
         && (question.any_of.is_empty()
             || question
                 .any_of
                 .iter()
-                .any(|demanded| holds(scopes, demanded)))
+                .any(|demanded| holds(granted, demanded)))
 }
 
 /// Whether a key holds a scope that a data request demands. Rights over Claviger never count there.
-fn holds(scopes: &[Grant], demanded: &str) -> bool {
-    !scope::is_admin(demanded) && scopes.iter().any(|grant| grant.covers(demanded))
+fn holds(granted: Granted<'_>, demanded: &str) -> bool {
+    !scope::is_admin(demanded) && granted.covers(demanded)
 }

@@ -16,20 +16,26 @@ pub enum AdminScope {
     KeysWrite,
     /// Read tokens of recoverable secrets.
     KeysReveal,
-    /// Change workspaces, subscriptions and scopes.
+    /// Make and manage the keys of the principal that one acts as.
+    KeysSelf,
+    /// Change workspaces, subscriptions, scopes and principals.
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
+    /// Act as a principal that a call names.
+    OnBehalf,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
+        Self::KeysSelf,
         Self::DirectoryWrite,
         Self::SettingsWrite,
+        Self::OnBehalf,
     ];
 
     /// The scope that grants it.
@@ -38,8 +44,10 @@ impl AdminScope {
             Self::KeysRead => "claviger:keys:read",
             Self::KeysWrite => "claviger:keys:write",
             Self::KeysReveal => "claviger:keys:reveal",
+            Self::KeysSelf => "claviger:keys:self",
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
+            Self::OnBehalf => "claviger:on-behalf",
         }
     }
 }

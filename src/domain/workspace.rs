@@ -47,6 +47,8 @@ pub struct WorkspaceSettings {
     pub rotation_guard: Option<Duration>,
     /// Prefix of generated tokens; absent: `clv`.
     pub token_prefix: Option<String>,
+    /// Who makes keys.
+    pub key_creation: KeyCreation,
 }
 
 impl WorkspaceSettings {
@@ -78,8 +80,22 @@ impl Default for WorkspaceSettings {
             two_slots: false,
             rotation_guard: None,
             token_prefix: None,
+            key_creation: KeyCreation::default(),
         }
     }
+}
+
+/// Who makes keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KeyCreation {
+    /// Whoever may write keys.
+    #[default]
+    KeysWrite,
+    /// Only who holds every right.
+    Administrators,
+    /// Only for themselves.
+    SelfOnly,
 }
 
 /// What becomes of a check that demands no scope.

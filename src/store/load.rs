@@ -9,9 +9,9 @@ use sea_orm::{ConnectionTrait, Order, QueryResult, StreamTrait, TryGetable};
 use super::entity::{keys, secrets};
 use super::error::failed;
 use super::feed::position;
-use super::{convert, directory};
+use super::{convert, directory, principals};
 use crate::app::ports::{Loaded, StoreError};
-use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network::IpNet;
 use crate::domain::scope::Grant;
@@ -30,6 +30,7 @@ pub(super) async fn load<C: ConnectionTrait + StreamTrait>(
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
     subscriptions(snapshot, sink).await?;
+    all_principals(snapshot, sink).await?;
     keys(snapshot, sink).await?;
     Ok(position.n)
 }
@@ -70,6 +71,21 @@ async fn subscriptions<C: ConnectionTrait>(
     }
 }
 
+async fn all_principals<C: ConnectionTrait>(
+    snapshot: &C,
+    sink: &mut (dyn FnMut(Loaded) + Send),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = principals::all(snapshot, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.clone());
+        page.into_iter().map(Loaded::Principal).for_each(&mut *sink);
+    }
+}
+
 /// All keys, narrow and in one stream: the database works on the next rows while these are decoded.
 async fn keys<C: ConnectionTrait + StreamTrait>(
     snapshot: &C,
@@ -99,10 +115,12 @@ async fn keys<C: ConnectionTrait + StreamTrait>(
     Ok(())
 }
 
-const OF_KEYS: [keys::Column; 16] = [
+const OF_KEYS: [keys::Column; 18] = [
     keys::Column::Id,
     keys::Column::WorkspaceId,
     keys::Column::Scopes,
+    keys::Column::ScopeSource,
+    keys::Column::Principal,
     keys::Column::Subscriptions,
     keys::Column::AllowedCidrs,
     keys::Column::Labels,
@@ -165,6 +183,7 @@ impl Cells<'_> {
 struct Texts {
     workspaces: Known<WorkspaceId>,
     grants: Known<Vec<Grant>>,
+    principals: Known<PrincipalId>,
     subscriptions: Known<Vec<SubscriptionId>>,
     networks: Known<Vec<IpNet>>,
     labels: Known<BTreeMap<String, String>>,
@@ -178,6 +197,11 @@ impl Texts {
             display_name: String::new(),
             description: String::new(),
             scopes: self.grants.get(cells, convert::from_json, "keys.scopes")?,
+            scope_source: convert::scope_source(cells.take::<Option<String>>()?.as_deref())?,
+            principal: match cells.take::<Option<String>>()? {
+                None => None,
+                Some(id) => Some(self.principals.of(id, convert::parse, "keys.principal")?),
+            },
             subscriptions: self.subscriptions.get(
                 cells,
                 convert::from_json,
@@ -260,7 +284,15 @@ impl<T: Clone> Known<T> {
         read: fn(&str, &str) -> Result<T, StoreError>,
         column: &str,
     ) -> Result<T, StoreError> {
-        let text: String = cells.take()?;
+        self.of(cells.take()?, read, column)
+    }
+
+    fn of(
+        &mut self,
+        text: String,
+        read: fn(&str, &str) -> Result<T, StoreError>,
+        column: &str,
+    ) -> Result<T, StoreError> {
         if let Some(known) = self.0.get(&text) {
             return Ok(known.clone());
         }

@@ -19,6 +19,7 @@ mod load;
 mod maintenance;
 mod migration;
 mod postgres;
+mod principals;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -28,9 +29,12 @@ mod write;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
-use crate::app::ports::{FeedBatch, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::app::ports::{
+    FeedBatch, KeyQuery, Loaded, Meta, Position, PrincipalQuery, Store, StoreError, Tx,
+};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -147,6 +151,18 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError> {
         directory::scopes(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        principals::by_id(&self.reader, workspace, id).await
+    }
+
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
+        principals::list(&self.reader, query).await
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {

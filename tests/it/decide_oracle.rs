@@ -39,6 +39,9 @@ fn indexed(world: &World) -> Index {
     for subscription in &world.subscriptions {
         index.put_subscription(subscription);
     }
+    for principal in &world.principals {
+        index.put_principal(principal);
+    }
     for key in &world.keys {
         let mut key = key.clone();
         for secret in &mut key.secrets {

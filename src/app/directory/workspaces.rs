@@ -16,7 +16,7 @@ use crate::domain::id::WorkspaceId;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
 use crate::domain::workspace::{
-    Location, PresentationSet, UndemandedScopes, Workspace, WorkspaceSettings,
+    KeyCreation, Location, PresentationSet, UndemandedScopes, Workspace, WorkspaceSettings,
 };
 
 use super::exists;
@@ -35,6 +35,7 @@ pub enum WorkspaceEdit {
     TwoSlots(bool),
     RotationGuard(Option<std::time::Duration>),
     TokenPrefix(Option<String>),
+    KeyCreation(KeyCreation),
 }
 
 impl WorkspaceEdit {
@@ -51,6 +52,7 @@ impl WorkspaceEdit {
             Self::TwoSlots(v) => settings.two_slots = v,
             Self::RotationGuard(v) => settings.rotation_guard = v,
             Self::TokenPrefix(v) => settings.token_prefix = v,
+            Self::KeyCreation(v) => settings.key_creation = v,
         }
     }
 }

@@ -5,15 +5,16 @@ use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::mutate::Issued;
 use crate::domain::entropy;
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
+use crate::domain::principal::ScopeSource;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::{STRONG_BITS, Tag, Token, TokenDigest};
 use crate::domain::workspace::Workspace;
 
 use super::Source;
-use super::rules::{self, Facts};
+use super::rules::{self, Bindings, Facts};
 
 impl Core {
     /// A new key id of this moment.
@@ -57,7 +58,7 @@ struct Made {
 
 impl Draft {
     /// A key of these settings, without secrets yet. A bound administrator makes keys of its own kind without having to
-    /// say so.
+    /// say so, and who manages only their own keys makes those.
     pub(super) fn new(
         caller: &Caller,
         mut settings: KeySettings,
@@ -65,6 +66,17 @@ impl Draft {
     ) -> Self {
         if let ([only], []) = (&*caller.subscriptions, &*settings.subscriptions) {
             settings.subscriptions = vec![only.clone()];
+        }
+        if settings.subscriptions.is_empty() {
+            settings
+                .subscriptions
+                .extend(caller.default_subscription.clone());
+        }
+        if caller.only_own && settings.principal.is_none() {
+            settings.principal.clone_from(&caller.principal);
+            if settings.scopes.is_empty() {
+                settings.scope_source = ScopeSource::Principal;
+            }
         }
         Self {
             settings,
@@ -78,9 +90,9 @@ impl Draft {
         self.values.push(value);
     }
 
-    /// The subscriptions it is to be bound to.
-    pub(super) fn subscriptions(&self) -> &[SubscriptionId] {
-        &self.settings.subscriptions
+    /// What it is to be bound to.
+    pub(super) fn bindings(&self) -> Bindings<'_> {
+        rules::bindings(&self.settings)
     }
 
     /// The tags that somebody may hold already.
@@ -111,6 +123,7 @@ impl Draft {
             revision: 0,
         };
         rules::check_settings(caller, &key, facts)?;
+        rules::check_creation(caller, workspace, &key)?;
         let mut tokens = Vec::new();
         for value in self.values {
             let (secret, issued) = value.into_secret(core, now, workspace, &key, facts)?;

@@ -4,10 +4,11 @@ mod import;
 mod input;
 mod key;
 mod mask;
+mod principal;
 mod workspace;
 
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
-
+pub(super) use principal::*;
 pub(super) use workspace::*;

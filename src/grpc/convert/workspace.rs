@@ -10,7 +10,8 @@ use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    Location, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace, WorkspaceSettings,
+    KeyCreation, Location, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace,
+    WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
@@ -50,6 +51,7 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.slots",
     "settings.rotation_guard",
     "settings.token_prefix",
+    "settings.key_creation",
 ];
 
 /// Reads what an update changes.
@@ -99,6 +101,10 @@ pub(in crate::grpc) fn workspace_edits(
             "settings.token_prefix",
             WorkspaceEdit::TokenPrefix(new.token_prefix),
         ),
+        (
+            "settings.key_creation",
+            WorkspaceEdit::KeyCreation(new.key_creation),
+        ),
     ];
     edits.extend(
         parts
@@ -118,6 +124,7 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
         enumeration::<v1::UndemandedScopes>(&at("undemanded_scopes"), wire.undemanded_scopes)?;
     let storage = enumeration::<v1::SecretStorage>(&at("secret_storage"), wire.secret_storage)?;
     let slots = enumeration::<v1::SlotPolicy>(&at("slots"), wire.slots)?;
+    let creation = enumeration::<v1::KeyCreation>(&at("key_creation"), wire.key_creation)?;
     Ok(WorkspaceSettings {
         locations: locations(wire.locations)?,
         presentations: presentations(&at("presentations"), &wire.presentations)?,
@@ -133,6 +140,11 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .map(|d| duration(&at("rotation_guard"), d, MAX_GUARD))
             .transpose()?,
         token_prefix: wire.token_prefix,
+        key_creation: match creation {
+            v1::KeyCreation::Unspecified | v1::KeyCreation::KeysWrite => KeyCreation::KeysWrite,
+            v1::KeyCreation::Administrators => KeyCreation::Administrators,
+            v1::KeyCreation::SelfOnly => KeyCreation::SelfOnly,
+        },
     })
 }
 
@@ -237,6 +249,11 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
     } else {
         v1::SlotPolicy::One
     };
+    let creation = match settings.key_creation {
+        KeyCreation::KeysWrite => v1::KeyCreation::KeysWrite,
+        KeyCreation::Administrators => v1::KeyCreation::Administrators,
+        KeyCreation::SelfOnly => v1::KeyCreation::SelfOnly,
+    };
     v1::WorkspaceSettings {
         locations: settings.locations.iter().map(location).collect(),
         presentations: settings
@@ -252,6 +269,7 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
             nanos: i32::try_from(guard.subsec_nanos()).unwrap_or(0),
         }),
         token_prefix: settings.token_prefix.clone(),
+        key_creation: creation.into(),
     }
 }
 

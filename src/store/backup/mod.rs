@@ -26,7 +26,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, imports, key_terms, keys, meta, scopes, secrets, subscriptions, workspaces,
+    changes, counter, imports, key_terms, keys, meta, principals, scopes, secrets, subscriptions,
+    workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -148,6 +149,7 @@ fn tables() -> Vec<Table> {
         table::<workspaces::Entity>(),
         table::<subscriptions::Entity>(),
         table::<scopes::Entity>(),
+        table::<principals::Entity>(),
         table::<keys::Entity>(),
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),

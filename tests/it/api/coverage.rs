@@ -12,7 +12,10 @@ use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
 use super::rows_directory::of_directory;
 use super::rows_keys::of_keys;
-use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
+use super::rows_principals::of_principals;
+use super::stage::{
+    Stage, creating, declaring, details, generated, holding, knowing, named, ok, selling,
+};
 
 /// The tenant `acme` with one of everything.
 pub(super) async fn furnish(stage: &Stage) -> Names {
@@ -37,6 +40,11 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         .create_subscription(selling("acme", "spare"))
         .await);
     ok(directory().create_scope(declaring("acme", "spare")).await);
+    for id in ["joe", "spare"] {
+        ok(directory()
+            .upsert_principal(knowing("acme", id, &["orders:read"]))
+            .await);
+    }
     let workspace = v1::Workspace {
         id: "spare".to_owned(),
         ..Default::default()
@@ -57,6 +65,8 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         spare_subscription: "spare".to_owned(),
         scope: "orders:read".to_owned(),
         spare_scope: "spare".to_owned(),
+        principal: "joe".to_owned(),
+        spare_principal: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
     }
 }
@@ -75,6 +85,8 @@ fn nobody() -> Names {
         spare_subscription: "missing".to_owned(),
         scope: "missing".to_owned(),
         spare_scope: "missing".to_owned(),
+        principal: "missing".to_owned(),
+        spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
     }
 }
@@ -83,6 +95,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_principals(names))
         .collect()
 }
 

@@ -100,7 +100,8 @@ impl Admin {
             create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse,
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
-            create_scope(CreateScopeRequest) -> CreateScopeResponse;
+            create_scope(CreateScopeRequest) -> CreateScopeResponse,
+            upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;
