@@ -11,7 +11,7 @@ use sea_orm::{
 use super::bounded::Transaction;
 use super::entity::principals::{self, Column};
 use super::error::failed;
-use super::{convert, list};
+use super::{bulk, convert, list};
 use crate::app::ports::{PrincipalQuery, StoreError};
 use crate::domain::id::{PrincipalId, WorkspaceId};
 use crate::domain::principal::Principal;
@@ -49,8 +49,11 @@ pub(super) async fn by_ids<C: ConnectionTrait>(
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(AT_ONCE) {
         let rows = principals::Entity::find()
-            .filter(Column::WorkspaceId.eq(workspace.as_str()))
-            .filter(Column::Id.is_in(ids.iter().map(PrincipalId::as_str)))
+            .filter(bulk::within(
+                workspace,
+                (Column::WorkspaceId, Column::Id),
+                ids.iter().map(PrincipalId::as_str),
+            ))
             .all(connection)
             .await
             .map_err(failed)?;
