@@ -89,10 +89,9 @@ async fn only_the_user_who_is_logged_in_creates_a_key_where_the_property_says_so
     stage.make(creating("acme", bound_to("WILSON", &[]))).await;
     property(&stage, KeyCreation::SelfOnly).await;
     for client in [&stage.acme, &stage.system] {
-        let answer = client
-            .keys()
-            .create_key(creating("acme", bound_to("WILSON", &["orders:read"])));
-        refused(answer.await, Code::PermissionDenied, "SELF_ONLY");
+        let request = creating("acme", bound_to("WILSON", &["orders:read"]));
+        let answer = client.keys().create_key(request).await;
+        refused(answer, Code::PermissionDenied, "SELF_ONLY");
     }
     let for_smith = wilson
         .keys()
