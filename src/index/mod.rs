@@ -89,6 +89,13 @@ pub struct Found {
     pub principals: HashSet<(WorkspaceId, PrincipalId)>,
 }
 
+impl Closed {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.workspaces.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct SubscriptionState {
     enabled: bool,
