@@ -12,8 +12,12 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod insights;
 
-pub(super) use directory::{principals, profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{
+    hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
+};
+pub(super) use insights::{audit_events, explained};
 
 /// How far columns are apart.
 const GAP: u16 = 2;

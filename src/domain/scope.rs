@@ -24,11 +24,13 @@ pub enum AdminScope {
     SettingsWrite,
     /// Act as a principal that a call names.
     OnBehalf,
+    /// Read what happened and why, and how keys are used and kept.
+    InsightsRead,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
@@ -36,6 +38,7 @@ impl AdminScope {
         Self::DirectoryWrite,
         Self::SettingsWrite,
         Self::OnBehalf,
+        Self::InsightsRead,
     ];
 
     /// The scope that grants it.
@@ -48,6 +51,7 @@ impl AdminScope {
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
             Self::OnBehalf => "claviger:on-behalf",
+            Self::InsightsRead => "claviger:insights:read",
         }
     }
 }

@@ -293,6 +293,7 @@ fn is_stream(path: &str) -> bool {
     [
         "/claviger.v1.KeyAdmin/ImportKeys",
         "/claviger.v1.Directory/SyncPrincipals",
+        "/claviger.v1.Insights/WatchEvents",
     ]
     .contains(&path)
 }

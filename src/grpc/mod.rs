@@ -13,6 +13,7 @@ pub mod ext_authz;
 pub mod guard;
 mod import;
 mod inbox;
+pub mod insights;
 pub mod key_admin;
 pub mod proto;
 pub mod status;

@@ -9,6 +9,7 @@ mod error;
 mod foundation;
 mod listener;
 mod offline;
+mod rotate;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
+use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::proto;
 use crate::http::Pages;
@@ -52,6 +54,7 @@ use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
+pub use rotate::{Rotation, rotate_root_key};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -61,11 +64,13 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 5] = [
+const HEALTH_NAMES: [&str; 6] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
+    "claviger.v1.Insights",
     "claviger.v1.Authorize",
+    "claviger.v1.Insights",
     "envoy.service.auth.v3.Authorization",
 ];
 
@@ -196,6 +201,13 @@ pub async fn build(
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
                 DirectoryService::new(core.clone(), stopping.clone()),
+            ))
+            .add_service(proto::v1::insights_server::InsightsServer::new(
+                InsightsService::new(
+                    core.clone(),
+                    stopping.clone(),
+                    config.trusted_proxies.clone(),
+                ),
             ))
     };
     let serving = watch::Sender::new(false);

@@ -4,6 +4,7 @@
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 
+mod audit;
 mod backup;
 mod bounded;
 mod bulk;
@@ -14,6 +15,7 @@ mod entity;
 mod error;
 mod feed;
 mod keys;
+mod lifecycle;
 mod list;
 mod load;
 mod maintenance;
@@ -30,7 +32,7 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use crate::app::ports::{
-    FeedBatch, KeyQuery, Loaded, Meta, Position, PrincipalQuery, Store, StoreError, Tx,
+    Exercised, FeedBatch, KeyQuery, Loaded, Meta, Position, PrincipalQuery, Store, StoreError, Tx,
 };
 use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -163,6 +165,23 @@ impl Store for SqlStore {
 
     async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
         principals::list(&self.reader, query).await
+    }
+
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        lifecycle::count_sealed(&self.reader, workspace).await
+    }
+
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError> {
+        for some in used.chunks(FLUSH) {
+            let tx = self.writer.begin_writing().await?;
+            lifecycle::write_exercised(&tx, some).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError> {
+        lifecycle::exercised(&self.reader, keys).await
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {

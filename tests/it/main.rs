@@ -41,3 +41,5 @@ mod process;
 mod python;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod seeds;

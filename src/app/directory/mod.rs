@@ -2,6 +2,7 @@
 
 mod principals;
 mod scopes;
+mod sealed;
 mod subscriptions;
 mod sync;
 mod workspaces;
@@ -12,7 +13,7 @@ use crate::domain::id::{KeyId, WorkspaceId};
 
 pub use principals::{PrincipalEdit, PrincipalFilter, Upserted};
 pub use scopes::ScopeEdit;
-pub use subscriptions::SubscriptionEdit;
+pub use subscriptions::{NewSubscription, Provisioned, SubscriptionEdit};
 pub use sync::{Staged, Sync, SyncFault, Synced, Wanted};
 pub use workspaces::WorkspaceEdit;
 

@@ -3,6 +3,7 @@
 mod import;
 mod input;
 mod key;
+mod lifecycle;
 mod mask;
 mod principal;
 mod workspace;
@@ -10,5 +11,6 @@ mod workspace;
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
+pub(super) use lifecycle::*;
 pub(super) use principal::*;
 pub(super) use workspace::*;

@@ -32,6 +32,8 @@ pub(crate) struct Model {
     /// Null: `EXPLICIT`.
     pub(crate) scope_source: Option<String>,
     pub(crate) principal: Option<String>,
+    /// Grants that were ever made use of, as JSON; written apart, as the time of last use is.
+    pub(crate) exercised: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -10,7 +10,9 @@ use tonic::Code;
 
 use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
+use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
+use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
 use super::rows_principals::of_principals;
 use super::stage::{
@@ -96,6 +98,8 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_principals(names))
+        .chain(of_insights(names))
+        .chain(of_audit(names))
         .collect()
 }
 

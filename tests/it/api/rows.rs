@@ -52,7 +52,15 @@ pub(crate) const READ: &str = "claviger:keys:read";
 pub(crate) const WRITE: &str = "claviger:keys:write";
 pub(crate) const REVEAL: &str = "claviger:keys:reveal";
 pub(crate) const DIRECTORY: &str = "claviger:directory:write";
-pub(crate) const RIGHTS: [&str; 5] = [READ, WRITE, REVEAL, DIRECTORY, "claviger:settings:write"];
+pub(crate) const INSIGHTS: &str = "claviger:insights:read";
+pub(crate) const RIGHTS: [&str; 6] = [
+    READ,
+    WRITE,
+    REVEAL,
+    DIRECTORY,
+    "claviger:settings:write",
+    INSIGHTS,
+];
 
 /// Builds a row: a good request, and ways to spoil it.
 pub(crate) struct Spoil<M> {

@@ -298,7 +298,7 @@ async fn in_a_workspace_of_ones_own_keys_nobody_makes_or_opens_anothers() {
     let deputy = stage
         .caller(
             "acme",
-            &["claviger:keys:read", "claviger:keys:write", "orders:read"],
+            &["claviger:keys:read", "claviger:keys:write", SELF],
         )
         .await;
     who_makes_keys(&stage, KeyCreation::SelfOnly).await;
