@@ -190,6 +190,7 @@ pub(super) fn audit_event(event: &v1::AuditEvent) -> Value {
         "before": event.before.as_ref().map(object),
         "after": event.after.as_ref().map(object),
         "changed_fields": event.changed_fields,
+        "on_behalf_of": event.on_behalf_of,
     })
 }
 

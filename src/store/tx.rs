@@ -7,9 +7,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel};
 use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
-use super::{
-    bulk, convert, directory, feed, keys, lifecycle, maintenance, principals, write,
-};
+use super::{bulk, convert, directory, feed, keys, lifecycle, maintenance, principals, write};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
 use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;

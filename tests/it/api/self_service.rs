@@ -296,10 +296,7 @@ async fn in_a_workspace_of_ones_own_keys_nobody_makes_or_opens_anothers() {
     let (stage, portal) = with_portal().await;
     let before = stage.make(creating("acme", bound_to("joe", &[]))).await;
     let deputy = stage
-        .caller(
-            "acme",
-            &["claviger:keys:read", "claviger:keys:write", SELF],
-        )
+        .caller("acme", &["claviger:keys:read", "claviger:keys:write", SELF])
         .await;
     who_makes_keys(&stage, KeyCreation::SelfOnly).await;
     let closed = (Code::PermissionDenied, "SELF_ONLY");
@@ -428,4 +425,27 @@ async fn own_tokens_are_read_again_and_nobody_elses() {
         "{:?}",
         page.keys
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_has_who_called_and_on_whose_behalf() {
+    let (stage, _) = with_portal().await;
+    let portal = stage.key(&["claviger:on-behalf"]).await;
+    let joe = stage.server.client_with(&portal.primary);
+    let own = made(
+        &stage,
+        make(&joe.saying(PRINCIPAL, "joe"), named("mine")).await,
+    );
+    let request = v1::ListAuditEventsRequest {
+        workspace: "acme".to_owned(),
+        page_size: 2,
+        ..Default::default()
+    };
+    let events = ok(stage.system.insights().list_audit_events(request).await).events;
+    let told: Vec<_> = events
+        .iter()
+        .map(|e| (&*e.resource_id, e.actor == portal.id(), &*e.on_behalf_of))
+        .collect();
+    let (own, portal) = (own.id(), portal.id());
+    assert_eq!(told, [(&*own, true, "joe"), (&*portal, false, "")]);
 }
