@@ -87,6 +87,45 @@ fn secret(secret: &v1::Secret) -> Value {
         "acknowledge_time": time(secret.acknowledge_time.as_ref()),
         "revocation_reason": names::revocation(secret.revocation_reason),
         "sha256_hex": secret.sha256_hex,
+        "leak_time": time(secret.leak_time.as_ref()),
+    })
+}
+
+/// What became of a report of a leak.
+pub(super) fn leak_result(result: &v1::LeakResult) -> Value {
+    let secret = |leaked: &v1::LeakedSecret| {
+        json!({
+            "key_id": leaked.key_id,
+            "secret_id": leaked.secret_id,
+            "workspace": leaked.workspace,
+            "action": names::leak_action(leaked.action),
+            "already_reported": leaked.already_reported,
+            "held_back": leaked.held_back,
+            "tokens": leaked.tokens.iter().map(issued).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "verdict": names::verdict(result.verdict),
+        "secrets": result.secrets.iter().map(secret).collect::<Vec<_>>(),
+    })
+}
+
+/// A key that needs attention.
+pub(super) fn hygiene(needs: &v1::KeyHygiene) -> Value {
+    let finding = |finding: &v1::HygieneFinding| {
+        json!({
+            "kind": names::finding(finding.kind),
+            "message": finding.message,
+            "secret_ids": finding.secret_ids,
+            "slot": names::slot(finding.slot),
+            "safe": finding.safe,
+            "scopes": finding.scopes,
+        })
+    };
+    json!({
+        "key": needs.key.as_ref().map(key),
+        "findings": needs.findings.iter().map(finding).collect::<Vec<_>>(),
+        "safe_slots": needs.safe_slots.iter().map(|s| names::slot(*s)).collect::<Vec<_>>(),
     })
 }
 
@@ -198,6 +237,12 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "slots": names::slots(settings.slots),
         "rotation_guard": settings.rotation_guard.as_ref().map(duration),
         "token_prefix": settings.token_prefix,
+        "default_lifetime": settings.default_lifetime.as_ref().map(duration),
+        "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),
+        "rotation_age": settings.rotation_age.as_ref().map(duration),
+        "leak_policy": names::leak_policy(settings.leak_policy),
+        "leak_grace": settings.leak_grace.as_ref().map(duration),
+        "provisioning": settings.provisioning.as_ref().map(|p| json!({ "scopes": p.scopes })),
     })
 }
 

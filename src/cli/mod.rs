@@ -19,11 +19,14 @@ mod failure;
 mod fields;
 mod file;
 mod health;
+mod hygiene;
 mod import;
 mod input;
 mod io;
 mod json;
 mod keys;
+mod leak_rules;
+mod leaks;
 mod login;
 mod manual;
 mod names;
@@ -39,9 +42,12 @@ pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use failure::Exit;
 pub use health::{HealthArgs, healthcheck};
+pub use hygiene::HygieneArgs;
 pub use import::ImportArgs;
 pub use io::{Ask, Environment, Io};
 pub use keys::KeysArgs;
+pub use leak_rules::LeakRulesArgs;
+pub use leaks::LeaksArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
 
@@ -88,6 +94,10 @@ pub enum Command {
     /// Tell a database that was restored from a backup apart from its past; servers must be stopped
     #[command(after_help = secrets_help())]
     AdoptRestore(ServeArgs),
+    /// Wrap the database's keys with another root key, while servers run: with `CLAVIGER_ROOT_KEY`, from
+    /// `CLAVIGER_ROOT_KEY_PREVIOUS`; without them a new one takes the place of the one in the data directory
+    #[command(after_help = secrets_help())]
+    RotateRootKey(ServeArgs),
     /// Write a backup of the whole database, which may be in use; no token is in it, and without the root key it is of no use
     #[command(after_help = secrets_help())]
     Backup(Box<BackupArgs>),
@@ -116,6 +126,12 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// List keys that need attention, with what to do about each
+    Hygiene(Box<HygieneArgs>),
+    /// Say that tokens were found in public
+    Leaks(Box<LeaksArgs>),
+    /// Print patterns by which scanners find tokens
+    LeakRules(Box<LeakRulesArgs>),
     /// See who changed what, or watch changes as they are made
     Audit(Box<AuditArgs>),
     /// Move a set of keys in: CSV, JSON lines, Unkey's or Kong's formats
@@ -154,6 +170,9 @@ impl ClientCommand {
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
             Self::Check(_)
+            | Self::Hygiene(_)
+            | Self::Leaks(_)
+            | Self::LeakRules(_)
             | Self::Explain(_)
             | Self::Audit(_)
             | Self::Import(_)
@@ -204,6 +223,9 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,
+        ClientCommand::Leaks(args) => leaks::run(*args, io).await,
+        ClientCommand::LeakRules(args) => leak_rules::run(*args, io).await,
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
         ClientCommand::Login(args) => login::login(*args, io).await,

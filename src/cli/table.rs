@@ -14,7 +14,7 @@ use crate::grpc::proto::v1;
 mod directory;
 mod insights;
 
-pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{hygiene, profiles, scopes, subscriptions, workspace, workspaces};
 pub(super) use insights::{audit_events, explained};
 
 /// How far columns are apart.

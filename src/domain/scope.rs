@@ -20,7 +20,7 @@ pub enum AdminScope {
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
-    /// Read what happened and why: audit events, explanations.
+    /// Read what happened and why, and how keys are used and kept.
     InsightsRead,
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod foundation;
 mod listener;
 mod offline;
+mod rotate;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
+pub use rotate::{Rotation, rotate_root_key};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -66,6 +68,7 @@ const HEALTH_NAMES: [&str; 6] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
+    "claviger.v1.Insights",
     "claviger.v1.Authorize",
     "claviger.v1.Insights",
     "envoy.service.auth.v3.Authorization",

@@ -166,7 +166,8 @@ pub(super) async fn continues<C: ConnectionTrait>(
         .one(snapshot)
         .await
         .map_err(failed)?;
-    let follows = next.is_some_and(|(next, ..)| convert::unsigned(next).ok() == revision.checked_add(1));
+    let follows =
+        next.is_some_and(|(next, ..)| convert::unsigned(next).ok() == revision.checked_add(1));
     Ok(follows || reaches_back(snapshot, revision).await?)
 }
 

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 35] = [
+pub(super) const COMMANDS: [&[&str]; 38] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -49,6 +49,9 @@ pub(super) const COMMANDS: [&[&str]; 35] = [
     &["scopes", "list"],
     &["scopes", "update", "a:b", "--name=n"],
     &["scopes", "delete", "a:b"],
+    &["hygiene"],
+    &["leaks", "report"],
+    &["leak-rules"],
 ];
 
 /// Calls without a command, each with the reason.

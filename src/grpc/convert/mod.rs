@@ -3,11 +3,13 @@
 mod import;
 mod input;
 mod key;
+mod lifecycle;
 mod mask;
 mod workspace;
 
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
+pub(super) use lifecycle::*;
 
 pub(super) use workspace::*;

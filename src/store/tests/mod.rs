@@ -85,6 +85,7 @@ fn secret(n: u128, slot: Slot) -> Secret {
         revoke_time: None,
         revocation_reason: RevocationReason::Unspecified,
         acknowledge_time: None,
+        leak_time: None,
         last_used_time: None,
     }
 }

@@ -7,8 +7,8 @@ use claviger::app::ports::audit::{
     AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
 };
 use claviger::app::ports::{
-    Change, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta, Position, Store,
-    StoreError, Tx,
+    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta,
+    Position, Store, StoreError, Tx,
 };
 use claviger::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::Key;
@@ -28,6 +28,8 @@ pub(super) enum Commit {
     UnknownMade,
     /// It is not made, and nobody can tell.
     UnknownNotMade,
+    /// Nobody can tell, and it goes on until [`FaultyStore::end_commit`].
+    UnderWay,
     /// It is certain that it was not made.
     Refused,
 }
@@ -51,12 +53,14 @@ struct Faults {
 }
 
 /// A store that fails on demand.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct FaultyStore {
     inner: SqlStore,
     faults: Arc<Mutex<Faults>>,
     /// Tells that the next position was read, and what its answer waits for.
     held: Arc<Mutex<Option<Hold>>>,
+    /// The transaction whose commit is under way.
+    under_way: Arc<Mutex<Option<Box<dyn Tx>>>>,
 }
 
 type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
@@ -67,6 +71,7 @@ impl FaultyStore {
             inner,
             faults: Arc::default(),
             held: Arc::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -81,6 +86,12 @@ impl FaultyStore {
     /// The next commit ends like this; those after it are honest again.
     pub(super) fn next_commit(&self, commit: Commit) {
         self.faults.lock().unwrap().commit = commit;
+    }
+
+    /// The commit that is under way is made.
+    pub(super) async fn end_commit(&self) {
+        let tx = self.under_way.lock().unwrap().take();
+        tx.expect("one is under way").commit().await.unwrap();
     }
 
     /// So many reads of the feed succeed, and then no more.
@@ -143,6 +154,7 @@ impl Store for FaultyStore {
         Ok(Box::new(FaultyTx {
             inner: self.inner.begin().await?,
             faults: self.faults.clone(),
+            under_way: self.under_way.clone(),
         }))
     }
 
@@ -256,6 +268,18 @@ impl Store for FaultyStore {
         self.inner.list_scopes(workspace, after, limit).await
     }
 
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.count_sealed(workspace).await
+    }
+
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError> {
+        self.inner.flush_exercised(used).await
+    }
+
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError> {
+        self.inner.exercised(keys).await
+    }
+
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
         self.inner.load(sink).await
     }
@@ -293,6 +317,7 @@ impl Store for FaultyStore {
 struct FaultyTx {
     inner: Box<dyn Tx>,
     faults: Arc<Mutex<Faults>>,
+    under_way: Arc<Mutex<Option<Box<dyn Tx>>>>,
 }
 
 #[async_trait]
@@ -307,6 +332,10 @@ impl Tx for FaultyTx {
                 Err(unknown())
             }
             Commit::UnknownNotMade => Err(unknown()),
+            Commit::UnderWay => {
+                *self.under_way.lock().unwrap() = Some(self.inner);
+                Err(unknown())
+            }
             Commit::Refused => Err(StoreError::Unavailable("it is locked".to_owned())),
         }
     }
@@ -379,12 +408,13 @@ impl Tx for FaultyTx {
         self.inner.forget_secrets(keys, before, now).await
     }
 
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        self.inner.destroy_sealed(workspace).await
-    }
-
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        self.inner.count_sealed(workspace).await
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError> {
+        self.inner.destroy_sealed(workspace, after, keys).await
     }
 
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {

@@ -148,6 +148,14 @@ impl TestServer {
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
+
+    /// What its clock says, to the second.
+    pub(crate) fn now(&self) -> prost_types::Timestamp {
+        prost_types::Timestamp {
+            seconds: self.clock.now().micros() / 1_000_000,
+            nanos: 0,
+        }
+    }
 }
 
 impl Drop for TestServer {
