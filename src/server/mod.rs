@@ -70,7 +70,6 @@ const HEALTH_NAMES: [&str; 6] = [
     "claviger.v1.Directory",
     "claviger.v1.Insights",
     "claviger.v1.Authorize",
-    "claviger.v1.Insights",
     "envoy.service.auth.v3.Authorization",
 ];
 
