@@ -79,7 +79,7 @@ pub(crate) const SETTINGS: &[Live] = &[
         set: |s| s.token_prefix = Some("acme_live".to_owned()),
         probe: |admin| {
             let (_, tokens) = made(admin);
-            tokens[0][..tokens[0].len() - 48].to_owned()
+            tokens[0].split_at(tokens[0].len() - 48).0.to_owned()
         },
         before: "clv_",
         after: "acme_live_",
