@@ -87,6 +87,13 @@ impl Core {
         if let (true, Some((_, secret))) = (verdict.is_allow(), verdict.key) {
             self.last_used.note(&secret.usage, now);
         }
+        if !self
+            .postbacks
+            .strangers
+            .note(&verdict, question.source_ip, now)
+        {
+            self.postbacks.counts.miss();
+        }
         Ok(answer(&verdict, view.revision))
     }
 }

@@ -16,6 +16,7 @@ pub mod mutate;
 mod pace;
 pub mod page;
 pub mod ports;
+pub mod postbacks;
 pub mod purge;
 mod replay;
 pub mod scene;
@@ -31,6 +32,7 @@ use crate::index::Index;
 use self::envelope::Envelope;
 use self::last_used::LastUsed;
 use self::ports::{Clock, Entropy, Feed, Store};
+use self::postbacks::Postbacks;
 
 /// What every use case works with.
 pub struct Core {
@@ -48,6 +50,8 @@ pub struct Core {
     pub envelope: Envelope,
     /// Which secrets were used.
     pub last_used: LastUsed,
+    /// Events on their way to keys' POSTback URLs.
+    pub postbacks: Postbacks,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// The turn to write a batch of an import: other changes wait behind one of them, and no more.

@@ -12,8 +12,10 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod postbacks;
 
 pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use postbacks::{deliveries, signing_secrets};
 
 /// How far columns are apart.
 const GAP: u16 = 2;
@@ -94,8 +96,8 @@ impl<'a> Look<'a> {
 
     fn state(self, name: String) -> Cell {
         let colour = match name.as_str() {
-            "ACTIVE" | "ENABLED" => Color::Green,
-            "DISABLED" | "RETIRING" => Color::Yellow,
+            "ACTIVE" | "ENABLED" | "DELIVERED" => Color::Green,
+            "DISABLED" | "RETIRING" | "PENDING" => Color::Yellow,
             _ => Color::Red,
         };
         let cell = Cell::new(name);

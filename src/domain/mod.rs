@@ -8,6 +8,7 @@ pub mod id;
 pub mod invalid;
 pub mod key;
 pub mod network;
+pub mod postback;
 pub mod revision;
 pub mod scope;
 pub mod secret;

@@ -20,16 +20,19 @@ pub enum AdminScope {
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
+    /// Publish events to keys' POSTback URLs, and send them again.
+    PostbacksPublish,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
         Self::DirectoryWrite,
         Self::SettingsWrite,
+        Self::PostbacksPublish,
     ];
 
     /// The scope that grants it.
@@ -40,6 +43,7 @@ impl AdminScope {
             Self::KeysReveal => "claviger:keys:reveal",
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
+            Self::PostbacksPublish => "claviger:postbacks:publish",
         }
     }
 }

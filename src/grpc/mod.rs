@@ -13,6 +13,7 @@ pub mod ext_authz;
 pub mod guard;
 mod import;
 pub mod key_admin;
+pub mod postbacks;
 pub mod proto;
 pub mod status;
 mod watched;

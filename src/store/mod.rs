@@ -18,6 +18,7 @@ mod list;
 mod load;
 mod maintenance;
 mod migration;
+mod outbox;
 mod postgres;
 mod schema;
 #[cfg(test)]

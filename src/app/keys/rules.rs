@@ -9,6 +9,7 @@ use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeyState};
 use crate::domain::network;
+use crate::domain::postback::Destination;
 use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::SecretState;
 use crate::domain::time::Time;
@@ -63,6 +64,8 @@ pub(super) struct Facts {
     catalogue: Vec<Scope>,
     /// Those there are of the subscriptions that were asked for.
     subscriptions: HashSet<SubscriptionId>,
+    /// Whether POSTbacks go to loopback without TLS.
+    plain_postbacks: bool,
     /// Who holds tags that were asked for.
     holders: HashMap<[u8; 32], Holder>,
 }
@@ -90,6 +93,7 @@ impl Facts {
         Ok(Self {
             catalogue,
             subscriptions: existing.into_iter().collect(),
+            plain_postbacks: scene.core.postbacks.plain,
             holders: holders(scene, caller, workspace, tags).await?,
         })
     }
@@ -149,6 +153,13 @@ pub(super) fn check_settings(caller: &Caller, key: &Key, facts: &Facts) -> Resul
                 ),
             ));
         }
+    }
+    let plain = Destination::parse(&settings.postback_url).is_ok_and(|to| !to.tls);
+    if plain && !facts.plain_postbacks {
+        return Err(Error::invalid(
+            "key.postback_url",
+            "is not an `https` URL; this process does not carry POSTbacks to loopback (`--postback-allow`)",
+        ));
     }
     // Before anything is said of what exists: others' subscriptions are none of a bound caller's business.
     if !caller.may_bind(&settings.subscriptions) {

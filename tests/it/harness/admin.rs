@@ -6,6 +6,7 @@ use std::sync::Arc;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -101,6 +102,9 @@ impl Admin {
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
             create_scope(CreateScopeRequest) -> CreateScopeResponse;
+        PostbacksClient:
+            create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
+            publish_event(PublishEventRequest) -> PublishEventResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;

@@ -6,5 +6,6 @@ mod hangup;
 mod killed;
 mod listeners;
 mod offline;
+mod postbacks;
 mod refused;
 mod stopped;
