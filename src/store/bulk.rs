@@ -1,7 +1,9 @@
 //! Writing many keys at once: a statement for every so many rows, and none for a single one.
 
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Query};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    Value,
 };
 
 use super::bounded::Transaction;
@@ -57,6 +59,24 @@ pub(super) async fn put_new_keys(tx: &Transaction, new: &[Key]) -> Result<(), St
     insert(tx, rows).await
 }
 
+/// Whether a row is of this workspace and has one of these values. As pairs: PostgreSQL, which takes a workspace for a small
+/// part of a table until it has counted, would read all of it for a workspace and a list, each time.
+pub(super) fn within<C: ColumnTrait, V: Into<Value>>(
+    workspace: &WorkspaceId,
+    (of, column): (C, C),
+    values: impl IntoIterator<Item = V>,
+) -> Expr {
+    let pairs: Vec<(Value, Value)> = values
+        .into_iter()
+        .map(|value| (workspace.as_str().into(), value.into()))
+        .collect();
+    let pairs = Query::select()
+        .expr(Expr::col(Asterisk))
+        .from_values(pairs, "pairs")
+        .to_owned();
+    Expr::tuple([of.into_expr(), column.into_expr()]).in_subquery(pairs)
+}
+
 /// What was imported by these ids.
 pub(super) async fn imported<C: ConnectionTrait>(
     connection: &C,
@@ -66,8 +86,11 @@ pub(super) async fn imported<C: ConnectionTrait>(
     let mut found = Vec::new();
     for ids in import_ids.chunks(AT_ONCE) {
         let rows = imports::Entity::find()
-            .filter(imports::Column::WorkspaceId.eq(workspace.as_str()))
-            .filter(imports::Column::ImportId.is_in(ids.iter().copied()))
+            .filter(within(
+                workspace,
+                (imports::Column::WorkspaceId, imports::Column::ImportId),
+                ids.iter().copied(),
+            ))
             .all(connection)
             .await
             .map_err(failed)?;

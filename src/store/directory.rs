@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::convert;
 use super::entity::{scopes, subscriptions, workspaces};
 use super::error::failed;
+use super::{bulk, convert};
 use crate::app::ports::StoreError;
 use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -66,8 +66,14 @@ pub(super) async fn existing_subscriptions<C: ConnectionTrait>(
         let found = subscriptions::Entity::find()
             .select_only()
             .column(subscriptions::Column::Id)
-            .filter(subscriptions::Column::WorkspaceId.eq(workspace.as_str()))
-            .filter(subscriptions::Column::Id.is_in(ids.iter().map(SubscriptionId::as_str)))
+            .filter(bulk::within(
+                workspace,
+                (
+                    subscriptions::Column::WorkspaceId,
+                    subscriptions::Column::Id,
+                ),
+                ids.iter().map(SubscriptionId::as_str),
+            ))
             .into_tuple::<String>()
             .all(connection)
             .await

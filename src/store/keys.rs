@@ -10,9 +10,9 @@ use sea_orm::{
     Select,
 };
 
-use super::convert;
 use super::entity::{key_terms, keys, secrets};
 use super::error::failed;
+use super::{bulk, convert};
 use crate::app::ports::StoreError;
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -176,8 +176,11 @@ pub(super) async fn holders<C: ConnectionTrait>(
             .column(secrets::Column::Tag)
             .column(secrets::Column::KeyId)
             .column(secrets::Column::Id)
-            .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
-            .filter(secrets::Column::Tag.is_in(tags.iter().map(|tag| tag.as_bytes().to_vec())))
+            .filter(bulk::within(
+                workspace,
+                (secrets::Column::WorkspaceId, secrets::Column::Tag),
+                tags.iter().map(|tag| tag.as_bytes().to_vec()),
+            ))
             .into_tuple::<(Vec<u8>, Vec<u8>, Vec<u8>)>()
             .all(connection)
             .await
