@@ -19,9 +19,10 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Core;
-use crate::app::ports::outbox::{Delivery, Outcome, Sent};
+use crate::app::ports::StoreError;
+use crate::app::ports::outbox::{Delivery, Outbox, Outcome, Sent};
 use crate::app::postbacks::message;
-use crate::domain::postback::{DeliveryState, Failure, place, retry_after};
+use crate::domain::postback::{DeliveryState, Failure, retry_after};
 
 pub use address::Allowed;
 pub use client::{Client, ClientError, Limits};
@@ -35,13 +36,22 @@ const LEASE: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 64;
 /// How many places must be free before more is taken, unless nothing is under way: each taking is a transaction.
 const WORTH_IT: usize = 16;
-/// How long what was claimed beyond a limit waits.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How many that are due are looked at: more than there is room for, since some may have reached a limit.
+const LOOK: u32 = 256;
 /// How long attempts under way may take when the process ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// An attempt under way, and what came of it; nothing where the process could not try.
-type Attempt = BoxFuture<'static, (Delivery, Option<Sent>)>;
+/// An attempt under way.
+type Attempt = BoxFuture<'static, Ended>;
+
+/// What came of an attempt.
+struct Ended {
+    delivery: Delivery,
+    /// Where it counts: its URL may have changed since.
+    place: String,
+    /// Nothing where the process could not try.
+    sent: Option<Sent>,
+}
 
 /// Delivers until told to stop. `poll` is how often it looks for what is due without being woken.
 pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: CancellationToken) {
@@ -59,15 +69,10 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
         failing: false,
     };
     loop {
-        let free = AT_ONCE - worker.under_way.len().min(AT_ONCE);
-        if free >= WORTH_IT || worker.under_way.is_empty() {
-            worker.take(free).await;
-        }
+        worker.fill().await;
         tokio::select! {
             () = stop.cancelled() => break,
-            Some((delivery, sent)) = worker.under_way.next() => {
-                worker.settle(delivery, sent).await;
-            }
+            Some(ended) = worker.under_way.next() => worker.settle(ended).await,
             () = worker.core.postbacks.woken() => {}
             () = tokio::time::sleep(poll) => {}
         }
@@ -86,55 +91,85 @@ struct Worker {
 
 impl Worker {
     /// Takes what is due, as much as there is room for.
-    async fn take(&mut self, room: usize) {
-        let now = self.core.clock.now();
-        let spared = self.throttle.spared(now);
-        let limit = u32::try_from(room).unwrap_or(u32::MAX);
-        let outbox = &self.core.postbacks.outbox;
-        let claimed = match outbox.claim(now, now.plus(LEASE), limit, &spared).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                if !self.failing {
-                    tracing::warn!(%error, "what is to be delivered can't be read now; it waits");
-                }
-                self.failing = true;
+    async fn fill(&mut self) {
+        loop {
+            let room = AT_ONCE - self.under_way.len().min(AT_ONCE);
+            if room < WORTH_IT && !self.under_way.is_empty() {
                 return;
             }
-        };
-        self.failing = false;
-        let mut surplus = Vec::new();
-        for delivery in claimed {
-            if self
-                .throttle
-                .admit(&place(&delivery.url), delivery.key, now)
-            {
-                self.begin(delivery);
-            } else {
-                surplus.push(delivery);
+            match self.take(room).await {
+                // Whoever has reached a limit is passed over by the next look: there may be others behind.
+                Ok(taken) if taken > 0 => {}
+                Ok(_) => {
+                    self.failing = false;
+                    return;
+                }
+                Err(error) => {
+                    if !self.failing {
+                        tracing::warn!(%error, "what is to be delivered can't be read now; it waits");
+                    }
+                    self.failing = true;
+                    return;
+                }
             }
-        }
-        if !surplus.is_empty()
-            && let Err(error) = outbox_of(&self.core)
-                .give_back(&surplus, now.plus(PAUSE))
-                .await
-        {
-            tracing::warn!(%error, "deliveries beyond a limit can't be given back now; they are due again later");
         }
     }
 
-    fn begin(&mut self, delivery: Delivery) {
+    /// Takes some of what is due; returns how many.
+    async fn take(&mut self, room: usize) -> Result<usize, StoreError> {
+        let now = self.core.clock.now();
+        let spared = self.throttle.spared(now);
+        let outbox = outbox_of(&self.core);
+        let mut due = outbox.due(now, LOOK, &spared).await?;
+        let mut left = room;
+        due.retain(|due| {
+            let taken = left > 0 && self.throttle.admit(&due.place, due.key, now);
+            left -= usize::from(taken);
+            taken
+        });
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let claimed = outbox.claim(&due, now, now.plus(LEASE)).await;
+        let mine = claimed.as_deref().unwrap_or_default();
+        for due in &due {
+            // Another replica was faster.
+            if !mine.iter().any(|delivery| delivery.id == due.id) {
+                self.throttle.done(&due.place, due.key, now);
+            }
+        }
+        let claimed = claimed?;
+        let taken = claimed.len();
+        for delivery in claimed {
+            let due = due.iter().find(|due| due.id == delivery.id);
+            let place = due.map(|due| due.place.clone()).unwrap_or_default();
+            self.begin(delivery, place);
+        }
+        Ok(taken)
+    }
+
+    fn begin(&mut self, delivery: Delivery, place: String) {
         self.held.push(delivery.clone());
         let core = self.core.clone();
         self.under_way.push(Box::pin(async move {
             let sent = attempt(&core, &delivery).await;
-            (delivery, sent)
+            Ended {
+                delivery,
+                place,
+                sent,
+            }
         }));
     }
 
-    async fn settle(&mut self, delivery: Delivery, sent: Option<Sent>) {
+    async fn settle(&mut self, ended: Ended) {
+        let Ended {
+            delivery,
+            place,
+            sent,
+        } = ended;
         self.held.retain(|held| held.id != delivery.id);
         let now = self.core.clock.now();
-        self.throttle.done(&place(&delivery.url), delivery.key, now);
+        self.throttle.done(&place, delivery.key, now);
         let Some(sent) = sent else {
             // The lease ends by itself.
             return;
@@ -180,8 +215,8 @@ impl Worker {
     /// Lets attempts end for a moment, and gives back those that do not.
     async fn end(mut self) {
         let farewell = async {
-            while let Some((delivery, sent)) = self.under_way.next().await {
-                self.settle(delivery, sent).await;
+            while let Some(ended) = self.under_way.next().await {
+                self.settle(ended).await;
             }
         };
         if tokio::time::timeout(FAREWELL, farewell).await.is_ok() {
@@ -190,7 +225,7 @@ impl Worker {
         let now = self.core.clock.now();
         let outcome = |delivery: &Delivery| Outcome {
             state: DeliveryState::Pending,
-            next: Some(now.plus(retry_after(delivery.attempts, 0).unwrap_or(PAUSE))),
+            next: Some(now.plus(retry_after(delivery.attempts, 0).unwrap_or_default())),
             sent: Sent::failed(Failure::Interrupted),
             now,
         };
@@ -201,7 +236,7 @@ impl Worker {
     }
 }
 
-fn outbox_of(core: &Core) -> &dyn crate::app::ports::outbox::Outbox {
+fn outbox_of(core: &Core) -> &dyn Outbox {
     &*core.postbacks.outbox
 }
 

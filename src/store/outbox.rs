@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, Query};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait as _,
-    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 
 use super::SqlStore;
@@ -21,8 +21,8 @@ use super::entity::{deliveries, keys, signing_secrets};
 use super::error::failed;
 use crate::app::ports::StoreError;
 use crate::app::ports::outbox::{
-    Delivery, DeliveryQuery, Expiry, NewEvent, Outbox, OutboxState, Outcome, SigningSecret, Spared,
-    Stored,
+    Delivery, DeliveryQuery, Due, Expiry, NewEvent, Outbox, OutboxState, Outcome, SigningSecret,
+    Spared, Stored,
 };
 use crate::domain::id::{EventId, WorkspaceId};
 use crate::domain::postback::DeliveryState;
@@ -108,28 +108,57 @@ impl Outbox for SqlStore {
         rows.into_iter().map(delivery).collect()
     }
 
+    async fn due(&self, now: Time, limit: u32, spared: &Spared) -> Result<Vec<Due>, StoreError> {
+        let mut select = deliveries::Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::KeyId, Column::Place])
+            .filter(Column::NextAttemptTime.lte(now.micros()))
+            .order_by_asc(Column::NextAttemptTime)
+            .limit(u64::from(limit));
+        if !spared.places.is_empty() {
+            let places = spared.places.iter().map(String::as_str);
+            select = select.filter(Column::Place.is_not_in(places));
+        }
+        if !spared.keys.is_empty() {
+            let keys = spared.keys.iter().map(|key| key.to_bytes().to_vec());
+            select = select.filter(Column::KeyId.is_not_in(keys));
+        }
+        let found = select
+            .into_tuple::<(Vec<u8>, Vec<u8>, String)>()
+            .all(&self.reader)
+            .await
+            .map_err(failed)?;
+        found
+            .into_iter()
+            .map(|(id, key, place)| {
+                Ok(Due {
+                    id: rows::event_id(&id)?,
+                    key: convert::key_id(&key)?,
+                    place,
+                })
+            })
+            .collect()
+    }
+
     async fn claim(
         &self,
+        due: &[Due],
         now: Time,
         until: Time,
-        limit: u32,
-        spared: &Spared,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let due = due(now, limit, spared);
-        // On SQLite whoever writes waits for its turn: not where there is nothing to do.
-        if self.reader.get_database_backend() == DbBackend::Sqlite
-            && self.reader.query_one(&due).await.map_err(failed)?.is_none()
-        {
-            return Ok(Vec::new());
-        }
+        let ids = due.iter().map(|due| due.id.to_bytes().to_vec());
         let tx = self.writer.begin_writing().await?;
-        let mut locking = due;
-        locking.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        let found = tx.query_all(&locking).await.map_err(failed)?;
-        let ids: Vec<Vec<u8>> = found
-            .iter()
-            .map(|row| row.try_get_by_index(0).map_err(failed))
-            .collect::<Result<_, _>>()?;
+        // What others are taking at this moment is passed over, not waited for.
+        let ids = deliveries::Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::Id.is_in(ids))
+            .filter(Column::NextAttemptTime.lte(now.micros()))
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .into_tuple::<Vec<u8>>()
+            .all(&tx)
+            .await
+            .map_err(failed)?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -178,20 +207,6 @@ impl Outbox for SqlStore {
             .map_err(failed)?;
         tx.commit().await?;
         Ok(done.rows_affected == 1)
-    }
-
-    async fn give_back(&self, claimed: &[Delivery], due: Time) -> Result<(), StoreError> {
-        let tx = self.writer.begin_writing().await?;
-        for one in claimed {
-            write::of_claimed(one)
-                .col_expr(Column::Attempts, Expr::col(Column::Attempts).sub(1))
-                .col_expr(Column::Claimed, Expr::val(false))
-                .col_expr(Column::NextAttemptTime, Expr::val(due.micros()))
-                .exec(&tx)
-                .await
-                .map_err(failed)?;
-        }
-        tx.commit().await
     }
 
     async fn reclaim(&self, now: Time) -> Result<(), StoreError> {
@@ -318,23 +333,4 @@ impl Outbox for SqlStore {
             oldest: oldest.map(Time::from_micros),
         })
     }
-}
-
-/// What is due, those first that have been for longest.
-fn due(now: Time, limit: u32, spared: &Spared) -> sea_orm::sea_query::SelectStatement {
-    let mut due = Query::select();
-    due.column(Column::Id)
-        .from(deliveries::Entity)
-        .and_where(Expr::col(Column::NextAttemptTime).lte(now.micros()))
-        .order_by(Column::NextAttemptTime, sea_orm::Order::Asc)
-        .limit(u64::from(limit));
-    if !spared.places.is_empty() {
-        let places = spared.places.iter().map(String::as_str);
-        due.and_where(Expr::col(Column::Place).is_not_in(places));
-    }
-    if !spared.keys.is_empty() {
-        let keys = spared.keys.iter().map(|key| key.to_bytes().to_vec());
-        due.and_where(Expr::col(Column::KeyId).is_not_in(keys));
-    }
-    due
 }

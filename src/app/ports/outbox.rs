@@ -21,19 +21,14 @@ pub trait Outbox: Send + Sync + 'static {
     async fn delivery(&self, id: EventId) -> Result<Option<Delivery>, StoreError>;
     /// Deliveries by a query, newest first, at most its limit.
     async fn list_deliveries(&self, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError>;
-    /// Takes deliveries that are due, those first that have been for longest, and counts an attempt of each: nobody else
-    /// gets them before `until`, when they are due again. None to these places and of these keys.
-    async fn claim(
-        &self,
-        now: Time,
-        until: Time,
-        limit: u32,
-        spared: &Spared,
-    ) -> Result<Vec<Delivery>, StoreError>;
+    /// Deliveries that are due, those first that have been for longest; none to these places and of these keys.
+    async fn due(&self, now: Time, limit: u32, spared: &Spared) -> Result<Vec<Due>, StoreError>;
+    /// Takes those of these deliveries that are still due, and counts an attempt of each: nobody else gets them before
+    /// `until`, when they are due again.
+    async fn claim(&self, due: &[Due], now: Time, until: Time)
+    -> Result<Vec<Delivery>, StoreError>;
     /// Writes what came of a claimed delivery; false where somebody else has it by now.
     async fn settle(&self, claimed: &Delivery, outcome: &Outcome) -> Result<bool, StoreError>;
-    /// Gives back claimed deliveries that were not tried.
-    async fn give_back(&self, claimed: &[Delivery], due: Time) -> Result<(), StoreError>;
     /// Makes due what an earlier process had claimed: for where there is no other one now.
     async fn reclaim(&self, now: Time) -> Result<(), StoreError>;
     /// The signing secrets of a workspace, newest first, ended ones too until they are cleared away.
@@ -188,6 +183,17 @@ pub struct DeliveryQuery {
     pub before: Option<EventId>,
     /// How many at most.
     pub limit: u32,
+}
+
+/// A delivery that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its id.
+    pub id: EventId,
+    /// The key it is of.
+    pub key: KeyId,
+    /// Where it goes: host and port.
+    pub place: String,
 }
 
 /// Who gets nothing now.

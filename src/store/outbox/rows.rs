@@ -44,7 +44,7 @@ pub(super) fn delivery(row: deliveries::Model) -> Result<Delivery, StoreError> {
         .failure
         .and_then(|text| Failure::ALL.into_iter().find(|f| f.as_str() == text));
     Ok(Delivery {
-        id: EventId::from_u128(u128_of(&row.id, "deliveries.id")?),
+        id: event_id(&row.id)?,
         workspace: convert::parse(&row.workspace_id, "deliveries.workspace_id")?,
         key: convert::key_id(&row.key_id)?,
         sequence: convert::unsigned(row.sequence)?,
@@ -62,6 +62,10 @@ pub(super) fn delivery(row: deliveries::Model) -> Result<Delivery, StoreError> {
         failure,
         end_time: row.end_time.map(Time::from_micros),
     })
+}
+
+pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, StoreError> {
+    u128_of(bytes, "deliveries.id").map(EventId::from_u128)
 }
 
 /// A signing secret from its row.
