@@ -112,6 +112,7 @@ fn world(keys: usize) -> World {
             revoke_time: None,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
             last_used_time: None,
         };
         index.put_key(&Key {

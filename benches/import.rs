@@ -201,6 +201,7 @@ fn key(n: u64) -> Key {
         revoke_time: None,
         revocation_reason: RevocationReason::Unspecified,
         acknowledge_time: None,
+        leak_time: None,
         last_used_time: None,
     };
     Key {

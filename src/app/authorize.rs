@@ -84,8 +84,9 @@ impl Core {
         let view = self.index.view();
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
-        if let (true, Some((_, secret))) = (verdict.is_allow(), verdict.key) {
+        if let (true, Some((key, secret))) = (verdict.is_allow(), verdict.key) {
             self.last_used.note(&secret.usage, now);
+            self.exercised.note(question, key);
         }
         if !self
             .postbacks

@@ -206,6 +206,7 @@ async fn make_administrator(
         revoke_time: None,
         revocation_reason: RevocationReason::Unspecified,
         acknowledge_time: None,
+        leak_time: None,
         last_used_time: None,
     };
     let all = Grant::parse(ADMIN_ALL).map_err(Error::internal)?;

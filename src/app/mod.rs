@@ -9,6 +9,9 @@ pub mod calls;
 pub mod directory;
 pub mod envelope;
 pub mod error;
+pub mod exercised;
+pub mod hygiene;
+pub mod insights;
 pub mod keys;
 pub mod last_used;
 pub mod limit;
@@ -30,6 +33,7 @@ use crate::domain::id::WorkspaceId;
 use crate::index::Index;
 
 use self::envelope::Envelope;
+use self::exercised::ExercisedGrants;
 use self::last_used::LastUsed;
 use self::ports::{Clock, Entropy, Feed, Store};
 use self::postbacks::Postbacks;
@@ -52,6 +56,8 @@ pub struct Core {
     pub last_used: LastUsed,
     /// Events on their way to keys' POSTback URLs.
     pub postbacks: Postbacks,
+    /// Which grants were made use of.
+    pub exercised: ExercisedGrants,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// The turn to write a batch of an import: other changes wait behind one of them, and no more.

@@ -1,7 +1,9 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
+pub mod audit;
 pub mod outbox;
 
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +15,7 @@ use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
+use audit::AuditLog;
 use outbox::{Delivery, NewEvent, SigningSecret};
 
 /// The time of day.
@@ -48,7 +51,7 @@ pub enum StoreError {
 
 /// The state of all keys, and its history.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AuditLog + Send + Sync + 'static {
     /// What the database says of itself; none before [`Store::initialise`].
     async fn meta(&self) -> Result<Option<Meta>, StoreError>;
     /// Writes `meta` where there is none; returns what stands then, which may be another process's.
@@ -91,6 +94,8 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&SubscriptionId>,
         limit: u32,
     ) -> Result<Vec<Subscription>, StoreError>;
+    /// How many sealed tokens a workspace has.
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
     /// One catalogue entry.
     async fn scope(&self, workspace: &WorkspaceId, name: &str)
     -> Result<Option<Scope>, StoreError>;
@@ -112,6 +117,10 @@ pub trait Store: Send + Sync + 'static {
     async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError>;
     /// Writes times of last use; older ones than those that stand are ignored. Not a change: it takes no revision.
     async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError>;
+    /// Adds grants that were made use of to what is known of keys. Not a change: it takes no revision.
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError>;
+    /// Which grants of these keys were ever made use of, as far as flushed.
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError>;
     /// Deleted keys whose purge time has passed; at most `limit`.
     async fn due_for_purge(&self, now: Time, limit: u32) -> Result<Vec<KeyId>, StoreError>;
     /// Keys with secrets that ended before `before` and may be forgotten; at most `limit`.
@@ -177,10 +186,14 @@ pub trait Tx: Send {
         before: Time,
         now: Time,
     ) -> Result<(), StoreError>;
-    /// Destroys all sealed tokens of a workspace; returns how many.
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
-    /// How many sealed tokens a workspace has.
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
+    /// Destroys the sealed tokens of the keys of a workspace after `after`, at most so many keys; returns the last of them,
+    /// none where there are no more, and how many tokens it destroyed.
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError>;
 
     /// One workspace.
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
@@ -396,6 +409,9 @@ pub struct KeyCursor {
     /// The id.
     pub id: KeyId,
 }
+
+/// Grants that were made use of, by key.
+pub type Exercised = HashMap<KeyId, BTreeSet<String>>;
 
 /// One piece of what the index holds.
 #[derive(Debug, Clone)]

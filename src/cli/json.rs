@@ -87,6 +87,45 @@ fn secret(secret: &v1::Secret) -> Value {
         "acknowledge_time": time(secret.acknowledge_time.as_ref()),
         "revocation_reason": names::revocation(secret.revocation_reason),
         "sha256_hex": secret.sha256_hex,
+        "leak_time": time(secret.leak_time.as_ref()),
+    })
+}
+
+/// What became of a report of a leak.
+pub(super) fn leak_result(result: &v1::LeakResult) -> Value {
+    let secret = |leaked: &v1::LeakedSecret| {
+        json!({
+            "key_id": leaked.key_id,
+            "secret_id": leaked.secret_id,
+            "workspace": leaked.workspace,
+            "action": names::leak_action(leaked.action),
+            "already_reported": leaked.already_reported,
+            "held_back": leaked.held_back,
+            "tokens": leaked.tokens.iter().map(issued).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "verdict": names::verdict(result.verdict),
+        "secrets": result.secrets.iter().map(secret).collect::<Vec<_>>(),
+    })
+}
+
+/// A key that needs attention.
+pub(super) fn hygiene(needs: &v1::KeyHygiene) -> Value {
+    let finding = |finding: &v1::HygieneFinding| {
+        json!({
+            "kind": names::finding(finding.kind),
+            "message": finding.message,
+            "secret_ids": finding.secret_ids,
+            "slot": names::slot(finding.slot),
+            "safe": finding.safe,
+            "scopes": finding.scopes,
+        })
+    };
+    json!({
+        "key": needs.key.as_ref().map(key),
+        "findings": needs.findings.iter().map(finding).collect::<Vec<_>>(),
+        "safe_slots": needs.safe_slots.iter().map(|s| names::slot(*s)).collect::<Vec<_>>(),
     })
 }
 
@@ -156,6 +195,66 @@ pub(super) fn check(answer: &v1::CheckResponse) -> Value {
     })
 }
 
+pub(super) fn explained(answer: &v1::ExplainResponse) -> Value {
+    json!({
+        "decision": answer.decision.as_ref().map(check),
+        "steps": answer.steps.iter().map(step).collect::<Vec<_>>(),
+        "time": time(answer.time.as_ref()),
+    })
+}
+
+fn step(step: &v1::ExplainStep) -> Value {
+    let reason = (step.reason != 0).then(|| names::reason(step.reason));
+    json!({
+        "check": names::explained_check(step.check),
+        "outcome": names::explained_outcome(step.outcome),
+        "reason": reason,
+        "detail": step.detail,
+    })
+}
+
+pub(super) fn audit_event(event: &v1::AuditEvent) -> Value {
+    json!({
+        "revision": event.revision,
+        "ordinal": event.ordinal,
+        "time": time(event.time.as_ref()),
+        "actor": event.actor,
+        "action": event.action,
+        "workspace": event.workspace,
+        "resource_kind": event.resource_kind,
+        "resource_id": event.resource_id,
+        "before": event.before.as_ref().map(object),
+        "after": event.after.as_ref().map(object),
+        "changed_fields": event.changed_fields,
+    })
+}
+
+fn object(object: &prost_types::Struct) -> Value {
+    let fields = object.fields.iter();
+    Value::Object(fields.map(|(name, v)| (name.clone(), any(v))).collect())
+}
+
+fn any(value: &prost_types::Value) -> Value {
+    use prost_types::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(truth)) => Value::Bool(*truth),
+        Some(Kind::StringValue(text)) => Value::String(text.clone()),
+        Some(Kind::NumberValue(number)) => number_of(*number),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.iter().map(any).collect()),
+        Some(Kind::StructValue(inner)) => object(inner),
+    }
+}
+
+/// The API has but one kind of number: whole ones are written as such.
+fn number_of(number: f64) -> Value {
+    let text = number.to_string();
+    match text.parse::<i64>() {
+        Ok(whole) => whole.into(),
+        Err(_) => number.into(),
+    }
+}
+
 pub(super) fn workspace(workspace: &v1::Workspace) -> Value {
     json!({
         "id": workspace.id,
@@ -177,6 +276,12 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "slots": names::slots(settings.slots),
         "rotation_guard": settings.rotation_guard.as_ref().map(duration),
         "token_prefix": settings.token_prefix,
+        "default_lifetime": settings.default_lifetime.as_ref().map(duration),
+        "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),
+        "rotation_age": settings.rotation_age.as_ref().map(duration),
+        "leak_policy": names::leak_policy(settings.leak_policy),
+        "leak_grace": settings.leak_grace.as_ref().map(duration),
+        "provisioning": settings.provisioning.as_ref().map(|p| json!({ "scopes": p.scopes })),
     })
 }
 

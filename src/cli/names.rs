@@ -49,6 +49,18 @@ shown! {
     delivery_state: v1::delivery::State, "STATE_";
     /// Why an attempt failed.
     failure: v1::delivery::Failure, "FAILURE_";
+    /// What becomes of a key whose token was found in public.
+    leak_policy: v1::LeakPolicy, "LEAK_POLICY_";
+    /// Whether something is a key's token.
+    verdict: v1::leak_result::Verdict, "VERDICT_";
+    /// What was done about a leaked secret.
+    leak_action: v1::leaked_secret::Action, "ACTION_";
+    /// What there is about a key.
+    finding: v1::hygiene_finding::Kind, "KIND_";
+    /// A check of a decision.
+    explained_check: v1::explain_step::Check, "CHECK_";
+    /// What became of a check of a decision.
+    explained_outcome: v1::explain_step::Outcome, "OUTCOME_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -146,6 +158,51 @@ typed! {
         One => One,
         /// Always two
         Two => Two,
+    }
+    /// What becomes of a key whose token was found in public.
+    LeakPolicyName => v1::LeakPolicy {
+        /// It is noted, and goes on
+        Notify => Notify,
+        /// It is disabled
+        Disable => Disable,
+        /// The token is replaced
+        Regenerate => Regenerate,
+    }
+    /// What there is about a key.
+    FindingName => v1::hygiene_finding::Kind {
+        /// A token that is accepted was found in public
+        Leaked => Leaked,
+        /// A secret is older than the workspace's rotation age
+        RotationDue => RotationDue,
+        /// It ends soon
+        Expiring => Expiring,
+        /// A secret in its grace is still used
+        RetiringInUse => RetiringInUse,
+        /// A rotation has one step left
+        RotationUnfinished => RotationUnfinished,
+        /// A secret is weak
+        WeakSecret => WeakSecret,
+        /// It lives longer than the workspace allows now
+        BeyondLongestLifetime => BeyondLongestLifetime,
+        /// It never expires
+        NoExpiry => NoExpiry,
+        /// It was not used for long
+        Unused => Unused,
+        /// A token was neither acknowledged nor used
+        Unacknowledged => Unacknowledged,
+        /// It grants what it never made use of
+        OverScoped => OverScoped,
+        /// It has more than one scope
+        SeveralScopes => SeveralScopes,
+        /// It is bound to more than one subscription
+        SeveralSubscriptions => SeveralSubscriptions,
+    }
+    /// Through which door a request comes.
+    SurfaceName => v1::explain_request::Surface {
+        /// As an internal service asks `Authorize`
+        Authorize => Authorize,
+        /// As Envoy asks
+        Envoy => Envoy,
     }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {

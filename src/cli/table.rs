@@ -12,9 +12,11 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod insights;
 mod postbacks;
 
-pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{hygiene, profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use insights::{audit_events, explained};
 pub(super) use postbacks::{deliveries, signing_secrets};
 
 /// How far columns are apart.

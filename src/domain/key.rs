@@ -100,6 +100,24 @@ pub enum KeyState {
     Deleted,
 }
 
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self {
+            display_name: String::new(),
+            description: String::new(),
+            scopes: Vec::new(),
+            subscriptions: Vec::new(),
+            allowed_cidrs: Vec::new(),
+            postback_url: String::new(),
+            off_the_record: false,
+            enabled: true,
+            expire_time: None,
+            labels: BTreeMap::new(),
+            enforcement: Enforcement::default(),
+        }
+    }
+}
+
 impl Key {
     /// What it is at `now`: deleted before disabled before expired.
     pub fn state(&self, now: Time) -> KeyState {

@@ -7,6 +7,7 @@ pub mod entropy;
 pub mod id;
 pub mod invalid;
 pub mod key;
+pub mod leak;
 pub mod network;
 pub mod postback;
 pub mod revision;

@@ -22,17 +22,20 @@ pub enum AdminScope {
     SettingsWrite,
     /// Publish events to keys' POSTback URLs, and send them again.
     PostbacksPublish,
+    /// Read what happened and why, and how keys are used and kept.
+    InsightsRead,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
         Self::DirectoryWrite,
         Self::SettingsWrite,
         Self::PostbacksPublish,
+        Self::InsightsRead,
     ];
 
     /// The scope that grants it.
@@ -44,6 +47,7 @@ impl AdminScope {
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
             Self::PostbacksPublish => "claviger:postbacks:publish",
+            Self::InsightsRead => "claviger:insights:read",
         }
     }
 }

@@ -150,13 +150,15 @@ impl DirectoryService {
             .subscription
             .ok_or_else(|| Error::invalid("subscription", "is required"))?;
         let workspace = self.workspace(&call.caller, &wire.workspace)?;
-        let answer = self
-            .core
-            .create_subscription(call, convert::new_subscription(wire, workspace)?)
-            .await?;
+        let new = convert::provisioned(wire, message.provision_key, workspace)?;
+        let answer = self.core.create_subscription(call, new).await?;
+        let (made, now) = (&answer.value, self.core.clock.now());
         Ok(v1::CreateSubscriptionResponse {
-            subscription: Some(convert::subscription(&answer.value)),
+            subscription: Some(convert::subscription(&made.subscription)),
             revision: revision(answer.revision),
+            key: made.key.as_ref().map(|key| convert::key(key, now)),
+            tokens: convert::issued(&answer.tokens),
+            token_withheld: answer.token_withheld,
         })
     }
 

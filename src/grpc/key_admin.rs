@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
-use crate::app::keys::{KeyPage, NewKey, Regeneration, Revocation};
+use crate::app::keys::{KeyPage, LeakReport, NewKey, Regeneration, Revocation};
 use crate::app::limit::Shares;
 use crate::app::mutate::{Answer, Call};
 use crate::app::page;
@@ -371,6 +371,33 @@ impl KeyAdminService {
     }
 }
 
+impl KeyAdminService {
+    async fn leak(
+        &self,
+        request: Request<v1::ReportLeakRequest>,
+    ) -> Result<v1::ReportLeakResponse, Error> {
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
+        let workspace = match message.workspace.as_str() {
+            "-" => None,
+            named => Some(caller.workspace(named, &self.core.default_workspace)?),
+        };
+        let leaks = convert::leaks(message.leaks)?;
+        let call = Call {
+            caller,
+            right: AdminScope::KeysWrite,
+            method: "ReportLeak",
+            repeat: None,
+            dry_run: false,
+        };
+        let report = LeakReport { workspace, leaks };
+        let (found, at) = self.core.report_leaks(call, report).await?;
+        Ok(v1::ReportLeakResponse {
+            results: found.iter().map(|s| convert::leak_result(s)).collect(),
+            revision: revision(at),
+        })
+    }
+}
+
 /// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
 macro_rules! serve {
     ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
@@ -404,4 +431,5 @@ serve! {
     reveal_secret(RevealSecretRequest) -> RevealSecretResponse = reveal;
     acknowledge_secret(AcknowledgeSecretRequest) -> AcknowledgeSecretResponse = acknowledge;
     lookup_key(LookupKeyRequest) -> LookupKeyResponse = lookup;
+    report_leak(ReportLeakRequest) -> ReportLeakResponse = leak;
 }

@@ -12,6 +12,7 @@ mod envoy_answer;
 pub mod ext_authz;
 pub mod guard;
 mod import;
+pub mod insights;
 pub mod key_admin;
 pub mod postbacks;
 pub mod proto;

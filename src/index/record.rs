@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key};
@@ -34,6 +34,8 @@ pub struct KeyRecord {
     pub deleted: bool,
     /// Refused until it is put in again.
     pub(super) closed: AtomicBool,
+    /// Which of its grants were made use of, by place: a key has at most as many as there are bits.
+    exercised: AtomicU64,
 }
 
 /// What keys have in common.
@@ -89,6 +91,11 @@ impl KeyRecord {
             retire_time: Moment::of(secret.retire_time),
             usage: usage_of(secret),
         };
+        let shared = interner.shared(key);
+        // The places are those of the same list alone.
+        let exercised = old
+            .filter(|old| old.shared.scopes == shared.scopes)
+            .map_or(0, |old| old.exercised.load(Ordering::Relaxed));
         Self {
             id: Id::of(key.id.as_u128()),
             revision: key.revision,
@@ -96,11 +103,12 @@ impl KeyRecord {
                 [one] => Secrets::One([record_of(one)]),
                 many => Secrets::Many(many.iter().map(record_of).collect()),
             },
-            shared: interner.shared(key),
+            shared,
             expire_time: Moment::of(settings.expire_time),
             enabled: settings.enabled,
             deleted: key.delete_time.is_some(),
             closed: AtomicBool::new(closed),
+            exercised: AtomicU64::new(exercised),
         }
     }
 
@@ -117,6 +125,34 @@ impl KeyRecord {
     /// Whether it is refused because the outcome of a change is not known.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that the grant at this place was made use of; true where that is news.
+    pub fn exercise(&self, place: usize) -> bool {
+        let bit = u32::try_from(place).ok().and_then(|n| 1_u64.checked_shl(n));
+        let bit = bit.unwrap_or(0);
+        // Read first: a busy key writes to shared memory once for each grant.
+        self.exercised.load(Ordering::Relaxed) & bit != bit
+            && self.exercised.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    /// Whether all its grants were made use of.
+    pub fn is_exercised_whole(&self) -> bool {
+        let grants = u32::try_from(self.scopes.len()).unwrap_or(u32::MAX);
+        let rest = 1_u64
+            .checked_shl(grants)
+            .map_or(0, |next| u64::MAX - (next - 1));
+        self.exercised.load(Ordering::Relaxed) | rest == u64::MAX
+    }
+
+    /// The grants that were made use of.
+    pub fn exercised(&self) -> impl Iterator<Item = &Grant> {
+        let used = self.exercised.load(Ordering::Relaxed);
+        let bits = (0..u64::BITS).map(move |n| used >> n & 1 == 1);
+        self.scopes
+            .iter()
+            .zip(bits)
+            .filter_map(|(grant, used)| used.then_some(grant))
     }
 
     /// Whether a weak secret of it is live: then its networks are always enforced.

@@ -9,6 +9,7 @@ mod error;
 mod foundation;
 mod listener;
 mod offline;
+mod rotate;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
+use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto;
@@ -55,6 +57,7 @@ use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
+pub use rotate::{Rotation, rotate_root_key};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -66,11 +69,12 @@ const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 const EXPIRY_ROUNDS: u32 = 15;
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 6] = [
+const HEALTH_NAMES: [&str; 7] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
     "claviger.v1.Postbacks",
+    "claviger.v1.Insights",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
@@ -207,6 +211,13 @@ pub async fn build(
             ))
             .add_service(proto::v1::postbacks_server::PostbacksServer::new(
                 PostbacksService::new(core.clone()),
+            ))
+            .add_service(proto::v1::insights_server::InsightsServer::new(
+                InsightsService::new(
+                    core.clone(),
+                    stopping.clone(),
+                    config.trusted_proxies.clone(),
+                ),
             ))
     };
     let serving = watch::Sender::new(false);

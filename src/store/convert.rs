@@ -99,9 +99,11 @@ pub(super) fn key_row(key: &Key) -> Result<keys::ActiveModel, StoreError> {
         purge_time: purge_time.map(Time::micros),
         last_used_time: None,
         revision: signed(*revision)?,
+        exercised: None,
     }
     .into_active_model();
     row.last_used_time = NotSet;
+    row.exercised = NotSet;
     Ok(row)
 }
 
@@ -128,6 +130,7 @@ pub(super) fn secret_rows(key: &Key) -> Result<Vec<secrets::ActiveModel>, StoreE
             end_time: secret.end_time().map(Time::micros),
             revocation_reason: secret.revocation_reason.as_str().to_owned(),
             acknowledge_time: secret.acknowledge_time.map(Time::micros),
+            leak_time: secret.leak_time.map(Time::micros),
             last_used_time: None,
         }
         .into_active_model();
@@ -223,6 +226,7 @@ pub(super) fn secret(row: secrets::Model) -> Result<Secret, StoreError> {
         revocation_reason: RevocationReason::from_str_exact(&row.revocation_reason)
             .ok_or_else(|| unknown("revocation_reason"))?,
         acknowledge_time: row.acknowledge_time.map(Time::from_micros),
+        leak_time: row.leak_time.map(Time::from_micros),
         last_used_time: row.last_used_time.map(Time::from_micros),
     })
 }
@@ -355,7 +359,8 @@ fn number(bytes: &[u8]) -> Result<u128, StoreError> {
         .map_err(|_| corrupt("an id does not have 16 bytes"))
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+/// A value as the JSON in a column.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| corrupt("a value can't be written as JSON"))
 }
 

@@ -317,6 +317,7 @@ impl<'t> Cells<'t> {
             regenerated: false,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
         };
         Ok((key, secret))
     }

@@ -4,6 +4,7 @@
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 
+mod audit;
 mod backup;
 mod bounded;
 mod bulk;
@@ -14,6 +15,7 @@ mod entity;
 mod error;
 mod feed;
 mod keys;
+mod lifecycle;
 mod list;
 mod load;
 mod maintenance;
@@ -29,7 +31,9 @@ mod write;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
-use crate::app::ports::{FeedBatch, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx};
+use crate::app::ports::{
+    Exercised, FeedBatch, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx,
+};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::time::Time;
@@ -148,6 +152,23 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError> {
         directory::scopes(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        lifecycle::count_sealed(&self.reader, workspace).await
+    }
+
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError> {
+        for some in used.chunks(FLUSH) {
+            let tx = self.writer.begin_writing().await?;
+            lifecycle::write_exercised(&tx, some).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError> {
+        lifecycle::exercised(&self.reader, keys).await
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {

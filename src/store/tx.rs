@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel};
 use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
-use super::{bulk, convert, directory, feed, keys, maintenance, outbox, write};
+use super::{bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, write};
 use crate::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
 use crate::domain::id::{EventId, KeyId, SecretId, SubscriptionId, WorkspaceId};
@@ -122,12 +122,13 @@ impl Tx for SqlTx {
         write::forget_secrets(&self.tx, keys, before, (self.revision, now)).await
     }
 
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        write::destroy_sealed(&self.tx, workspace).await
-    }
-
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        write::count_sealed(&self.tx, workspace).await
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError> {
+        lifecycle::destroy_sealed(&self.tx, workspace, after, keys).await
     }
 
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {

@@ -39,3 +39,5 @@ mod process;
 mod python;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod seeds;

@@ -1,6 +1,7 @@
 //! Workspaces, subscriptions and scope catalogues.
 
 mod scopes;
+mod sealed;
 mod subscriptions;
 mod workspaces;
 
@@ -9,7 +10,7 @@ use crate::app::error::{Code, Error};
 use crate::domain::id::{KeyId, WorkspaceId};
 
 pub use scopes::ScopeEdit;
-pub use subscriptions::SubscriptionEdit;
+pub use subscriptions::{NewSubscription, Provisioned, SubscriptionEdit};
 pub use workspaces::WorkspaceEdit;
 
 impl Core {

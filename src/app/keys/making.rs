@@ -4,6 +4,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::mutate::Issued;
+use crate::app::scene::Scene;
 use crate::domain::entropy;
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
@@ -12,8 +13,8 @@ use crate::domain::time::Time;
 use crate::domain::token::{STRONG_BITS, Tag, Token, TokenDigest};
 use crate::domain::workspace::Workspace;
 
-use super::Source;
 use super::rules::{self, Facts};
+use super::{NewKey, Source};
 
 impl Core {
     /// A new key id of this moment.
@@ -28,6 +29,35 @@ impl Core {
         self.entropy.fill(&mut random)?;
         Ok(SecretId::new(at, random))
     }
+}
+
+/// Makes a key within a change.
+pub(in crate::app) async fn make(
+    scene: &mut Scene,
+    caller: &Caller,
+    workspace: &Workspace,
+    new: NewKey,
+) -> Result<(Key, Vec<Issued>), Error> {
+    let core = scene.core.clone();
+    let two_slots = workspace.settings.two_slots;
+    let secondary = new
+        .secondary
+        .or_else(|| two_slots.then_some(Source::Generate(None)));
+    let mut draft = Draft::new(caller, new.settings, None);
+    let sources = [
+        ((Slot::Primary, "primary"), Some(new.primary)),
+        ((Slot::Secondary, "secondary"), secondary),
+    ];
+    let prefix = workspace.settings.prefix();
+    for (place, source) in sources {
+        let Some(source) = source else { continue };
+        draft.add(Value::of(&core, &workspace.id, prefix, place, source));
+    }
+    let tags: Vec<_> = draft.tags().collect();
+    let facts = Facts::gather(scene, caller, &workspace.id, draft.subscriptions(), &tags).await?;
+    let (mut key, tokens) = draft.finish(&core, scene.now, caller, workspace, &facts)?;
+    scene.put_key("CREATE", None, &mut key).await?;
+    Ok((key, tokens))
 }
 
 /// A key to be.
@@ -111,6 +141,10 @@ impl Draft {
             revision: 0,
         };
         rules::check_settings(caller, &key, facts)?;
+        let settings = &workspace.settings;
+        // Also of a key that is moved in: how long it lives here is counted from now.
+        key.settings.expire_time = key.settings.expire_time.or(settings.default_end(now));
+        rules::check_lifetime(settings, now, key.settings.expire_time)?;
         let mut tokens = Vec::new();
         for value in self.values {
             let (secret, issued) = value.into_secret(core, now, workspace, &key, facts)?;
@@ -187,6 +221,7 @@ impl Value {
             revoke_time: None,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
             last_used_time: None,
         };
         let issued = made

@@ -18,6 +18,7 @@ use crate::domain::key::Key;
 use crate::domain::scope::AdminScope;
 use crate::domain::secret::Secret;
 use crate::domain::token::TokenDigest;
+use crate::domain::workspace::Workspace;
 
 use super::KeyPage;
 
@@ -62,8 +63,7 @@ impl Core {
                 Box::new(move |scene, caller| {
                     async move {
                         let keys = openable(scene, caller, &workspace, &listed).await?;
-                        let tokens: Vec<_> =
-                            keys.iter().flat_map(|key| tokens_of(scene, key)).collect();
+                        let tokens = tokens_of(scene, &workspace, &keys).await?;
                         let secrets: Vec<_> = tokens.iter().map(|t| t.secret).collect();
                         let unchanged = !audit(scene, "REVEAL", workspace, &secrets).await?;
                         Ok(Done {
@@ -172,8 +172,20 @@ async fn audit(
     Ok(true)
 }
 
-/// The tokens of a key's live secrets that its workspace keeps.
-fn tokens_of(scene: &Scene, key: &Key) -> Vec<Issued> {
+/// The tokens of these keys' live secrets that their workspace keeps.
+async fn tokens_of(
+    scene: &mut Scene,
+    workspace: &WorkspaceId,
+    keys: &[Key],
+) -> Result<Vec<Issued>, Error> {
+    // What is still sealed in one that is HASHED is about to be destroyed.
+    if !scene.workspace(workspace).await?.settings.recoverable {
+        return Ok(Vec::new());
+    }
+    Ok(keys.iter().flat_map(|key| of_key(scene, key)).collect())
+}
+
+fn of_key(scene: &Scene, key: &Key) -> Vec<Issued> {
     let live = key.secrets.iter().filter(|s| s.is_live(scene.now));
     let reveal = |secret: &Secret| {
         let token = scene
@@ -197,5 +209,14 @@ pub(super) async fn tokens_to_reveal(
     key: &Key,
 ) -> Result<Vec<Issued>, Error> {
     let keys = openable(scene, caller, &key.workspace, &[key.id]).await?;
-    Ok(keys.iter().flat_map(|key| tokens_of(scene, key)).collect())
+    tokens_of(scene, &key.workspace, &keys).await
+}
+
+/// Says of no secret that it can be read again whose workspace keeps none: what is sealed there is about to be destroyed.
+pub(super) fn hide_lost(key: &mut Key, workspace: Option<&Workspace>) {
+    if !workspace.is_some_and(|w| w.settings.recoverable) {
+        for secret in &mut key.secrets {
+            secret.sealed = None;
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::SecretState;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
-use crate::domain::workspace::Scope;
+use crate::domain::workspace::{Scope, WorkspaceSettings};
 
 /// The key that a caller wants to change: one it may see, and still as it was read where an etag says so.
 pub(super) async fn key_to_change(
@@ -181,6 +181,48 @@ pub(super) fn check_settings(caller: &Caller, key: &Key, facts: &Facts) -> Resul
     caller.require_all(
         &admin_rights(&settings.scopes, &facts.catalogue),
         "the key would have",
+    )
+}
+
+/// No key lives longer than its workspace allows. `made`: from when on its life is counted.
+pub(super) fn check_lifetime(
+    settings: &WorkspaceSettings,
+    made: Time,
+    end: Option<Time>,
+) -> Result<(), Error> {
+    let Some(latest) = settings.latest_end(made) else {
+        return Ok(());
+    };
+    if end.is_some_and(|end| end <= latest) {
+        return Ok(());
+    }
+    let days = settings.longest_lifetime.unwrap_or_default().as_secs() / 86_400;
+    let mut error = Error::invalid(
+        "key.expire_time",
+        format!(
+            "is beyond the workspace's `longest_lifetime` (about {days} days after the key was made); set an earlier end, or make a new key"
+        ),
+    );
+    error.reason = "LIFETIME_TOO_LONG";
+    Err(error)
+}
+
+/// The same for a change: only a longer life is judged, so that keys from before the rule can be changed otherwise.
+pub(super) async fn check_longer_life(
+    scene: &mut Scene,
+    before: &Key,
+    after: &Key,
+) -> Result<(), Error> {
+    // Absent is the latest of all.
+    let end = |key: &Key| (key.settings.expire_time.is_none(), key.settings.expire_time);
+    if end(after) <= end(before) {
+        return Ok(());
+    }
+    let workspace = scene.workspace(&after.workspace).await?;
+    check_lifetime(
+        &workspace.settings,
+        after.create_time,
+        after.settings.expire_time,
     )
 }
 

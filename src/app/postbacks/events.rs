@@ -71,7 +71,11 @@ pub fn of_change(before: Option<&Key>, after: &Key) -> Vec<KeyEvent> {
             ("secret_id", json!(secret.id)),
             ("slot", json!(secret.slot)),
         ];
-        match old(secret.id) {
+        let known = old(secret.id);
+        if secret.leak_time.is_some() && known.is_none_or(|was| was.leak_time.is_none()) {
+            events.push(event(LEAKED, &who));
+        }
+        match known {
             None => events.push(event("key.regenerated", &who)),
             Some(was) if was.retire_time.is_none() && secret.revoke_time.is_none() => {
                 if let Some(end) = secret.retire_time {
@@ -135,6 +139,7 @@ mod tests {
             revoke_time: None,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
             last_used_time: None,
         }
     }
@@ -190,6 +195,11 @@ mod tests {
             k.secrets.push(secret(2));
         });
         assert_eq!(replaced, ["key.regenerated"]);
+        let leaked = changed(|k| {
+            k.secrets[0].leak_time = Some(at(9));
+            k.settings.enabled = false;
+        });
+        assert_eq!(leaked, ["key.leaked", "key.disabled"]);
         let with_grace = changed(|k| {
             k.secrets[0].retire_time = Some(at(9));
             k.secrets.push(secret(2));

@@ -13,7 +13,7 @@ use crate::cli::io::Io;
 use crate::cli::names::PresentationName;
 use crate::cli::page::Listing;
 use crate::cli::table::Look;
-use crate::cli::{Common, MAX_ANSWER, json as to_json, show, table};
+use crate::cli::{Common, MAX_ANSWER, json as to_json, names, show, table};
 use crate::grpc::proto::v1;
 
 type Client = v1::directory_client::DirectoryClient<Connection>;
@@ -197,12 +197,20 @@ pub(in crate::cli) async fn subscriptions(
                 enabled: args.disabled.then_some(false),
                 ..Default::default()
             };
+            let provision_key = args.provision_key.then(|| v1::ProvisionedKey {
+                key: Some(v1::Key {
+                    scopes: args.scopes,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            });
             let request = v1::CreateSubscriptionRequest {
                 subscription: Some(subscription),
                 request_id: args.request.request_id,
+                provision_key,
             };
             let answer = client.create_subscription(request).await?.into_inner();
-            SUBSCRIPTION.show(answer.subscription, Some(&answer.revision), output, io)?;
+            provisioned(answer, output, io)?;
         }
         SubscriptionsCommand::Get(args) => {
             let request = v1::GetSubscriptionRequest {
@@ -258,6 +266,43 @@ pub(in crate::cli) async fn subscriptions(
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Shows a subscription that was made, and the tokens of the key that came with it: nowhere else are they shown again.
+fn provisioned(
+    answer: v1::CreateSubscriptionResponse,
+    output: Output,
+    io: &mut Io<'_>,
+) -> Result<(), Failure> {
+    let Some(key) = &answer.key else {
+        return SUBSCRIPTION.show(answer.subscription, Some(&answer.revision), output, io);
+    };
+    if output == Output::Json {
+        let value = json!({
+            "subscription": answer.subscription.as_ref().map(to_json::subscription),
+            "key": to_json::key(key),
+            "tokens": answer.tokens.iter().map(to_json::issued).collect::<Vec<_>>(),
+            "token_withheld": answer.token_withheld,
+            "revision": answer.revision,
+        });
+        return show(io, output, || value, |_| String::new());
+    }
+    SUBSCRIPTION.show(answer.subscription, Some(&answer.revision), output, io)?;
+    io.print(format_args!("\nkey `{}`", key.id))?;
+    for token in &answer.tokens {
+        io.print(format_args!(
+            "{:<10} {}",
+            names::slot(token.slot),
+            token.token
+        ))?;
+    }
+    io.out.flush()?;
+    if answer.token_withheld {
+        io.note("this call was made before, and a token of it is no longer to be had");
+    } else {
+        io.note("save the tokens now; they are not shown again");
+    }
+    Ok(())
 }
 
 pub(in crate::cli) async fn scopes(args: ScopesArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {

@@ -393,6 +393,7 @@ fn secret(secret: &Secret, now: Time) -> v1::Secret {
         acknowledge_time: secret.acknowledge_time.map(timestamp),
         revocation_reason: wire_reason(secret.revocation_reason).into(),
         sha256_hex: String::new(),
+        leak_time: secret.leak_time.map(timestamp),
     }
 }
 
@@ -455,6 +456,13 @@ pub(super) fn warnings(key: &Key, now: Time) -> Vec<v1::Warning> {
             key.secrets.iter().any(|s| s.weak && s.is_live(now)),
             "WEAK_SECRET",
             "a secret of the key is weak, and `allowed_cidrs` is all that protects it; replace it with a generated one",
+        ),
+        (
+            key.secrets
+                .iter()
+                .any(|s| s.leak_time.is_some() && s.is_live(now)),
+            "LEAKED_SECRET",
+            "a secret of the key was found in public; regenerate it",
         ),
         (
             settings.scopes.iter().any(Grant::is_admin),

@@ -3,6 +3,7 @@
 mod import;
 mod input;
 mod key;
+mod lifecycle;
 mod mask;
 mod postback;
 mod workspace;
@@ -10,6 +11,7 @@ mod workspace;
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
+pub(super) use lifecycle::*;
 pub(super) use postback::*;
 
 pub(super) use workspace::*;

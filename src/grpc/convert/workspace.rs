@@ -16,8 +16,10 @@ use crate::grpc::proto::v1;
 
 use super::input::{
     check, duration, enumeration, parse, presentation, presentation_number, timestamp,
+    wire_duration,
 };
 use super::key::set;
+use super::lifecycle::{self, MINUTE, SECOND};
 use super::mask::{Mask, something};
 
 const MAX_GUARD: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -50,6 +52,12 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.slots",
     "settings.rotation_guard",
     "settings.token_prefix",
+    "settings.default_lifetime",
+    "settings.longest_lifetime",
+    "settings.rotation_age",
+    "settings.leak_policy",
+    "settings.leak_grace",
+    "settings.provisioning",
 ];
 
 /// Reads what an update changes.
@@ -99,6 +107,30 @@ pub(in crate::grpc) fn workspace_edits(
             "settings.token_prefix",
             WorkspaceEdit::TokenPrefix(new.token_prefix),
         ),
+        (
+            "settings.default_lifetime",
+            WorkspaceEdit::DefaultLifetime(new.default_lifetime),
+        ),
+        (
+            "settings.longest_lifetime",
+            WorkspaceEdit::LongestLifetime(new.longest_lifetime),
+        ),
+        (
+            "settings.rotation_age",
+            WorkspaceEdit::RotationAge(new.rotation_age),
+        ),
+        (
+            "settings.leak_policy",
+            WorkspaceEdit::LeakPolicy(new.leak_policy),
+        ),
+        (
+            "settings.leak_grace",
+            WorkspaceEdit::LeakGrace(new.leak_grace),
+        ),
+        (
+            "settings.provisioning",
+            WorkspaceEdit::Provisioning(new.provisioning),
+        ),
     ];
     edits.extend(
         parts
@@ -133,6 +165,16 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .map(|d| duration(&at("rotation_guard"), d, MAX_GUARD))
             .transpose()?,
         token_prefix: wire.token_prefix,
+        default_lifetime: lifecycle::span("default_lifetime", wire.default_lifetime, MINUTE)?,
+        longest_lifetime: lifecycle::span("longest_lifetime", wire.longest_lifetime, MINUTE)?,
+        rotation_age: lifecycle::span("rotation_age", wire.rotation_age, SECOND)?,
+        leak_policy: lifecycle::leak_policy(wire.leak_policy)?,
+        leak_grace: wire
+            .leak_grace
+            .map(|d| duration(&at("leak_grace"), d, MAX_GUARD))
+            .transpose()?,
+        provisioning: wire.provisioning.map(lifecycle::provisioning).transpose()?,
+        destroying_sealed: false,
     })
 }
 
@@ -247,11 +289,17 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         undemanded_scopes: undemanded.into(),
         secret_storage: storage.into(),
         slots: slots.into(),
-        rotation_guard: settings.rotation_guard.map(|guard| prost_types::Duration {
-            seconds: i64::try_from(guard.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(guard.subsec_nanos()).unwrap_or(0),
-        }),
+        rotation_guard: settings.rotation_guard.map(wire_duration),
         token_prefix: settings.token_prefix.clone(),
+        default_lifetime: settings.default_lifetime.map(wire_duration),
+        longest_lifetime: settings.longest_lifetime.map(wire_duration),
+        rotation_age: settings.rotation_age.map(wire_duration),
+        leak_policy: lifecycle::wire_leak_policy(settings.leak_policy).into(),
+        leak_grace: settings.leak_grace.map(wire_duration),
+        provisioning: settings
+            .provisioning
+            .as_ref()
+            .map(lifecycle::wire_provisioning),
     }
 }
 

@@ -16,6 +16,8 @@ mod m0001_initial;
 mod m0002_expand_imports;
 mod m0003_expand_large_sets;
 mod m0007_expand_postbacks;
+mod m0008_expand_audit;
+mod m0009_expand_lifecycle;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -34,6 +36,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_expand_imports::Migration),
             Box::new(m0003_expand_large_sets::Migration),
             Box::new(m0007_expand_postbacks::Migration),
+            Box::new(m0008_expand_audit::Migration),
+            Box::new(m0009_expand_lifecycle::Migration),
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! The port's promises, on a database of its own for each test: the same tests on SQLite and on PostgreSQL.
 
+mod audit;
 mod backup;
 mod bulk;
 mod feed;
@@ -110,6 +111,7 @@ fn secret(n: u128, slot: Slot) -> Secret {
         revoke_time: None,
         revocation_reason: RevocationReason::Unspecified,
         acknowledge_time: None,
+        leak_time: None,
         last_used_time: None,
     }
 }

@@ -10,7 +10,9 @@ use tonic::Code;
 
 use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
+use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
+use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
 use super::rows_postbacks::of_postbacks;
 use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
@@ -100,6 +102,8 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_postbacks(names))
+        .chain(of_insights(names))
+        .chain(of_audit(names))
         .collect()
 }
 

@@ -53,8 +53,9 @@ pub(crate) const WRITE: &str = "claviger:keys:write";
 pub(crate) const REVEAL: &str = "claviger:keys:reveal";
 pub(crate) const DIRECTORY: &str = "claviger:directory:write";
 pub(crate) const SETTINGS: &str = "claviger:settings:write";
+pub(crate) const INSIGHTS: &str = "claviger:insights:read";
 pub(crate) const PUBLISH: &str = "claviger:postbacks:publish";
-pub(crate) const RIGHTS: [&str; 6] = [READ, WRITE, REVEAL, DIRECTORY, SETTINGS, PUBLISH];
+pub(crate) const RIGHTS: [&str; 7] = [READ, WRITE, REVEAL, DIRECTORY, SETTINGS, INSIGHTS, PUBLISH];
 
 /// Builds a row: a good request, and ways to spoil it.
 pub(crate) struct Spoil<M> {

@@ -227,6 +227,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
             .bad("id", |r| r.id = CONTROL.to_owned())
             .done(),
         list_keys(n),
+        report_leak(n),
         update.done(),
         Spoil::new("KeyAdmin/LookupKey", READ, Foreign::NotFound, lookup)
             .bad("workspace", |r| r.workspace = CONTROL.to_owned())
@@ -264,6 +265,37 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
         check(n),
         batch_check(n),
     ]
+}
+
+fn report_leak(n: &Names) -> Row {
+    let found = |token: &str| v1::FoundToken {
+        token: token.to_owned(),
+        url: "https://git.example/a/b".to_owned(),
+        ..Default::default()
+    };
+    let good = v1::ReportLeakRequest {
+        workspace: n.workspace.clone(),
+        leaks: vec![found(&n.token)],
+    };
+    Spoil::new("KeyAdmin/ReportLeak", WRITE, Foreign::NotFound, good)
+        .bad("workspace", |r| r.workspace = "Not_A_Workspace".to_owned())
+        .bad("leaks", |r| r.leaks.clear())
+        .bad("leaks", |r| r.leaks = vec![r.leaks[0].clone(); 101])
+        .bad("leaks[1].token", |r| {
+            let mut short = r.leaks[0].clone();
+            short.token = "short".to_owned();
+            r.leaks.push(short);
+        })
+        .bad("leaks[0].token", |r| r.leaks[0].token.clear())
+        .bad("leaks[0].token", |r| r.leaks[0].sha256_hex = "a".repeat(64))
+        .bad("leaks[0].sha256_hex", |r| {
+            r.leaks[0].token.clear();
+            r.leaks[0].sha256_hex = "a".repeat(63);
+        })
+        .bad("leaks[0].url", |r| r.leaks[0].url = "x".repeat(2_049))
+        .bad("leaks[0].type", |r| r.leaks[0].r#type = CONTROL.to_owned())
+        .bad("leaks[0].source", |r| r.leaks[0].source = "x".repeat(129))
+        .done()
 }
 
 fn list_keys(n: &Names) -> Row {

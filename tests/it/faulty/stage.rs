@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claviger::app::Core;
 use claviger::app::auth::Caller;
-use claviger::app::directory::{SubscriptionEdit, WorkspaceEdit};
+use claviger::app::directory::{NewSubscription, SubscriptionEdit, WorkspaceEdit};
 use claviger::app::envelope::Envelope;
 use claviger::app::error::{Code, Error};
 use claviger::app::keys::{Edit, NewKey, Source};
@@ -88,6 +88,7 @@ pub(super) async fn stage() -> Stage {
             Strangers::new().0,
             false,
         ),
+        exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),
@@ -193,6 +194,10 @@ impl Stage {
             revision: 0,
         };
         let call = self.call("CreateSubscription", AdminScope::DirectoryWrite, None);
+        let new = NewSubscription {
+            subscription: new,
+            key: None,
+        };
         self.core.create_subscription(call, new).await.unwrap();
     }
 

@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use claviger::app::ports::audit::{
+    AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
+};
 use claviger::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use claviger::app::ports::{
-    Change, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta, Position, Store,
-    StoreError, Tx,
+    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta,
+    Position, Store, StoreError, Tx,
 };
 use claviger::domain::id::{EventId, KeyId, SecretId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::Key;
@@ -119,6 +122,30 @@ impl FaultyStore {
             return Err(StoreError::Unavailable("no row can be read".to_owned()));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl AuditLog for FaultyStore {
+    async fn audit_events(
+        &self,
+        query: &AuditQuery,
+        after: Option<&AuditCursor>,
+        limit: u32,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        self.inner.audit_events(query, after, limit).await
+    }
+
+    async fn audit_events_after(
+        &self,
+        place: Place,
+        upto: u64,
+        filter: &AuditFilter,
+        limit: u32,
+    ) -> Result<AuditBatch, StoreError> {
+        self.inner
+            .audit_events_after(place, upto, filter, limit)
+            .await
     }
 }
 
@@ -240,6 +267,18 @@ impl Store for FaultyStore {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError> {
         self.inner.list_scopes(workspace, after, limit).await
+    }
+
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.count_sealed(workspace).await
+    }
+
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError> {
+        self.inner.flush_exercised(used).await
+    }
+
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError> {
+        self.inner.exercised(keys).await
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
@@ -370,12 +409,13 @@ impl Tx for FaultyTx {
         self.inner.forget_secrets(keys, before, now).await
     }
 
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        self.inner.destroy_sealed(workspace).await
-    }
-
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        self.inner.count_sealed(workspace).await
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError> {
+        self.inner.destroy_sealed(workspace, after, keys).await
     }
 
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {

@@ -14,6 +14,7 @@ use claviger::domain::time::Time;
 use claviger::domain::token::Token;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
 use claviger::server::{self, BoundAddress, SystemEntropy};
@@ -149,6 +150,14 @@ impl TestServer {
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
+
+    /// What its clock says, to the second.
+    pub(crate) fn now(&self) -> prost_types::Timestamp {
+        prost_types::Timestamp {
+            seconds: self.clock.now().micros() / 1_000_000,
+            nanos: 0,
+        }
+    }
 }
 
 impl Drop for TestServer {
@@ -278,6 +287,10 @@ impl Client {
 
     pub(crate) fn postbacks(&self) -> PostbacksClient<Line> {
         PostbacksClient::new(self.line())
+    }
+
+    pub(crate) fn insights(&self) -> InsightsClient<Line> {
+        InsightsClient::new(self.line()).max_decoding_message_size(64 << 20)
     }
 
     pub(crate) fn authorize(&self) -> AuthorizeClient<Line> {

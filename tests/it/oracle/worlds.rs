@@ -148,6 +148,7 @@ fn secret() -> impl Strategy<Value = (usize, Secret)> {
                 revoke_time,
                 revocation_reason: RevocationReason::Unspecified,
                 acknowledge_time: None,
+                leak_time: None,
                 last_used_time: None,
             };
             (token, secret)
