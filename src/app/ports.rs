@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::domain::id::{EventId, KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{EventId, KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -107,8 +108,17 @@ pub trait Store: AuditLog + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError>;
 
-    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes
-    /// and subscriptions before keys); returns the revision of that snapshot.
+    /// One principal.
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError>;
+    /// A workspace's principals by a query, ordered by id.
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError>;
+
+    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes,
+    /// subscriptions and principals before keys); returns the revision of that snapshot.
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
     /// Which revision the database is at: what is asked to find out whether there is anything to read from the feed.
     async fn position(&self) -> Result<Position, StoreError>;
@@ -199,7 +209,7 @@ pub trait Tx: Send {
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
     /// Inserts or replaces a workspace.
     async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError>;
-    /// Removes a workspace with its subscriptions, scopes, and the memory of its imports.
+    /// Removes a workspace with its subscriptions, scopes, principals, and the memory of its imports.
     async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError>;
     /// Whether a workspace has keys, deleted ones too.
     async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError>;
@@ -244,6 +254,39 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError>;
+
+    /// One principal.
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError>;
+    /// Those of these principals that there are, in no order.
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError>;
+    /// Inserts or replaces principals, many in one statement.
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError>;
+    /// Removes a principal.
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError>;
+    /// A key bound to a principal, deleted ones too.
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError>;
+    /// A principal that lists one of these grants.
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError>;
 
     /// The idempotency record of this id.
     async fn idempotency(&mut self, id: &[u8; 32])
@@ -357,6 +400,10 @@ pub struct KeyQuery {
     pub scope: Option<String>,
     /// Bound to this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Bound to this principal.
+    pub principal: Option<PrincipalId>,
+    /// Bound to this one: all that who manages only their own may see.
+    pub only_of: Option<PrincipalId>,
     /// Bound to some of these, and to none besides: what a bound administrator may see.
     pub within: Option<Vec<SubscriptionId>>,
     /// With this label, and this value of it where given.
@@ -369,6 +416,21 @@ pub struct KeyQuery {
     pub order: KeyOrder,
     /// Only those after this place in the order.
     pub after: Option<KeyCursor>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Which principals to list.
+#[derive(Debug, Clone)]
+pub struct PrincipalQuery {
+    /// Of this workspace.
+    pub workspace: WorkspaceId,
+    /// Part of the id or the display name, folded.
+    pub name_contains: Option<String>,
+    /// Only those that are enabled, or that are not.
+    pub enabled: Option<bool>,
+    /// Only those after this one.
+    pub after: Option<PrincipalId>,
     /// How many at most.
     pub limit: u32,
 }
@@ -420,6 +482,8 @@ pub enum Loaded {
     Workspace(Workspace, Vec<Scope>),
     /// A subscription.
     Subscription(Subscription),
+    /// A principal.
+    Principal(Principal),
     /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are
     /// left out, and the order of its secrets.
     Key(Box<Key>),
@@ -452,6 +516,8 @@ pub struct FeedBatch {
     pub workspaces: Vec<(WorkspaceId, Option<WorkspaceRow>)>,
     /// Subscriptions touched; none: it is gone.
     pub subscriptions: Vec<((WorkspaceId, SubscriptionId), Option<Subscription>)>,
+    /// Principals touched; none: it is gone.
+    pub principals: Vec<((WorkspaceId, PrincipalId), Option<Principal>)>,
     /// Keys touched; none: it is gone.
     pub keys: Vec<(KeyId, Option<Key>)>,
 }
@@ -506,6 +572,8 @@ pub struct Change {
 pub enum Actor {
     /// An administrator, by key.
     Key(KeyId),
+    /// The same, as a principal that it named.
+    OnBehalf(KeyId, PrincipalId),
     /// The first start.
     Bootstrap,
     /// `claviger recover` or `adopt-restore`, by whoever holds database and root key.
@@ -525,15 +593,19 @@ pub enum Resource {
     Subscription(WorkspaceId, SubscriptionId),
     /// A catalogue entry of a workspace.
     Scope(WorkspaceId, String),
+    /// A principal of a workspace.
+    Principal(WorkspaceId, PrincipalId),
 }
 
 impl Resource {
     /// The workspace it belongs to.
     pub fn workspace(&self) -> &WorkspaceId {
         match self {
-            Self::Key(w, _) | Self::Workspace(w) | Self::Subscription(w, _) | Self::Scope(w, _) => {
-                w
-            }
+            Self::Key(w, _)
+            | Self::Workspace(w)
+            | Self::Subscription(w, _)
+            | Self::Scope(w, _)
+            | Self::Principal(w, _) => w,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed.
+//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed. `principals` has a file of its own.
 
 use clap::{Args, Subcommand};
 
@@ -8,9 +8,13 @@ use super::names::PresentationName;
 use super::page::PageArgs;
 use settings::SettingsArgs;
 
+mod principals;
 mod run;
 mod settings;
+mod sync;
 
+pub use principals::PrincipalsArgs;
+pub(super) use principals::principals;
 pub(super) use run::{scopes, subscriptions, workspaces};
 
 /// Make and manage workspaces: tenants, each with keys, subscriptions, scopes and settings of its own.
@@ -249,7 +253,7 @@ enum ScopesCommand {
     List(PageArgs),
     /// Change a scope
     Update(UpdateScopeArgs),
-    /// Delete a scope that no key lists
+    /// Delete a scope that no key and no principal lists
     Delete(DeleteArgs),
 }
 

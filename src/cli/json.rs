@@ -60,6 +60,8 @@ pub(super) fn key(key: &v1::Key) -> Value {
         "warnings": key.warnings.iter()
             .map(|w| json!({"code": w.code, "message": w.message}))
             .collect::<Vec<_>>(),
+        "scope_source": names::scope_source(key.scope_source),
+        "principal": key.principal,
     })
 }
 
@@ -192,6 +194,7 @@ pub(super) fn check(answer: &v1::CheckResponse) -> Value {
         "off_the_record": answer.off_the_record,
         "shadowed": answer.shadowed.iter().map(|r| names::reason(*r)).collect::<Vec<_>>(),
         "revision": answer.revision,
+        "principal": answer.principal,
     })
 }
 
@@ -226,6 +229,7 @@ pub(super) fn audit_event(event: &v1::AuditEvent) -> Value {
         "before": event.before.as_ref().map(object),
         "after": event.after.as_ref().map(object),
         "changed_fields": event.changed_fields,
+        "on_behalf_of": event.on_behalf_of,
     })
 }
 
@@ -276,6 +280,7 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "slots": names::slots(settings.slots),
         "rotation_guard": settings.rotation_guard.as_ref().map(duration),
         "token_prefix": settings.token_prefix,
+        "key_creation": names::key_creation(settings.key_creation),
         "default_lifetime": settings.default_lifetime.as_ref().map(duration),
         "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),
         "rotation_age": settings.rotation_age.as_ref().map(duration),
@@ -326,6 +331,19 @@ pub(super) fn scope(scope: &v1::Scope) -> Value {
     })
 }
 
+pub(super) fn principal(principal: &v1::Principal) -> Value {
+    json!({
+        "workspace": principal.workspace,
+        "id": principal.id,
+        "display_name": principal.display_name,
+        "enabled": principal.enabled,
+        "scopes": principal.scopes,
+        "create_time": time(principal.create_time.as_ref()),
+        "update_time": time(principal.update_time.as_ref()),
+        "etag": principal.etag,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,7 +368,7 @@ mod tests {
         assert_eq!(value["expire_time"], "2026-01-01T00:00:00Z");
         assert_eq!(value["last_used_time"], Value::Null);
         assert_eq!(value["enforcement"]["network"], "SHADOW");
-        assert_eq!(value.as_object().unwrap().len(), 22);
+        assert_eq!(value.as_object().unwrap().len(), 24);
     }
 
     #[test]

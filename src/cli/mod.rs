@@ -38,7 +38,7 @@ mod table;
 pub use audit::AuditArgs;
 pub use backup::{BackupArgs, RestoreArgs};
 pub use check::CheckArgs;
-pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use directory::{PrincipalsArgs, ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
 pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use failure::Exit;
@@ -130,6 +130,8 @@ pub enum ClientCommand {
     Scopes(Box<ScopesArgs>),
     /// See, test and send POSTbacks: events of keys, delivered to the keys' URLs
     Postbacks(Box<PostbacksArgs>),
+    /// Manage principals and synchronise them: users and machine accounts that keys are bound to
+    Principals(Box<PrincipalsArgs>),
     /// List keys that need attention, with what to do about each
     Hygiene(Box<HygieneArgs>),
     /// Say that tokens were found in public
@@ -174,6 +176,7 @@ impl ClientCommand {
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
             Self::Postbacks(args) => args.is_repeatable(),
+            Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
             | Self::Hygiene(_)
             | Self::Leaks(_)
@@ -229,6 +232,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
         ClientCommand::Postbacks(args) => postbacks::run(*args, io).await,
+        ClientCommand::Principals(args) => directory::principals(*args, io).await,
         ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,
         ClientCommand::Leaks(args) => leaks::run(*args, io).await,
         ClientCommand::LeakRules(args) => leak_rules::run(*args, io).await,

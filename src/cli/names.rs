@@ -49,6 +49,10 @@ shown! {
     delivery_state: v1::delivery::State, "STATE_";
     /// Why an attempt failed.
     failure: v1::delivery::Failure, "FAILURE_";
+    /// Who makes keys.
+    key_creation: v1::KeyCreation, "KEY_CREATION_";
+    /// Where the scopes of a key come from.
+    scope_source: v1::ScopeSource, "SCOPE_SOURCE_";
     /// What becomes of a key whose token was found in public.
     leak_policy: v1::LeakPolicy, "LEAK_POLICY_";
     /// Whether something is a key's token.
@@ -158,6 +162,22 @@ typed! {
         One => One,
         /// Always two
         Two => Two,
+    }
+    /// Who makes keys.
+    CreationName => v1::KeyCreation {
+        /// Whoever holds `claviger:keys:write`, or for themselves `claviger:keys:self`
+        KeysWrite => KeysWrite,
+        /// Only who holds `claviger:*`
+        Administrators => Administrators,
+        /// Only for themselves
+        SelfOnly => SelfOnly,
+    }
+    /// Where the scopes of a key come from.
+    SourceName => v1::ScopeSource {
+        /// What it lists, within what its principal may
+        Explicit => Explicit,
+        /// What its principal may, cut down to what it lists
+        Principal => Principal,
     }
     /// What becomes of a key whose token was found in public.
     LeakPolicyName => v1::LeakPolicy {

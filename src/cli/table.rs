@@ -15,7 +15,9 @@ mod directory;
 mod insights;
 mod postbacks;
 
-pub(super) use directory::{hygiene, profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{
+    hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
+};
 pub(super) use insights::{audit_events, explained};
 pub(super) use postbacks::{deliveries, signing_secrets};
 
@@ -243,6 +245,11 @@ pub(super) fn key(key: &v1::Key, look: Look<'_>) -> String {
         ("last used", look.both(key.last_used_time.as_ref(), "never")),
         ("etag", or_none(&key.etag)),
     ];
+    if !key.principal.is_empty() {
+        let source = names::scope_source(key.scope_source);
+        rows.push(("principal", clean(&key.principal)));
+        rows.push(("scopes from", source));
+    }
     if let Some(shadow) = key
         .enforcement
         .as_ref()
@@ -364,6 +371,9 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
         ("scopes", list(&answer.scopes)),
         ("revision", or_none(&answer.revision)),
     ];
+    if !answer.principal.is_empty() {
+        rows.push(("principal", clean(&answer.principal)));
+    }
     if !answer.challenge.is_empty() {
         rows.push(("challenge", clean(&answer.challenge)));
     }

@@ -84,6 +84,7 @@ fn no_option_takes_a_token_as_its_value() {
                 "with-tokens",
                 "token-prefix",
                 "secret-storage",
+                "key-creation",
             ];
             let secret =
                 name.contains("token") || name.contains("credential") || name.contains("key");

@@ -47,7 +47,9 @@ pub(super) fn identify<'v>(
 ) -> Result<Identified<'v>, Reason> {
     let workspace = question.workspace;
     let opens_data = |key: &KeyRecord| {
-        key.workspace.as_str() == workspace && !key.admin_only && workspace != WorkspaceId::SYSTEM
+        key.workspace.as_str() == workspace
+            && !only_administers(key, view)
+            && workspace != WorkspaceId::SYSTEM
     };
     if let Presented::Supposed { key, secret, .. } = question.presented {
         return supposed(key, secret, view, now)
@@ -68,6 +70,11 @@ pub(super) fn identify<'v>(
         None if view.workspace(workspace).is_none() => Err(Reason::WorkspaceDisabled),
         None => Err(Reason::UnknownKey),
     }
+}
+
+/// Whether a key has rights over Claviger and nothing else, or its principal has: no key to data requests.
+pub(super) fn only_administers(key: &KeyRecord, view: &View<'_>) -> bool {
+    key.admin_only || view.principal_of(key).is_some_and(|p| p.admin_only)
 }
 
 /// A key by id, and a secret of it: the one named, else one that is live, else any.

@@ -14,10 +14,11 @@ use std::net::IpAddr;
 use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SecretId, SubscriptionId};
 use crate::domain::network;
+use crate::domain::principal::Granted;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
 use crate::domain::workspace::{Presentation, PresentationSet, UndemandedScopes};
-use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceRecord};
 
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
@@ -117,6 +118,8 @@ pub struct Verdict<'v> {
     pub workspace: Option<&'v WorkspaceRecord>,
     /// The key and the secret of it that was presented, wherever they were recognised.
     pub key: Option<(&'v KeyRecord, &'v SecretRecord)>,
+    /// The principal that the key is bound to, if it is there.
+    pub principal: Option<&'v PrincipalRecord>,
     /// The subscription the request is accounted to; empty: none.
     pub subscription: &'v str,
     /// What would have denied, were it not in shadow.
@@ -129,6 +132,19 @@ impl Verdict<'_> {
     /// Whether the request may pass.
     pub fn is_allow(&self) -> bool {
         self.reason == Reason::Ok
+    }
+
+    /// What the key may do with data, where one was recognised: within what its principal may. May hold wildcards.
+    pub fn scopes(&self) -> impl Iterator<Item = &Grant> {
+        let granted = self.key.map(|(key, _)| key.granted(self.principal));
+        let grants = granted.map(Granted::grants).unwrap_or_default();
+        grants.into_iter().filter(|grant| !grant.is_admin())
+    }
+
+    /// The id of the principal that the key is bound to; empty: none.
+    pub fn principal_id(&self) -> &str {
+        let id = self.key.and_then(|(key, _)| key.principal.as_ref());
+        id.map_or("", |id| id.as_str())
     }
 }
 
@@ -184,6 +200,7 @@ fn traced<'v>(
         reason: Reason::Ok,
         workspace,
         key: None,
+        principal: None,
         subscription: "",
         shadowed: Shadowed::default(),
         carried: Carried::default(),
@@ -216,12 +233,17 @@ fn check<'v>(
         detail::identity(identified, &credential, question, view)
     })?;
     verdict.key = Some((key, secret));
+    let principal = view.principal_of(key);
+    verdict.principal = principal;
     let alive = workspace
         .ok_or(Reason::WorkspaceDisabled)
-        .and_then(|workspace| check_alive(key, secret, workspace, now).map(|()| workspace));
+        .and_then(|workspace| {
+            check_alive(key, secret, workspace, principal, now).map(|()| workspace)
+        });
     let workspace = trace.step(Check::Life, alive, |_| {
-        detail::life(key, secret, workspace, now)
+        detail::life(key, secret, workspace, principal, now)
     })?;
+    let granted = key.granted(principal);
 
     let shadow = key.enforcement;
     let network = check_network(key, question.source_ip);
@@ -229,7 +251,7 @@ fn check<'v>(
     restrict(Check::Network, network, in_shadow, verdict, trace, || {
         detail::network(key, question.source_ip)
     })?;
-    let presented = check_presentation(credential.presentation, question, key, workspace);
+    let presented = check_presentation(credential.presentation, question, granted, workspace);
     let in_shadow = shadow.shadow_presentation;
     restrict(
         Check::Presentation,
@@ -237,7 +259,7 @@ fn check<'v>(
         in_shadow,
         verdict,
         trace,
-        || detail::presentation(credential.presentation, question, key, workspace),
+        || detail::presentation(credential.presentation, question, granted, workspace),
     )?;
     let acting = acting_subscription(question.subscription, key, workspace, view);
     let in_shadow = shadow.shadow_subscription;
@@ -250,10 +272,10 @@ fn check<'v>(
         || detail::subscription(acting, question.subscription, key),
     )?;
     verdict.subscription = subscription.unwrap_or_default();
-    let suffice = check_scopes(question, &key.scopes);
+    let suffice = check_scopes(question, granted);
     let in_shadow = shadow.shadow_scopes;
     restrict(Check::Scopes, suffice, in_shadow, verdict, trace, || {
-        detail::scopes(question, &key.scopes)
+        detail::scopes(question, granted)
     })?;
     Ok(())
 }
@@ -300,6 +322,7 @@ fn check_alive(
     key: &KeyRecord,
     secret: &SecretRecord,
     workspace: &WorkspaceRecord,
+    principal: Option<&PrincipalRecord>,
     now: Time,
 ) -> Result<(), Reason> {
     if !secret.is_live(now) {
@@ -312,6 +335,8 @@ fn check_alive(
         Err(Reason::KeyExpired)
     } else if !workspace.enabled || workspace.is_closed() {
         Err(Reason::WorkspaceDisabled)
+    } else if key.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
+        Err(Reason::PrincipalDisabled)
     } else {
         Ok(())
     }
@@ -330,7 +355,7 @@ fn check_network(key: &KeyRecord, source_ip: Option<IpAddr>) -> Result<(), Reaso
 fn check_presentation(
     presentation: Presentation,
     question: &Question<'_>,
-    key: &KeyRecord,
+    granted: Granted<'_>,
     workspace: &WorkspaceRecord,
 ) -> Result<(), Reason> {
     if workspace.presentations.contains(presentation) {
@@ -349,7 +374,7 @@ fn check_presentation(
         && (any_of.is_empty()
             || any_of
                 .iter()
-                .any(|name| consents(name) && holds(&key.scopes, name)));
+                .any(|name| consents(name) && holds(granted, name)));
     if accepted {
         Ok(())
     } else {
@@ -388,11 +413,11 @@ fn acting_subscription<'v>(
     }
 }
 
-fn check_scopes(question: &Question<'_>, scopes: &[Grant]) -> Result<(), Reason> {
+fn check_scopes(question: &Question<'_>, granted: Granted<'_>) -> Result<(), Reason> {
     let mut all_of = question.all_of.iter();
     let mut any_of = question.any_of.iter();
-    let held = all_of.all(|demanded| holds(scopes, demanded))
-        && (question.any_of.is_empty() || any_of.any(|demanded| holds(scopes, demanded)));
+    let held = all_of.all(|demanded| holds(granted, demanded))
+        && (question.any_of.is_empty() || any_of.any(|demanded| holds(granted, demanded)));
     if held {
         Ok(())
     } else {
@@ -401,6 +426,6 @@ fn check_scopes(question: &Question<'_>, scopes: &[Grant]) -> Result<(), Reason>
 }
 
 /// Whether a key holds a scope that a data request demands. Rights over Claviger never count there.
-fn holds(scopes: &[Grant], demanded: &str) -> bool {
-    !scope::is_admin(demanded) && scopes.iter().any(|grant| grant.covers(demanded))
+fn holds(granted: Granted<'_>, demanded: &str) -> bool {
+    !scope::is_admin(demanded) && granted.covers(demanded)
 }

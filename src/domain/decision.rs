@@ -25,6 +25,8 @@ pub enum Reason {
     KeyExpired,
     /// The workspace is disabled or does not exist.
     WorkspaceDisabled,
+    /// The principal that the key is bound to is disabled.
+    PrincipalDisabled,
     /// The address is not in the key's networks.
     IpNotAllowed,
     /// The key has networks, and the address is not known.
@@ -39,7 +41,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::NothingDemanded,
         Self::NoCredential,
@@ -51,6 +53,7 @@ impl Reason {
         Self::KeyDisabled,
         Self::KeyExpired,
         Self::WorkspaceDisabled,
+        Self::PrincipalDisabled,
         Self::IpNotAllowed,
         Self::IpUnknown,
         Self::PresentationNotAllowed,
@@ -72,6 +75,7 @@ impl Reason {
             Self::KeyDisabled => "KEY_DISABLED",
             Self::KeyExpired => "KEY_EXPIRED",
             Self::WorkspaceDisabled => "WORKSPACE_DISABLED",
+            Self::PrincipalDisabled => "PRINCIPAL_DISABLED",
             Self::IpNotAllowed => "IP_NOT_ALLOWED",
             Self::IpUnknown => "IP_UNKNOWN",
             Self::PresentationNotAllowed => "PRESENTATION_NOT_ALLOWED",
@@ -92,7 +96,8 @@ impl Reason {
             | Self::KeyDeleted
             | Self::KeyDisabled
             | Self::KeyExpired
-            | Self::WorkspaceDisabled => 401,
+            | Self::WorkspaceDisabled
+            | Self::PrincipalDisabled => 401,
             Self::NothingDemanded
             | Self::IpNotAllowed
             | Self::IpUnknown

@@ -47,6 +47,8 @@ pub struct WorkspaceSettings {
     pub rotation_guard: Option<Duration>,
     /// Prefix of generated tokens; absent: `clv`.
     pub token_prefix: Option<String>,
+    /// Who makes keys.
+    pub key_creation: KeyCreation,
     /// How long a key lives that is made without an expiry; absent: `longest_lifetime`.
     pub default_lifetime: Option<Duration>,
     /// How long a key may live; absent: for ever.
@@ -104,6 +106,7 @@ impl Default for WorkspaceSettings {
             two_slots: false,
             rotation_guard: None,
             token_prefix: None,
+            key_creation: KeyCreation::default(),
             default_lifetime: None,
             longest_lifetime: None,
             rotation_age: None,
@@ -113,6 +116,19 @@ impl Default for WorkspaceSettings {
             destroying_sealed: false,
         }
     }
+}
+
+/// Who makes keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KeyCreation {
+    /// Whoever may write keys.
+    #[default]
+    KeysWrite,
+    /// Only who holds every right.
+    Administrators,
+    /// Only for themselves.
+    SelfOnly,
 }
 
 /// What becomes of a key whose token was found in public.

@@ -55,7 +55,8 @@ pub(super) fn title(reason: Reason) -> &'static str {
         | Reason::KeyDeleted
         | Reason::KeyDisabled
         | Reason::KeyExpired
-        | Reason::WorkspaceDisabled => "invalid key",
+        | Reason::WorkspaceDisabled
+        | Reason::PrincipalDisabled => "invalid key",
         Reason::NothingDemanded => "this is not open to API keys",
         Reason::IpNotAllowed | Reason::IpUnknown => "the key may not be used from this address",
         Reason::PresentationNotAllowed => "the key may not be sent this way",

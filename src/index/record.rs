@@ -1,4 +1,4 @@
-//! What the index holds of a key and of a workspace: just what a decision asks for.
+//! What the index holds of a key, a workspace and a principal: just what a decision asks for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
@@ -6,9 +6,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key};
 use crate::domain::network::IpNet;
+use crate::domain::principal::{Granted, Principal, ScopeSource};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, Secret};
 use crate::domain::time::Time;
@@ -43,8 +44,12 @@ pub struct KeyRecord {
 pub struct Shared {
     /// Who owns it.
     pub workspace: WorkspaceId,
-    /// What it grants, rights over Claviger included.
+    /// What it lists to grant, rights over Claviger included.
     pub scopes: Arc<[Grant]>,
+    /// Where what it grants comes from.
+    pub scope_source: ScopeSource,
+    /// Who it is bound to. Not what that may: so a principal with any number of keys changes in one swap.
+    pub principal: Option<PrincipalId>,
     /// What it is bound to; empty: nothing.
     pub subscriptions: Arc<[SubscriptionId]>,
     /// Where it may be used from; empty: anywhere.
@@ -57,8 +62,17 @@ pub struct Shared {
     pub postback_url: Box<str>,
     /// For machines; absent: none, which costs nothing.
     pub labels: Option<Box<BTreeMap<String, String>>>,
-    /// It holds rights over Claviger and nothing else: no key to data requests.
+    /// It lists rights over Claviger and nothing else: no key to data requests.
     pub admin_only: bool,
+}
+
+impl Shared {
+    /// What it grants, where its principal is this; one that is not there may do nothing.
+    pub fn granted<'a>(&'a self, principal: Option<&'a PrincipalRecord>) -> Granted<'a> {
+        let may = || principal.map_or(&[][..], |principal| &*principal.scopes);
+        let within = self.principal.as_ref().map(|_| may());
+        Granted::of(&self.scopes, self.scope_source, within)
+    }
 }
 
 impl Deref for KeyRecord {
@@ -352,6 +366,31 @@ pub struct WorkspaceRecord {
     /// Its catalogue by name.
     pub scopes: HashMap<String, ScopeRecord>,
     pub(super) closed: AtomicBool,
+}
+
+/// A principal.
+#[derive(Debug)]
+pub struct PrincipalRecord {
+    /// The revision of its last change.
+    pub revision: u64,
+    /// Switched on.
+    pub enabled: bool,
+    /// What it may do, rights over Claviger included.
+    pub scopes: Arc<[Grant]>,
+    /// It may do nothing but administer: its keys open no data.
+    pub admin_only: bool,
+}
+
+impl PrincipalRecord {
+    pub(super) fn new(principal: &Principal, interner: &mut Interner) -> Self {
+        let scopes = &principal.scopes;
+        Self {
+            revision: principal.revision,
+            enabled: principal.enabled,
+            scopes: interner.grants(scopes),
+            admin_only: !scopes.is_empty() && scopes.iter().all(Grant::is_admin),
+        }
+    }
 }
 
 /// A catalogue entry.

@@ -207,7 +207,7 @@ pub async fn build(
                 KeyAdminService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
-                DirectoryService::new(core.clone()),
+                DirectoryService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::postbacks_server::PostbacksServer::new(
                 PostbacksService::new(core.clone()),

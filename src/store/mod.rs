@@ -22,6 +22,7 @@ mod maintenance;
 mod migration;
 mod outbox;
 mod postgres;
+mod principals;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -32,10 +33,11 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use crate::app::ports::{
-    Exercised, FeedBatch, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx,
+    Exercised, FeedBatch, KeyQuery, Loaded, Meta, Position, PrincipalQuery, Store, StoreError, Tx,
 };
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -152,6 +154,18 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError> {
         directory::scopes(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        principals::by_id(&self.reader, workspace, id).await
+    }
+
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
+        principals::list(&self.reader, query).await
     }
 
     async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {

@@ -7,11 +7,14 @@ use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel};
 use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
-use super::{bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, write};
+use super::{
+    bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, principals, write,
+};
 use crate::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
-use crate::domain::id::{EventId, KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{EventId, KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -205,6 +208,50 @@ impl Tx for SqlTx {
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError> {
         keys::granting(&self.tx, workspace, grant).await
+    }
+
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        principals::by_id(&self.tx, workspace, id).await
+    }
+
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError> {
+        principals::by_ids(&self.tx, workspace, ids).await
+    }
+
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError> {
+        principals::put(&self.tx, principals).await
+    }
+
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError> {
+        principals::delete(&self.tx, workspace, id).await
+    }
+
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        keys::bound_to_principal(&self.tx, workspace, id).await
+    }
+
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError> {
+        principals::granting(&self.tx, workspace, grants).await
     }
 
     async fn idempotency(

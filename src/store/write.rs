@@ -6,13 +6,12 @@ use sea_orm::{
 };
 
 use super::bounded::Transaction;
-use super::convert;
 use super::entity::{
     idempotency, imports, key_terms, keys, replay_tokens, scopes, secrets, subscriptions,
     workspaces,
 };
 use super::error::{corrupt, failed};
-use super::outbox;
+use super::{convert, outbox, principals};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -177,7 +176,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions, scopes, imports, and what POSTbacks have of it.
+/// Removes a workspace with its subscriptions, scopes, principals, imports, and what POSTbacks have of it.
 pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
@@ -189,6 +188,7 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
         .exec(tx)
         .await
         .map_err(failed)?;
+    principals::delete_of(tx, id).await?;
     let some = Query::select()
         .column(imports::Column::ImportId)
         .from(imports::Entity)

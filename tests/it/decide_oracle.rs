@@ -39,6 +39,9 @@ fn indexed(world: &World) -> Index {
     for subscription in &world.subscriptions {
         index.put_subscription(subscription);
     }
+    for principal in &world.principals {
+        index.put_principal(principal);
+    }
     for key in &world.keys {
         let mut key = key.clone();
         for secret in &mut key.secrets {
@@ -57,9 +60,11 @@ fn check_of(reason: Reason) -> Option<Check> {
         Reason::NothingDemanded => Check::Demand,
         Reason::NoCredential | Reason::AmbiguousCredential => Check::Credential,
         Reason::UnknownKey => Check::Identity,
-        Reason::SecretRevoked | Reason::KeyDeleted | Reason::KeyDisabled | Reason::KeyExpired => {
-            Check::Life
-        }
+        Reason::SecretRevoked
+        | Reason::KeyDeleted
+        | Reason::KeyDisabled
+        | Reason::KeyExpired
+        | Reason::PrincipalDisabled => Check::Life,
         Reason::IpNotAllowed | Reason::IpUnknown => Check::Network,
         Reason::PresentationNotAllowed => Check::Presentation,
         Reason::SubscriptionNotAllowed => Check::Subscription,

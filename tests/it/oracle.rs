@@ -8,6 +8,8 @@ use base64::Engine as _;
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::Key;
+use claviger::domain::principal::{Principal, ScopeSource};
+use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, Secret};
 use claviger::domain::time::Time;
 use claviger::domain::workspace::{
@@ -28,6 +30,7 @@ pub(crate) struct World {
     pub(crate) workspaces: Vec<Workspace>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) principals: Vec<Principal>,
     pub(crate) keys: Vec<Key>,
     /// The plaintext of each secret.
     pub(crate) tokens: BTreeMap<SecretId, Vec<u8>>,
@@ -139,6 +142,10 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
     if !workspace.is_some_and(|w| w.enabled) {
         return Err(Reason::WorkspaceDisabled);
     }
+    let principal = principal_of(world, key);
+    if key.settings.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
+        return Err(Reason::PrincipalDisabled);
+    }
 
     // 5 to 8: restrictions, each of which may be in shadow.
     let enforcement = key.settings.enforcement;
@@ -167,7 +174,7 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
         subscribed(world, key, acting.as_deref()),
         enforcement.shadow_subscription,
     )?;
-    restrict(scopes(key, question), enforcement.shadow_scopes)?;
+    restrict(scopes(world, key, question), enforcement.shadow_scopes)?;
     Ok(acting.filter(|_| billed))
 }
 
@@ -177,15 +184,22 @@ fn find<'a>(world: &'a World, question: &Question, token: &[u8]) -> Option<(&'a 
         .iter()
         .filter(|k| k.workspace.as_str() == question.workspace);
     let data = of_workspace.filter(|k| {
-        let only_admin = !k.settings.scopes.is_empty()
-            && k.settings
-                .scopes
-                .iter()
-                .all(|s| s.as_str().starts_with("claviger:"));
-        k.workspace.as_str() != "system" && !only_admin
+        let only_admin = |scopes: &[Grant]| {
+            !scopes.is_empty() && scopes.iter().all(|s| s.as_str().starts_with("claviger:"))
+        };
+        let by_principal = principal_of(world, k).is_some_and(|p| only_admin(&p.scopes));
+        k.workspace.as_str() != "system" && !only_admin(&k.settings.scopes) && !by_principal
     });
     data.flat_map(|k| k.secrets.iter().map(move |s| (k, s)))
         .find(|(_, s)| world.tokens.get(&s.id).is_some_and(|t| t == token))
+}
+
+fn principal_of<'a>(world: &'a World, key: &Key) -> Option<&'a Principal> {
+    let mut of_workspace = world
+        .principals
+        .iter()
+        .filter(|p| p.workspace == key.workspace);
+    of_workspace.find(|p| Some(&p.id) == key.settings.principal.as_ref())
 }
 
 fn not_found(world: &World, workspace: Option<&Workspace>, token: &[u8]) -> Reason {
@@ -268,7 +282,10 @@ fn presented_well(
         question.all_of.iter().all(consents)
             && (question.any_of.is_empty()
                 || of_workspace.contains(presentation)
-                || question.any_of.iter().any(|s| holds(key, s) && consents(s)))
+                || question
+                    .any_of
+                    .iter()
+                    .any(|s| holds(world, key, s) && consents(s)))
     };
     if good {
         Ok(())
@@ -310,9 +327,10 @@ fn subscribed(world: &World, key: &Key, acting: Option<&str>) -> Result<(), Reas
     }
 }
 
-fn scopes(key: &Key, question: &Question) -> Result<(), Reason> {
-    let all = question.all_of.iter().all(|s| holds(key, s));
-    let any = question.any_of.is_empty() || question.any_of.iter().any(|s| holds(key, s));
+fn scopes(world: &World, key: &Key, question: &Question) -> Result<(), Reason> {
+    let holds = |s: &String| holds(world, key, s);
+    let all = question.all_of.iter().all(holds);
+    let any = question.any_of.is_empty() || question.any_of.iter().any(holds);
     if all && any {
         Ok(())
     } else {
@@ -320,10 +338,24 @@ fn scopes(key: &Key, question: &Question) -> Result<(), Reason> {
     }
 }
 
+/// A key holds what it lists; one that is bound to a principal, only what that one may, too; one whose scopes come from its
+/// principal and that lists none, all of that.
+fn holds(world: &World, key: &Key, scope: &str) -> bool {
+    let settings = &key.settings;
+    let own = listed(&settings.scopes, scope);
+    if settings.principal.is_none() {
+        return own;
+    }
+    let principal = principal_of(world, key).is_some_and(|p| listed(&p.scopes, scope));
+    match settings.scope_source {
+        ScopeSource::Principal if settings.scopes.is_empty() => principal,
+        ScopeSource::Principal | ScopeSource::Explicit => own && principal,
+    }
+}
+
 /// `a:*` holds whatever begins with `a:`; any other grant holds itself.
-fn holds(key: &Key, scope: &str) -> bool {
-    key.settings
-        .scopes
+fn listed(grants: &[Grant], scope: &str) -> bool {
+    grants
         .iter()
         .any(|grant| match grant.as_str().strip_suffix(":*") {
             Some(family) => scope

@@ -1,16 +1,20 @@
-//! Workspaces, subscriptions and scope catalogues.
+//! Workspaces, subscriptions, scope catalogues and principals.
 
+mod principals;
 mod scopes;
 mod sealed;
 mod subscriptions;
+mod sync;
 mod workspaces;
 
 use crate::app::Core;
 use crate::app::error::{Code, Error};
 use crate::domain::id::{KeyId, WorkspaceId};
 
+pub use principals::{PrincipalEdit, PrincipalFilter, Upserted};
 pub use scopes::ScopeEdit;
 pub use subscriptions::{NewSubscription, Provisioned, SubscriptionEdit};
+pub use sync::{Staged, Sync, SyncFault, Synced, Wanted};
 pub use workspaces::WorkspaceEdit;
 
 impl Core {

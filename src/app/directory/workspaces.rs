@@ -17,7 +17,7 @@ use crate::domain::id::WorkspaceId;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
 use crate::domain::workspace::{
-    LeakPolicy, Location, PresentationSet, Provisioning, UndemandedScopes, Workspace,
+    KeyCreation, LeakPolicy, Location, PresentationSet, Provisioning, UndemandedScopes, Workspace,
     WorkspaceSettings,
 };
 
@@ -37,6 +37,7 @@ pub enum WorkspaceEdit {
     TwoSlots(bool),
     RotationGuard(Option<Duration>),
     TokenPrefix(Option<String>),
+    KeyCreation(KeyCreation),
     DefaultLifetime(Option<Duration>),
     LongestLifetime(Option<Duration>),
     RotationAge(Option<Duration>),
@@ -63,6 +64,7 @@ impl WorkspaceEdit {
             Self::TwoSlots(v) => settings.two_slots = v,
             Self::RotationGuard(v) => settings.rotation_guard = v,
             Self::TokenPrefix(v) => settings.token_prefix = v,
+            Self::KeyCreation(v) => settings.key_creation = v,
             Self::DefaultLifetime(v) => settings.default_lifetime = v,
             Self::LongestLifetime(v) => settings.longest_lifetime = v,
             Self::RotationAge(v) => settings.rotation_age = v,

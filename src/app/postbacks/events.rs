@@ -115,6 +115,7 @@ mod tests {
     use super::*;
     use crate::domain::id::SecretId;
     use crate::domain::key::{Enforcement, KeySettings};
+    use crate::domain::principal::ScopeSource;
     use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
     use crate::domain::token::Tag;
 
@@ -152,6 +153,8 @@ mod tests {
                 display_name: "n".to_owned(),
                 description: "internal".to_owned(),
                 scopes: Vec::new(),
+                scope_source: ScopeSource::Explicit,
+                principal: None,
                 subscriptions: Vec::new(),
                 allowed_cidrs: Vec::new(),
                 postback_url: "https://example.com".to_owned(),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::names::{LeakPolicyName, PresentationName, SlotsName, StorageName, UndemandedName};
+use crate::cli::names::{
+    CreationName, LeakPolicyName, PresentationName, SlotsName, StorageName, UndemandedName,
+};
 use crate::grpc::proto::v1;
 
 /// Settings of a workspace.
@@ -37,6 +39,9 @@ pub(super) struct SettingsArgs {
     /// Prefix of generated tokens, such as `acme_live`; '' for none
     #[arg(long, value_name = "PREFIX")]
     token_prefix: Option<String>,
+    /// Who makes keys
+    #[arg(long, value_enum, value_name = "WHO")]
+    key_creation: Option<CreationName>,
     /// How long a key lives that is made without an expiry; `none`: the longest
     #[arg(long, value_parser = span, value_name = "DURATION")]
     default_lifetime: Option<Span>,
@@ -114,6 +119,7 @@ impl SettingsArgs {
             (self.slots.is_some(), "settings.slots"),
             (self.rotation_guard.is_some(), "settings.rotation_guard"),
             (self.token_prefix.is_some(), "settings.token_prefix"),
+            (self.key_creation.is_some(), "settings.key_creation"),
             (self.default_lifetime.is_some(), "settings.default_lifetime"),
             (self.longest_lifetime.is_some(), "settings.longest_lifetime"),
             (self.rotation_age.is_some(), "settings.rotation_age"),
@@ -143,6 +149,7 @@ impl SettingsArgs {
                 .transpose()
                 .map_err(|_| "`--rotation-guard` is too long; at most `90d`")?,
             token_prefix: self.token_prefix,
+            key_creation: self.key_creation.map_or(0, CreationName::number),
             default_lifetime: wire(self.default_lifetime, "--default-lifetime")?,
             longest_lifetime: wire(self.longest_lifetime, "--longest-lifetime")?,
             rotation_age: wire(self.rotation_age, "--rotation-age")?,

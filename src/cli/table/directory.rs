@@ -107,6 +107,13 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> St
                 .map_or_else(|| "default (clv)".to_owned(), |p| or_none(&p)),
         ),
         (
+            "keys made by",
+            match settings.key_creation {
+                0 => "KEYS_WRITE".to_owned(),
+                set => names::key_creation(set),
+            },
+        ),
+        (
             "default lifetime",
             span(settings.default_lifetime.as_ref(), "the longest"),
         ),
@@ -172,6 +179,22 @@ pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look<'_>) -
             Cell::new(or_none(&subscription.display_name)),
             Cell::new(clean(&subscription.workspace)),
             Cell::new(look.time(subscription.create_time.as_ref(), NONE)),
+        ]);
+    }
+    lines(&table, look)
+}
+
+pub(in crate::cli) fn principals(principals: &[v1::Principal], look: Look<'_>) -> String {
+    let header = ["STATE", "ID", "NAME", "SCOPES", "WORKSPACE", "CHANGED"];
+    let mut table = look.table(header, &[0, 1]);
+    for principal in principals {
+        table.add_row([
+            look.state(switched(principal.enabled)),
+            Cell::new(clean(&principal.id)),
+            Cell::new(or_none(&principal.display_name)),
+            Cell::new(list(&principal.scopes)),
+            Cell::new(clean(&principal.workspace)),
+            Cell::new(look.time(principal.update_time.as_ref(), NONE)),
         ]);
     }
     lines(&table, look)

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 45] = [
+pub(super) const COMMANDS: [&[&str]; 50] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -62,6 +62,11 @@ pub(super) const COMMANDS: [&[&str]; 45] = [
     &["postbacks", "signing-secrets", "create"],
     &["postbacks", "signing-secrets", "rotate"],
     &["postbacks", "signing-secrets", "list"],
+    &["principals", "get", "p"],
+    &["principals", "list"],
+    &["principals", "set", "p", "--name=n"],
+    &["principals", "delete", "p"],
+    &["principals", "sync", "-"],
     &["hygiene"],
     &["leaks", "report"],
     &["leak-rules"],
@@ -105,7 +110,11 @@ async fn every_call_of_the_api_has_a_command() {
                 panic!("{args:?} is no client")
             };
             let line = r#"{"import_id": "i", "key": {}, "primary": {"external_token": {}}}"#;
-            let input = if args.contains(&"check") { "{}" } else { line };
+            let input = match args.first() {
+                Some(&"check") => "{}",
+                Some(&"principals") => r#"{"id": "p"}"#,
+                _ => line,
+            };
             let mut captured = Captured {
                 input: input.into(),
                 environment: vec![("CLAVIGER_TOKEN", "t".to_owned())],

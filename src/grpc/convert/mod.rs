@@ -6,6 +6,7 @@ mod key;
 mod lifecycle;
 mod mask;
 mod postback;
+mod principal;
 mod workspace;
 
 pub(super) use import::*;
@@ -14,4 +15,5 @@ pub(super) use key::*;
 pub(super) use lifecycle::*;
 pub(super) use postback::*;
 
+pub(super) use principal::*;
 pub(super) use workspace::*;

@@ -10,7 +10,8 @@ use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    Location, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace, WorkspaceSettings,
+    KeyCreation, Location, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace,
+    WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
@@ -52,6 +53,7 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.slots",
     "settings.rotation_guard",
     "settings.token_prefix",
+    "settings.key_creation",
     "settings.default_lifetime",
     "settings.longest_lifetime",
     "settings.rotation_age",
@@ -108,6 +110,10 @@ pub(in crate::grpc) fn workspace_edits(
             WorkspaceEdit::TokenPrefix(new.token_prefix),
         ),
         (
+            "settings.key_creation",
+            WorkspaceEdit::KeyCreation(new.key_creation),
+        ),
+        (
             "settings.default_lifetime",
             WorkspaceEdit::DefaultLifetime(new.default_lifetime),
         ),
@@ -150,6 +156,7 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
         enumeration::<v1::UndemandedScopes>(&at("undemanded_scopes"), wire.undemanded_scopes)?;
     let storage = enumeration::<v1::SecretStorage>(&at("secret_storage"), wire.secret_storage)?;
     let slots = enumeration::<v1::SlotPolicy>(&at("slots"), wire.slots)?;
+    let creation = enumeration::<v1::KeyCreation>(&at("key_creation"), wire.key_creation)?;
     Ok(WorkspaceSettings {
         locations: locations(wire.locations)?,
         presentations: presentations(&at("presentations"), &wire.presentations)?,
@@ -165,6 +172,11 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .map(|d| duration(&at("rotation_guard"), d, MAX_GUARD))
             .transpose()?,
         token_prefix: wire.token_prefix,
+        key_creation: match creation {
+            v1::KeyCreation::Unspecified | v1::KeyCreation::KeysWrite => KeyCreation::KeysWrite,
+            v1::KeyCreation::Administrators => KeyCreation::Administrators,
+            v1::KeyCreation::SelfOnly => KeyCreation::SelfOnly,
+        },
         default_lifetime: lifecycle::span("default_lifetime", wire.default_lifetime, MINUTE)?,
         longest_lifetime: lifecycle::span("longest_lifetime", wire.longest_lifetime, MINUTE)?,
         rotation_age: lifecycle::span("rotation_age", wire.rotation_age, SECOND)?,
@@ -279,6 +291,11 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
     } else {
         v1::SlotPolicy::One
     };
+    let creation = match settings.key_creation {
+        KeyCreation::KeysWrite => v1::KeyCreation::KeysWrite,
+        KeyCreation::Administrators => v1::KeyCreation::Administrators,
+        KeyCreation::SelfOnly => v1::KeyCreation::SelfOnly,
+    };
     v1::WorkspaceSettings {
         locations: settings.locations.iter().map(location).collect(),
         presentations: settings
@@ -291,6 +308,7 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         slots: slots.into(),
         rotation_guard: settings.rotation_guard.map(wire_duration),
         token_prefix: settings.token_prefix.clone(),
+        key_creation: creation.into(),
         default_lifetime: settings.default_lifetime.map(wire_duration),
         longest_lifetime: settings.longest_lifetime.map(wire_duration),
         rotation_age: settings.rotation_age.map(wire_duration),

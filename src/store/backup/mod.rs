@@ -29,8 +29,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, deliveries, imports, key_terms, keys, meta, postback_sequences, scopes,
-    secrets, signing_secrets, subscriptions, workspaces,
+    changes, counter, deliveries, imports, key_terms, keys, meta, postback_sequences, principals,
+    scopes, secrets, signing_secrets, subscriptions, workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -152,6 +152,7 @@ fn tables() -> Vec<Table> {
         table::<workspaces::Entity>(),
         table::<subscriptions::Entity>(),
         table::<scopes::Entity>(),
+        table::<principals::Entity>(),
         table::<keys::Entity>(),
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),

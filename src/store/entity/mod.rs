@@ -9,6 +9,7 @@ pub(crate) mod key_terms;
 pub(crate) mod keys;
 pub(crate) mod meta;
 pub(crate) mod postback_sequences;
+pub(crate) mod principals;
 pub(crate) mod replay_tokens;
 pub(crate) mod scopes;
 pub(crate) mod secrets;

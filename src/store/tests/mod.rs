@@ -8,6 +8,7 @@ mod home;
 mod list;
 mod open;
 mod outbox;
+mod principals;
 mod records;
 mod shared;
 mod sqlite_only;
@@ -22,6 +23,7 @@ use crate::app::ports::{Actor, Change, Meta, Resource, Store, Tx};
 use crate::domain::id::{EventId, KeyId, SecretId, SigningSecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network;
+use crate::domain::principal::{Principal, ScopeSource};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
@@ -125,6 +127,8 @@ fn key(n: u128, name: &str) -> Key {
             display_name: name.to_owned(),
             description: String::new(),
             scopes: Vec::new(),
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),
@@ -166,6 +170,8 @@ fn full_key(n: u128) -> Key {
             Grant::parse("messages:*").unwrap(),
             Grant::parse("orders:read").unwrap(),
         ],
+        scope_source: ScopeSource::Principal,
+        principal: Some("joe@example.com".parse().unwrap()),
         subscriptions: vec![sub("gold"), sub("silver")],
         allowed_cidrs: vec![
             network::parse("192.0.2.0/24").unwrap(),
@@ -226,6 +232,19 @@ fn scope(workspace: &WorkspaceId, name: &str) -> Scope {
             .into_iter()
             .collect(),
         implies: vec![Grant::parse("claviger:keys:read").unwrap()],
+        create_time: at(1),
+        update_time: at(2),
+        revision: 3,
+    }
+}
+
+fn principal(id: &str, scopes: &[&str]) -> Principal {
+    Principal {
+        workspace: acme(),
+        id: id.parse().unwrap(),
+        display_name: format!("The {id}"),
+        enabled: true,
+        scopes: scopes.iter().map(|s| Grant::parse(s).unwrap()).collect(),
         create_time: at(1),
         update_time: at(2),
         revision: 3,

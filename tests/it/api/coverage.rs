@@ -15,7 +15,10 @@ use super::rows_directory::of_directory;
 use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
 use super::rows_postbacks::of_postbacks;
-use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
+use super::rows_principals::of_principals;
+use super::stage::{
+    Stage, creating, declaring, details, generated, holding, knowing, named, ok, selling,
+};
 
 /// The tenant `acme` with one of everything.
 pub(super) async fn furnish(stage: &Stage) -> Names {
@@ -40,6 +43,11 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         .create_subscription(selling("acme", "spare"))
         .await);
     ok(directory().create_scope(declaring("acme", "spare")).await);
+    for id in ["joe", "spare"] {
+        ok(directory()
+            .upsert_principal(knowing("acme", id, &["orders:read"]))
+            .await);
+    }
     let workspace = v1::Workspace {
         id: "spare".to_owned(),
         ..Default::default()
@@ -66,6 +74,8 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         spare_subscription: "spare".to_owned(),
         scope: "orders:read".to_owned(),
         spare_scope: "spare".to_owned(),
+        principal: "joe".to_owned(),
+        spare_principal: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
     }
 }
@@ -92,6 +102,8 @@ fn nobody() -> Names {
         spare_subscription: "missing".to_owned(),
         scope: "missing".to_owned(),
         spare_scope: "missing".to_owned(),
+        principal: "missing".to_owned(),
+        spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
         event: id("evt", 5),
     }
@@ -102,6 +114,7 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_postbacks(names))
+        .chain(of_principals(names))
         .chain(of_insights(names))
         .chain(of_audit(names))
         .collect()

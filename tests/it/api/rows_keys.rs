@@ -23,7 +23,7 @@ fn list_of(item: &str, count: usize) -> Vec<String> {
 /// What any message with settings of a key can get wrong.
 fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1::Key) -> Spoil<M> {
     type Fault = (&'static str, fn(&mut v1::Key));
-    let faults: [Fault; 21] = [
+    let faults: [Fault; 25] = [
         ("key.display_name", |k| k.display_name = "x".repeat(129)),
         ("key.display_name", |k| k.display_name = CONTROL.to_owned()),
         ("key.display_name", |k| k.display_name = "  ".to_owned()),
@@ -46,6 +46,12 @@ fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1
             k.subscriptions = vec!["missing".to_owned()]
         }),
         ("key.subscriptions", |k| k.subscriptions = list_of("s#", 65)),
+        ("key.principal", |k| k.principal = "missing".to_owned()),
+        ("key.principal", |k| k.principal = "a b".to_owned()),
+        ("key.scope_source", |k| k.scope_source = 99),
+        ("key.scope_source", |k| {
+            k.scope_source = v1::ScopeSource::Principal.into()
+        }),
         ("key.allowed_cidrs[1]", |k| {
             k.allowed_cidrs = vec!["192.0.2.1".to_owned(), "192.0.2.0/33".to_owned()]
         }),
@@ -345,6 +351,15 @@ fn list_keys(n: &Names) -> Row {
                 r,
                 v1::KeyFilter {
                     subscription: "a b".to_owned(),
+                    ..Default::default()
+                },
+            )
+        })
+        .bad("filter.principal", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    principal: "a b".to_owned(),
                     ..Default::default()
                 },
             )

@@ -19,6 +19,7 @@ use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::principal::ScopeSource;
 use claviger::domain::scope::AdminScope;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
 use claviger::feed::Follower;
@@ -149,6 +150,8 @@ pub(super) fn settings() -> KeySettings {
         display_name: "key".to_owned(),
         description: String::new(),
         scopes: Vec::new(),
+        scope_source: ScopeSource::Explicit,
+        principal: None,
         subscriptions: Vec::new(),
         allowed_cidrs: Vec::new(),
         postback_url: String::new(),

@@ -9,10 +9,11 @@ use claviger::app::ports::audit::{
 use claviger::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use claviger::app::ports::{
     Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta,
-    Position, Store, StoreError, Tx,
+    Position, PrincipalQuery, Store, StoreError, Tx,
 };
-use claviger::domain::id::{EventId, KeyId, SecretId, SubscriptionId, WorkspaceId};
+use claviger::domain::id::{EventId, KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::Key;
+use claviger::domain::principal::Principal;
 use claviger::domain::time::Time;
 use claviger::domain::token::Tag;
 use claviger::domain::workspace::{Scope, Subscription, Workspace};
@@ -269,6 +270,18 @@ impl Store for FaultyStore {
         self.inner.list_scopes(workspace, after, limit).await
     }
 
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.inner.principal(workspace, id).await
+    }
+
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
+        self.inner.list_principals(query).await
+    }
+
     async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
         self.inner.count_sealed(workspace).await
     }
@@ -492,6 +505,50 @@ impl Tx for FaultyTx {
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError> {
         self.inner.key_with_grant(workspace, grant).await
+    }
+
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.inner.principal(workspace, id).await
+    }
+
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError> {
+        self.inner.principals(workspace, ids).await
+    }
+
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError> {
+        self.inner.put_principals(principals).await
+    }
+
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_principal(workspace, id).await
+    }
+
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        self.inner.key_with_principal(workspace, id).await
+    }
+
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError> {
+        self.inner.principal_with_grant(workspace, grants).await
     }
 
     async fn idempotency(

@@ -106,7 +106,8 @@ impl Admin {
             create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse,
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
-            create_scope(CreateScopeRequest) -> CreateScopeResponse;
+            create_scope(CreateScopeRequest) -> CreateScopeResponse,
+            upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
         PostbacksClient:
             create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
             publish_event(PublishEventRequest) -> PublishEventResponse;
