@@ -88,6 +88,13 @@ impl Core {
             self.last_used.note(&secret.usage, now);
             self.exercised.note(question, key);
         }
+        if !self
+            .postbacks
+            .strangers
+            .note(&verdict, question.source_ip, now)
+        {
+            self.postbacks.counts.miss();
+        }
         Ok(answer(&verdict, view.revision))
     }
 }

@@ -31,6 +31,7 @@ mod login;
 mod manual;
 mod names;
 mod page;
+mod postbacks;
 mod profile;
 mod table;
 
@@ -50,6 +51,7 @@ pub use leak_rules::LeakRulesArgs;
 pub use leaks::LeaksArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
+pub use postbacks::PostbacksArgs;
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -126,6 +128,8 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// See, test and send POSTbacks: events of keys, delivered to the keys' URLs
+    Postbacks(Box<PostbacksArgs>),
     /// Manage principals and synchronise them: users and machine accounts that keys are bound to
     Principals(Box<PrincipalsArgs>),
     /// List keys that need attention, with what to do about each
@@ -171,6 +175,7 @@ impl ClientCommand {
             Self::Workspaces(args) => args.is_repeatable(),
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
+            Self::Postbacks(args) => args.is_repeatable(),
             Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
             | Self::Hygiene(_)
@@ -226,6 +231,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Postbacks(args) => postbacks::run(*args, io).await,
         ClientCommand::Principals(args) => directory::principals(*args, io).await,
         ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,
         ClientCommand::Leaks(args) => leaks::run(*args, io).await,

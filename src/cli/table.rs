@@ -13,11 +13,13 @@ use crate::grpc::proto::v1;
 
 mod directory;
 mod insights;
+mod postbacks;
 
 pub(super) use directory::{
     hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
 };
 pub(super) use insights::{audit_events, explained};
+pub(super) use postbacks::{deliveries, signing_secrets};
 
 /// How far columns are apart.
 const GAP: u16 = 2;
@@ -98,8 +100,8 @@ impl<'a> Look<'a> {
 
     fn state(self, name: String) -> Cell {
         let colour = match name.as_str() {
-            "ACTIVE" | "ENABLED" => Color::Green,
-            "DISABLED" | "RETIRING" => Color::Yellow,
+            "ACTIVE" | "ENABLED" | "DELIVERED" => Color::Green,
+            "DISABLED" | "RETIRING" | "PENDING" => Color::Yellow,
             _ => Color::Red,
         };
         let cell = Cell::new(name);

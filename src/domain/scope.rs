@@ -22,6 +22,8 @@ pub enum AdminScope {
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
+    /// Publish events to keys' POSTback URLs, and send them again.
+    PostbacksPublish,
     /// Act as a principal that a call names.
     OnBehalf,
     /// Read what happened and why, and how keys are used and kept.
@@ -30,13 +32,14 @@ pub enum AdminScope {
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
         Self::KeysSelf,
         Self::DirectoryWrite,
         Self::SettingsWrite,
+        Self::PostbacksPublish,
         Self::OnBehalf,
         Self::InsightsRead,
     ];
@@ -50,6 +53,7 @@ impl AdminScope {
             Self::KeysSelf => "claviger:keys:self",
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
+            Self::PostbacksPublish => "claviger:postbacks:publish",
             Self::OnBehalf => "claviger:on-behalf",
             Self::InsightsRead => "claviger:insights:read",
         }

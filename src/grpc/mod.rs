@@ -15,6 +15,7 @@ mod import;
 mod inbox;
 pub mod insights;
 pub mod key_admin;
+pub mod postbacks;
 pub mod proto;
 pub mod status;
 mod sync;

@@ -5,6 +5,7 @@ mod input;
 mod key;
 mod lifecycle;
 mod mask;
+mod postback;
 mod principal;
 mod workspace;
 
@@ -12,5 +13,7 @@ pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
 pub(super) use lifecycle::*;
+pub(super) use postback::*;
+
 pub(super) use principal::*;
 pub(super) use workspace::*;

@@ -14,6 +14,7 @@ use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
 use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
+use super::rows_postbacks::of_postbacks;
 use super::rows_principals::of_principals;
 use super::stage::{
     Stage, creating, declaring, details, generated, holding, knowing, named, ok, selling,
@@ -28,7 +29,7 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
     stage.configure("acme", settings).await;
     let two_slots = v1::CreateKeyRequest {
         secondary: generated(),
-        ..creating("acme", holding(&["orders:read"]))
+        ..creating("acme", postback_to_nobody())
     };
     let key = stage.make(two_slots).await;
     let (deleted, spare) = (stage.key(&[]).await, stage.key(&[]).await);
@@ -56,8 +57,14 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         ..Default::default()
     };
     ok(directory().create_workspace(workspace).await);
+    let events = v1::ListDeliveriesRequest {
+        key_id: key.id(),
+        ..Default::default()
+    };
+    let events = ok(stage.system.postbacks().list_deliveries(events).await);
     Names {
         workspace: "acme".to_owned(),
+        event: events.deliveries[0].id.clone(),
         key: key.id(),
         secret: key.secret(v1::Slot::Secondary),
         token: key.primary,
@@ -70,6 +77,14 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         principal: "joe".to_owned(),
         spare_principal: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
+    }
+}
+
+/// A key whose events lead to where nobody listens.
+fn postback_to_nobody() -> v1::Key {
+    v1::Key {
+        postback_url: "https://127.0.0.1:1024/".to_owned(),
+        ..holding(&["orders:read"])
     }
 }
 
@@ -90,6 +105,7 @@ fn nobody() -> Names {
         principal: "missing".to_owned(),
         spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
+        event: id("evt", 5),
     }
 }
 
@@ -97,6 +113,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_postbacks(names))
         .chain(of_principals(names))
         .chain(of_insights(names))
         .chain(of_audit(names))

@@ -22,6 +22,8 @@ pub(crate) struct Names {
     pub(crate) spare_principal: String,
     /// A workspace without keys.
     pub(crate) spare_workspace: String,
+    /// An event of the key.
+    pub(crate) event: String,
 }
 
 /// What an administrator of another tenant is answered.
@@ -52,15 +54,10 @@ pub(crate) const READ: &str = "claviger:keys:read";
 pub(crate) const WRITE: &str = "claviger:keys:write";
 pub(crate) const REVEAL: &str = "claviger:keys:reveal";
 pub(crate) const DIRECTORY: &str = "claviger:directory:write";
+pub(crate) const SETTINGS: &str = "claviger:settings:write";
 pub(crate) const INSIGHTS: &str = "claviger:insights:read";
-pub(crate) const RIGHTS: [&str; 6] = [
-    READ,
-    WRITE,
-    REVEAL,
-    DIRECTORY,
-    "claviger:settings:write",
-    INSIGHTS,
-];
+pub(crate) const PUBLISH: &str = "claviger:postbacks:publish";
+pub(crate) const RIGHTS: [&str; 7] = [READ, WRITE, REVEAL, DIRECTORY, SETTINGS, INSIGHTS, PUBLISH];
 
 /// Builds a row: a good request, and ways to spoil it.
 pub(crate) struct Spoil<M> {

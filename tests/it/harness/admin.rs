@@ -7,6 +7,7 @@ use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -107,6 +108,9 @@ impl Admin {
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
             create_scope(CreateScopeRequest) -> CreateScopeResponse,
             upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
+        PostbacksClient:
+            create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
+            publish_event(PublishEventRequest) -> PublishEventResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;
