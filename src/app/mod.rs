@@ -18,6 +18,7 @@ pub mod page;
 pub mod ports;
 pub mod purge;
 mod replay;
+pub mod routes;
 pub mod scene;
 
 use std::sync::Arc;

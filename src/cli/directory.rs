@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::Common;
 use super::connect::WorkspaceOption;
-use super::names::{PresentationName, SlotsName, StorageName, UndemandedName};
+use super::names::{
+    KeySchemeName, PresentationName, SlotsName, StorageName, UndemandedName, UnmatchedName,
+};
 use super::page::PageArgs;
 use crate::grpc::proto::v1;
 
@@ -158,6 +160,12 @@ struct SettingsArgs {
     /// Prefix of generated tokens, such as `acme_live`; '' for none
     #[arg(long, value_name = "PREFIX")]
     token_prefix: Option<String>,
+    /// Whether routes demand keys
+    #[arg(long, value_enum, value_name = "STATE")]
+    key_scheme: Option<KeySchemeName>,
+    /// What becomes of requests that no route takes
+    #[arg(long, value_enum, value_name = "POLICY")]
+    unmatched_requests: Option<UnmatchedName>,
 }
 
 /// Make and manage subscriptions: what customers buy inside a workspace.
@@ -320,7 +328,7 @@ struct ScopeSettings {
     implies: Vec<String>,
 }
 
-fn location(text: &str) -> Result<v1::CredentialLocation, String> {
+pub(super) fn location(text: &str) -> Result<v1::CredentialLocation, String> {
     use v1::credential_location::Location;
     let location = match text.split_once(':') {
         None if text == "bearer" => Location::Bearer(true),
@@ -349,6 +357,11 @@ impl SettingsArgs {
             (self.slots.is_some(), "settings.slots"),
             (self.rotation_guard.is_some(), "settings.rotation_guard"),
             (self.token_prefix.is_some(), "settings.token_prefix"),
+            (self.key_scheme.is_some(), "settings.key_scheme"),
+            (
+                self.unmatched_requests.is_some(),
+                "settings.unmatched_requests",
+            ),
         ] {
             if given {
                 paths.push(path);
@@ -369,6 +382,9 @@ impl SettingsArgs {
                 .transpose()
                 .map_err(|_| "`--rotation-guard` is too long; at most `90d`")?,
             token_prefix: self.token_prefix,
+            key_scheme: self.key_scheme.map_or(0, KeySchemeName::number),
+            unmatched_requests: self.unmatched_requests.map_or(0, UnmatchedName::number),
+            ..Default::default()
         };
         Ok((settings, paths))
     }

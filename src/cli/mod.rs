@@ -27,6 +27,7 @@ mod manual;
 mod names;
 mod page;
 mod profile;
+mod routes;
 mod table;
 
 pub use backup::{BackupArgs, RestoreArgs};
@@ -40,6 +41,7 @@ pub use io::{Ask, Environment, Io};
 pub use keys::KeysArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
+pub use routes::RoutesArgs;
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -110,6 +112,8 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// Make and manage routes
+    Routes(Box<RoutesArgs>),
     /// Move a set of keys in: CSV, JSON lines, Unkey's or Kong's formats
     Import(Box<ImportArgs>),
     /// Take all keys of a workspace elsewhere
@@ -145,6 +149,7 @@ impl ClientCommand {
             Self::Workspaces(args) => args.is_repeatable(),
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
+            Self::Routes(args) => args.is_repeatable(),
             Self::Check(_)
             | Self::Import(_)
             | Self::Export(_)
@@ -192,6 +197,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Routes(args) => routes::run(*args, io).await,
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
         ClientCommand::Login(args) => login::login(*args, io).await,

@@ -45,6 +45,12 @@ shown! {
     storage: v1::SecretStorage, "SECRET_STORAGE_";
     /// How many secrets a key must have.
     slots: v1::SlotPolicy, "SLOT_POLICY_";
+    /// Whether routes demand keys.
+    key_scheme: v1::KeyScheme, "KEY_SCHEME_";
+    /// What becomes of requests that no route takes.
+    unmatched: v1::UnmatchedRequests, "UNMATCHED_REQUESTS_";
+    /// Who may pass a route.
+    access: v1::Access, "ACCESS_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -133,6 +139,27 @@ typed! {
         One => One,
         /// Always two
         Two => Two,
+    }
+    /// Whether routes demand keys.
+    KeySchemeName => v1::KeyScheme {
+        /// Not yet: routes made now are grandfathered
+        Off => Off,
+        /// Yes: routes that are made or saved now demand a key
+        On => On,
+    }
+    /// What becomes of requests that no route takes.
+    UnmatchedName => v1::UnmatchedRequests {
+        /// Judged by what they themselves demand
+        Default => Unspecified,
+        /// Denied
+        Deny => Deny,
+    }
+    /// Who may pass a route.
+    AccessName => v1::Access {
+        /// Who has a key that is good for it
+        KeyRequired => KeyRequired,
+        /// Everybody
+        Public => Public,
     }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {

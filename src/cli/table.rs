@@ -12,8 +12,10 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod routes;
 
 pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use routes::{matched, route, routes};
 
 /// How far columns are apart.
 const GAP: u16 = 2;
@@ -360,6 +362,12 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
         ("scopes", list(&answer.scopes)),
         ("revision", or_none(&answer.revision)),
     ];
+    if !answer.route.is_empty() {
+        rows.push(("route", clean(&answer.route)));
+    }
+    for warning in &answer.warnings {
+        rows.push(("warning", clean(&warning.message)));
+    }
     if !answer.challenge.is_empty() {
         rows.push(("challenge", clean(&answer.challenge)));
     }

@@ -5,12 +5,14 @@
 
 mod admit;
 mod extract;
+mod routes;
 
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
 use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::network;
+use crate::domain::route::Access;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
 use crate::domain::token::{self, TokenDigest};
@@ -20,6 +22,7 @@ use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
 use extract::{Credential, Extracted};
+pub use routes::{Attributes, Claims, Taken};
 
 /// A request to decide about.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,8 @@ pub struct Question<'q> {
     pub subscription: &'q str,
     /// Whether a check that demands nothing is denied where the workspace does not say.
     pub must_demand: bool,
+    /// What it is matched with routes by.
+    pub attributes: Attributes<'q>,
 }
 
 /// What a request presents.
@@ -109,6 +114,12 @@ pub struct Verdict<'v> {
     pub shadowed: Shadowed,
     /// What carried the credential.
     pub carried: Carried,
+    /// The route that takes the request.
+    pub taken: Option<Taken<'v>>,
+    /// What would have denied, were its route not grandfathered: it is let through without an identity.
+    pub grandfathered: Option<Reason>,
+    /// A further key that the route demands, where it came.
+    pub factor_key: Option<(&'v KeyRecord, &'v SecretRecord)>,
 }
 
 impl Verdict<'_> {
@@ -145,6 +156,9 @@ pub fn decide<'v>(question: &Question<'v>, view: &'v View<'_>, now: Time) -> Ver
         subscription: "",
         shadowed: Shadowed::default(),
         carried: Carried::default(),
+        taken: None,
+        grandfathered: None,
+        factor_key: None,
     };
     if let Err(reason) = check(question, view, now, &mut verdict) {
         verdict.reason = reason;
@@ -158,9 +172,27 @@ fn check<'v>(
     now: Time,
     verdict: &mut Verdict<'v>,
 ) -> Result<(), Reason> {
+    verdict.taken = routes::take(question, verdict.workspace, view)?;
+    match verdict.route().map(|route| route.access()) {
+        Some(Access::Public) => return routes::open(verdict.workspace),
+        Some(_) => {}
+        None => check_demand(question, verdict.workspace)?,
+    }
+    if let Err(reason) = check_key(question, view, now, verdict) {
+        verdict.pass_without_key(reason)?;
+    }
+    verdict.check_factors(question, view, now)
+}
+
+/// Checks 2 to 8: what is asked of the key.
+fn check_key<'v>(
+    question: &Question<'v>,
+    view: &'v View<'_>,
+    now: Time,
+    verdict: &mut Verdict<'v>,
+) -> Result<(), Reason> {
     let workspace = verdict.workspace;
-    check_demand(question, workspace)?;
-    let credential = find_credential(question, workspace, &mut verdict.carried)?;
+    let credential = find_credential(question, verdict)?;
 
     let (key, secret) = identify(credential.bytes(), question.workspace, view)?;
     verdict.key = Some((key, secret));
@@ -174,18 +206,20 @@ fn check<'v>(
         }
         verdict.shadowed.note(0, reason);
     }
-    if !presentation_accepted(credential.presentation, question, key, workspace) {
+    let demands = question.demands(verdict.taken);
+    if !presentation_accepted(credential.presentation, &demands, key, workspace) {
         if !shadow.shadow_presentation {
             return Err(Reason::PresentationNotAllowed);
         }
         verdict.shadowed.note(1, Reason::PresentationNotAllowed);
     }
-    match acting_subscription(question.subscription, key, workspace, view) {
+    let asked = question.asked_subscription(verdict.taken);
+    match asked.and_then(|asked| acting_subscription(asked, key, workspace, view)) {
         Ok(subscription) => verdict.subscription = subscription,
         Err(reason) if !shadow.shadow_subscription => return Err(reason),
         Err(reason) => verdict.shadowed.note(2, reason),
     }
-    if !scopes_suffice(question, &key.scopes) {
+    if !scopes_suffice(&demands, &key.scopes) {
         if !shadow.shadow_scopes {
             return Err(Reason::InsufficientScope);
         }
@@ -215,23 +249,28 @@ fn check_demand(
 
 fn find_credential<'q>(
     question: &Question<'q>,
-    workspace: Option<&WorkspaceRecord>,
-    carried: &mut Carried,
+    verdict: &mut Verdict<'q>,
 ) -> Result<Credential<'q>, Reason> {
     match question.presented {
         Presented::Token([], _) => Err(Reason::NoCredential),
         Presented::Token(bytes, presentation) => Ok(Credential::plain(bytes, presentation)),
         Presented::Http { headers, path } => {
             let defaults;
-            let locations = match workspace {
-                Some(workspace) => &workspace.locations,
+            let locations = match verdict.locations() {
                 // An unknown workspace is a fault of configuration: that this allocates does not matter.
-                None => {
+                [] => {
                     defaults = Location::defaults();
                     &defaults[..]
                 }
+                locations => locations,
             };
-            match extract::extract(headers, path, locations, carried) {
+            let authorization = verdict.authorization();
+            match extract::extract(
+                headers,
+                path,
+                (locations, authorization),
+                &mut verdict.carried,
+            ) {
                 Extracted::None => Err(Reason::NoCredential),
                 Extracted::Ambiguous => Err(Reason::AmbiguousCredential),
                 Extracted::Malformed => Err(Reason::MalformedCredential),
@@ -314,7 +353,7 @@ fn check_network(key: &KeyRecord, source_ip: Option<IpAddr>) -> Result<(), Reaso
 /// The workspace accepts the way, or for an all-of demand every scope of it does, and for an any-of demand one that is held.
 fn presentation_accepted(
     presentation: Presentation,
-    question: &Question<'_>,
+    demands: &[(Demand<'_>, Demand<'_>)],
     key: &KeyRecord,
     workspace: &WorkspaceRecord,
 ) -> bool {
@@ -328,13 +367,16 @@ fn presentation_accepted(
             .map_or(PresentationSet::default(), |s| s.presentations);
         own.contains(presentation)
     };
-    let (all_of, any_of) = (question.all_of, question.any_of);
-    (!all_of.is_empty() || !any_of.is_empty())
-        && all_of.iter().all(consents)
-        && (any_of.is_empty()
-            || any_of
-                .iter()
-                .any(|name| consents(name) && holds(&key.scopes, name)))
+    let demanded =
+        |(all_of, any_of): &(Demand<'_>, Demand<'_>)| !all_of.is_empty() || !any_of.is_empty();
+    let consented = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
+        all_of.iter().all(consents)
+            && (any_of.is_empty()
+                || any_of
+                    .iter()
+                    .any(|name| consents(name) && holds(&key.scopes, name)))
+    };
+    demands.iter().any(demanded) && demands.iter().all(consented)
 }
 
 /// The subscription a request is accounted to: the one asked for, else the key's only one. A key that is bound to several
@@ -368,16 +410,11 @@ fn acting_subscription<'v>(
     }
 }
 
-fn scopes_suffice(question: &Question<'_>, scopes: &[Grant]) -> bool {
-    question
-        .all_of
-        .iter()
-        .all(|demanded| holds(scopes, demanded))
-        && (question.any_of.is_empty()
-            || question
-                .any_of
-                .iter()
-                .any(|demanded| holds(scopes, demanded)))
+fn scopes_suffice(demands: &[(Demand<'_>, Demand<'_>)], scopes: &[Grant]) -> bool {
+    let held = |name: &str| holds(scopes, name);
+    demands.iter().all(|(all_of, any_of)| {
+        all_of.iter().all(held) && (any_of.is_empty() || any_of.iter().any(held))
+    })
 }
 
 /// Whether a key holds a scope that a data request demands. Rights over Claviger never count there.

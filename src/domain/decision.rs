@@ -5,6 +5,8 @@
 pub enum Reason {
     /// All checks passed.
     Ok,
+    /// No route of the workspace takes the request, and it demands one; or the route that it names does not exist.
+    RouteUnknown,
     /// The check demands no scope, and the workspace does not allow that.
     NothingDemanded,
     /// No credential.
@@ -35,12 +37,15 @@ pub enum Reason {
     SubscriptionNotAllowed,
     /// A demanded scope is missing.
     InsufficientScope,
+    /// Something that the route demands beside the key is missing.
+    FactorMissing,
 }
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Ok,
+        Self::RouteUnknown,
         Self::NothingDemanded,
         Self::NoCredential,
         Self::AmbiguousCredential,
@@ -56,12 +61,14 @@ impl Reason {
         Self::PresentationNotAllowed,
         Self::SubscriptionNotAllowed,
         Self::InsufficientScope,
+        Self::FactorMissing,
     ];
 
     /// The stable name, as logs, metrics and Envoy's metadata carry it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::RouteUnknown => "ROUTE_UNKNOWN",
             Self::NothingDemanded => "NOTHING_DEMANDED",
             Self::NoCredential => "NO_CREDENTIAL",
             Self::AmbiguousCredential => "AMBIGUOUS_CREDENTIAL",
@@ -77,6 +84,7 @@ impl Reason {
             Self::PresentationNotAllowed => "PRESENTATION_NOT_ALLOWED",
             Self::SubscriptionNotAllowed => "SUBSCRIPTION_NOT_ALLOWED",
             Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::FactorMissing => "FACTOR_MISSING",
         }
     }
 
@@ -92,14 +100,28 @@ impl Reason {
             | Self::KeyDeleted
             | Self::KeyDisabled
             | Self::KeyExpired
-            | Self::WorkspaceDisabled => 401,
-            Self::NothingDemanded
+            | Self::WorkspaceDisabled
+            | Self::FactorMissing => 401,
+            Self::RouteUnknown
+            | Self::NothingDemanded
             | Self::IpNotAllowed
             | Self::IpUnknown
             | Self::PresentationNotAllowed
             | Self::SubscriptionNotAllowed
             | Self::InsufficientScope => 403,
         }
+    }
+
+    /// Whether a key that is known is refused for what it is: revoked, deleted, disabled, expired. Nothing lets it pass.
+    pub const fn is_dead_key(self) -> bool {
+        matches!(
+            self,
+            Self::SecretRevoked
+                | Self::KeyDeleted
+                | Self::KeyDisabled
+                | Self::KeyExpired
+                | Self::WorkspaceDisabled
+        )
     }
 
     /// Its place in [`Self::ALL`].

@@ -165,6 +165,27 @@ impl FromStr for SubscriptionId {
     }
 }
 
+/// The id of a route: 1 to 64 of `[A-Za-z0-9._-]`, starting with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RouteId(Arc<str>);
+
+impl RouteId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RouteId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        // The alphabet of subscriptions, which is that of names in URLs and headers.
+        text.parse::<SubscriptionId>().map(|id| Self(id.0))
+    }
+}
+
 macro_rules! text_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -192,6 +213,7 @@ macro_rules! text_id {
 }
 text_id!(WorkspaceId);
 text_id!(SubscriptionId);
+text_id!(RouteId);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ pub mod invalid;
 pub mod key;
 pub mod network;
 pub mod revision;
+pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod text;

@@ -20,16 +20,19 @@ pub enum AdminScope {
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
+    /// Make and change routes.
+    RoutesWrite,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
         Self::DirectoryWrite,
         Self::SettingsWrite,
+        Self::RoutesWrite,
     ];
 
     /// The scope that grants it.
@@ -40,6 +43,7 @@ impl AdminScope {
             Self::KeysReveal => "claviger:keys:reveal",
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
+            Self::RoutesWrite => "claviger:routes:write",
         }
     }
 }

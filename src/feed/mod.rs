@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
 use crate::domain::revision::Revision;
+use crate::domain::route::Route;
 use crate::index::{Closed, Index};
 
 /// How many changes are read in one go.
@@ -58,18 +59,27 @@ impl Follower {
     pub async fn load(&self) -> Result<u64, StoreError> {
         let _writer = self.writer.lock().await;
         let index = self.index.clone();
+        let mut routes = Vec::new();
         let n = self
             .store
             .load(&mut |piece| match piece {
                 // Whatever the feed brings later is newer than what a load brings.
                 Loaded::Workspace(workspace, scopes) => index.put_workspace(&workspace, &scopes, 0),
                 Loaded::Subscription(subscription) => index.put_subscription(&subscription),
+                Loaded::Route(route) => routes.push(*route),
                 Loaded::Key(key) => index.put_key(&key),
             })
             .await?;
+        self.put_routes(routes);
         self.index.set_loaded(n);
         self.applied.send_replace(n);
         Ok(n)
+    }
+
+    fn put_routes(&self, routes: Vec<Route>) {
+        let routes = routes.into_iter();
+        self.index
+            .put_routes(routes.map(|r| (r.workspace.clone(), r.id.clone(), Some(r))));
     }
 
     /// Asks for news at an interval, until told to stop: for what other processes changed, and to heal what a failed read
@@ -158,7 +168,7 @@ impl Follower {
     /// Loads everything into the index as it stands, and takes out what is gone. Decisions go on meanwhile.
     async fn reload(&self) -> Result<(), StoreError> {
         let (mut keys, mut subscriptions) = (HashSet::new(), HashSet::new());
-        let mut workspaces = Vec::new();
+        let (mut workspaces, mut routes) = (Vec::new(), Vec::new());
         let index = self.index.clone();
         let n = self
             .store
@@ -168,12 +178,16 @@ impl Follower {
                     index.put_subscription(&subscription);
                     subscriptions.insert((subscription.workspace, subscription.id));
                 }
+                Loaded::Route(route) => routes.push(*route),
                 Loaded::Key(key) => {
                     index.put_key(&key);
                     keys.insert(key.id);
                 }
             })
             .await?;
+        let there = routes.iter().map(|r| (r.workspace.clone(), r.id.clone()));
+        self.index.retain_routes(&there.collect());
+        self.put_routes(routes);
         let ids = workspaces.iter().map(|(workspace, _)| workspace.id.clone());
         self.index.retain(&keys, &ids.collect(), &subscriptions);
         // Last, as in `apply`.
@@ -226,6 +240,10 @@ impl Follower {
                 None => self.index.remove_subscription(workspace, id),
             }
         }
+        let routes = batch.routes.iter();
+        self.index.put_routes(
+            routes.map(|((workspace, id), row)| (workspace.clone(), id.clone(), row.clone())),
+        );
         for (id, row) in &batch.keys {
             match row {
                 Some(key) => self.index.put_key(key),

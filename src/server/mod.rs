@@ -37,6 +37,7 @@ use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::proto;
+use crate::grpc::routes::RoutesService;
 use crate::http::Pages;
 use crate::index::SecretUsage;
 use crate::record;
@@ -61,10 +62,11 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 5] = [
+const HEALTH_NAMES: [&str; 6] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
+    "claviger.v1.Routes",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
@@ -197,6 +199,9 @@ pub async fn build(
             .add_service(proto::v1::directory_server::DirectoryServer::new(
                 DirectoryService::new(core.clone()),
             ))
+            .add_service(proto::v1::routes_server::RoutesServer::new(
+                RoutesService::new(core.clone()),
+            ))
     };
     let serving = watch::Sender::new(false);
     let mut listeners = Vec::new();
@@ -306,6 +311,11 @@ impl App {
         background.spawn(record::flush_last_used(
             self.core.clone(),
             self.last_used,
+            stop_tasks.clone(),
+        ));
+
+        background.spawn(record::flush_keyless_uses(
+            self.core.clone(),
             stop_tasks.clone(),
         ));
 

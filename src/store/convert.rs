@@ -355,7 +355,8 @@ fn number(bytes: &[u8]) -> Result<u128, StoreError> {
         .map_err(|_| corrupt("an id does not have 16 bytes"))
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+/// The JSON of a value, as a column holds it.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| corrupt("a value can't be written as JSON"))
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn load<C: ConnectionTrait + StreamTrait>(
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
     subscriptions(snapshot, sink).await?;
+    routes(snapshot, sink).await?;
     keys(snapshot, sink).await?;
     Ok(position.n)
 }
@@ -66,6 +67,23 @@ async fn subscriptions<C: ConnectionTrait>(
         after = Some(last.clone());
         page.into_iter()
             .map(Loaded::Subscription)
+            .for_each(&mut *sink);
+    }
+}
+
+async fn routes<C: ConnectionTrait>(
+    snapshot: &C,
+    sink: &mut (dyn FnMut(Loaded) + Send),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = super::routes::all(snapshot, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.clone());
+        page.into_iter()
+            .map(|route| Loaded::Route(Box::new(route)))
             .for_each(&mut *sink);
     }
 }

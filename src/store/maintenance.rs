@@ -115,7 +115,7 @@ pub(super) async fn set_epoch<C: ConnectionTrait>(
 
 /// How long the writing of times of last use waits for a row. Shorter than the second after which PostgreSQL looks for
 /// deadlocks, so that where this and a mutation wait for each other it is always this that gives way; it comes again.
-const GIVE_WAY: &str = "SET LOCAL lock_timeout = '500ms'";
+pub(super) const GIVE_WAY: &str = "SET LOCAL lock_timeout = '500ms'";
 
 /// Writes times of last use, to secrets and to their keys, unless they have later ones.
 pub(super) async fn write_last_used(

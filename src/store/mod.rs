@@ -19,6 +19,7 @@ mod load;
 mod maintenance;
 mod migration;
 mod postgres;
+mod routes;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -28,9 +29,12 @@ mod write;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
-use crate::app::ports::{FeedBatch, KeyQuery, Loaded, Meta, Position, Store, StoreError, Tx};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::app::ports::{
+    FeedBatch, KeyQuery, KeylessUse, Loaded, Meta, Position, Store, StoreError, Tx,
+};
+use crate::domain::id::{KeyId, RouteId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -147,6 +151,37 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError> {
         directory::scopes(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn route(
+        &self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        routes::by_id(&self.reader, workspace, id).await
+    }
+
+    async fn list_routes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&RouteId>,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        routes::of_workspace(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn keyless_uses(
+        &self,
+        workspace: &WorkspaceId,
+        ids: &[RouteId],
+    ) -> Result<Vec<KeylessUse>, StoreError> {
+        routes::keyless_uses(&self.reader, workspace, ids).await
+    }
+
+    async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError> {
+        let tx = self.writer.begin_writing().await?;
+        routes::add_keyless_uses(&tx, uses).await?;
+        tx.commit().await
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {

@@ -7,12 +7,12 @@ use sea_orm::{
 };
 
 use super::bounded::Transaction;
-use super::convert;
 use super::entity::{
     idempotency, imports, key_terms, keys, replay_tokens, scopes, secrets, subscriptions,
     workspaces,
 };
 use super::error::{corrupt, failed};
+use super::{convert, routes};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -215,7 +215,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions, scopes and imports.
+/// Removes a workspace with its subscriptions, scopes, routes and imports.
 pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
@@ -227,6 +227,7 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
         .exec(tx)
         .await
         .map_err(failed)?;
+    routes::delete_all(tx, id).await?;
     let some = Query::select()
         .column(imports::Column::ImportId)
         .from(imports::Entity)

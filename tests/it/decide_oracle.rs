@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use claviger::decide::{self, Demand, Headers, Presented as Given};
+use claviger::decide::{self, Attributes, Claims, Demand, Headers, Presented as Given};
 use claviger::domain::decision::Reason;
 use claviger::domain::network;
 use claviger::domain::token::{LookupKey, TokenDigest};
@@ -28,6 +28,13 @@ impl Headers for List<'_> {
     }
 }
 
+impl Claims for Question {
+    fn for_each<'c>(&'c self, _: &str, claim: &str, each: &mut dyn FnMut(&'c [u8])) {
+        let found = self.claims.iter().filter(|(name, _)| name == claim);
+        found.for_each(|(_, value)| each(value.as_bytes()));
+    }
+}
+
 /// The same world as the index has it.
 fn indexed(world: &World) -> Index {
     let lookup = LookupKey::new(&[7; 32]);
@@ -39,6 +46,8 @@ fn indexed(world: &World) -> Index {
     for subscription in &world.subscriptions {
         index.put_subscription(subscription);
     }
+    let routes = world.routes.iter();
+    index.put_routes(routes.map(|r| (r.workspace.clone(), r.id.clone(), Some(r.clone()))));
     for key in &world.keys {
         let mut key = key.clone();
         for secret in &mut key.secrets {
@@ -73,6 +82,12 @@ fn decided(index: &Index, question: &Question) -> Answer {
         any_of: Demand::List(&question.any_of),
         subscription: question.subscription.as_deref().unwrap_or(""),
         must_demand: question.via_envoy,
+        attributes: Attributes {
+            route: &question.route,
+            method: question.method.as_bytes(),
+            host: b"",
+            claims: Some(question),
+        },
     };
     let view = index.view();
     let verdict = decide::decide(&asked, &view, question.now);
@@ -84,6 +99,8 @@ fn decided(index: &Index, question: &Question) -> Answer {
         secret: verdict.key.map(|(_, secret)| secret.id()),
         subscription: Some(verdict.subscription.to_owned()).filter(|s| allow && !s.is_empty()),
         shadowed: verdict.shadowed.iter().collect(),
+        route: verdict.route().map(|r| r.id.as_str().to_owned()),
+        grandfathered: verdict.grandfathered,
     }
 }
 
@@ -97,6 +114,7 @@ fn the_decision_is_the_one_that_the_documents_describe() {
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let reached = RefCell::new(BTreeMap::<Reason, u32>::new());
+    let grandfathered = RefCell::new(BTreeMap::<Reason, u32>::new());
     let shadowed = RefCell::new(BTreeMap::<Reason, u32>::new());
     let questions = prop::collection::vec(question(), QUESTIONS_PER_WORLD as usize);
     let outcome = runner.run(&(world(), questions), |(world, questions)| {
@@ -105,6 +123,9 @@ fn the_decision_is_the_one_that_the_documents_describe() {
             let expected = oracle::decide(&world, question);
             prop_assert_eq!(&decided(&index, question), &expected, "{:?}", question);
             *reached.borrow_mut().entry(expected.reason).or_default() += 1;
+            if let Some(reason) = expected.grandfathered.filter(|_| expected.allow) {
+                *grandfathered.borrow_mut().entry(reason).or_default() += 1;
+            }
             for reason in expected.shadowed {
                 *shadowed.borrow_mut().entry(reason).or_default() += 1;
             }
@@ -125,7 +146,19 @@ fn the_decision_is_the_one_that_the_documents_describe() {
             "{reason:?} was never reached"
         );
     }
-    for reason in &Reason::ALL[Reason::IpNotAllowed.index()..] {
+    for reason in [
+        Reason::NoCredential,
+        Reason::UnknownKey,
+        Reason::IpNotAllowed,
+        Reason::SubscriptionNotAllowed,
+        Reason::InsufficientScope,
+    ] {
+        assert!(
+            grandfathered.borrow().contains_key(&reason),
+            "{reason:?} never passed a grandfathered route"
+        );
+    }
+    for reason in &Reason::ALL[Reason::IpNotAllowed.index()..=Reason::InsufficientScope.index()] {
         assert!(
             shadowed.borrow().contains_key(reason),
             "{reason:?} was never in shadow"

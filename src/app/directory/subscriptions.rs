@@ -13,9 +13,10 @@ use crate::app::page;
 use crate::app::ports::Resource;
 use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::revision;
+use crate::domain::route::SubscriptionSource;
 use crate::domain::workspace::Subscription;
 
-use super::{exists, in_use, no_catalogue_in_system};
+use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
 
 /// A change of a subscription, to its new value.
 #[derive(Debug, Clone)]
@@ -170,6 +171,10 @@ impl Core {
                     if let Some(key) = scene.tx.key_with_subscription(&workspace, &id).await? {
                         return Err(in_use("subscription", "is bound to it", key));
                     }
+                    refuse_used_by_route(scene, &workspace, "subscription", |route| {
+                        route.subscription == SubscriptionSource::Fixed(id.clone())
+                    })
+                    .await?;
                     scene.tx.delete_subscription(&workspace, &id).await?;
                     scene
                         .record(

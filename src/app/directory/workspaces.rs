@@ -15,8 +15,10 @@ use crate::app::scene::Scene;
 use crate::domain::id::WorkspaceId;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
+use crate::domain::time::Time;
 use crate::domain::workspace::{
-    Location, PresentationSet, UndemandedScopes, Workspace, WorkspaceSettings,
+    KeyScheme, Location, PresentationSet, UndemandedScopes, UnmatchedRequests, Workspace,
+    WorkspaceSettings,
 };
 
 use super::exists;
@@ -35,6 +37,8 @@ pub enum WorkspaceEdit {
     TwoSlots(bool),
     RotationGuard(Option<std::time::Duration>),
     TokenPrefix(Option<String>),
+    KeyScheme(KeyScheme),
+    UnmatchedRequests(UnmatchedRequests),
 }
 
 impl WorkspaceEdit {
@@ -51,6 +55,8 @@ impl WorkspaceEdit {
             Self::TwoSlots(v) => settings.two_slots = v,
             Self::RotationGuard(v) => settings.rotation_guard = v,
             Self::TokenPrefix(v) => settings.token_prefix = v,
+            Self::KeyScheme(v) => settings.key_scheme = v,
+            Self::UnmatchedRequests(v) => settings.unmatched_requests = v,
         }
     }
 }
@@ -140,6 +146,8 @@ impl Core {
                     for edit in edits {
                         edit.apply(&mut workspace);
                     }
+                    workspace.settings.key_scheme_time =
+                        switched_on(&before, &workspace, scene.now);
                     if workspace.settings != before.settings {
                         caller.require(AdminScope::SettingsWrite)?;
                     }
@@ -206,6 +214,16 @@ impl Core {
             }),
         )
         .await
+    }
+}
+
+/// When the key scheme was switched on: nobody sets that but by switching it.
+fn switched_on(before: &Workspace, after: &Workspace, now: Time) -> Option<Time> {
+    let was_off = before.settings.key_scheme == KeyScheme::Off;
+    if was_off && after.settings.key_scheme != KeyScheme::Off {
+        Some(now)
+    } else {
+        before.settings.key_scheme_time
     }
 }
 

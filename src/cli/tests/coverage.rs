@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 32] = [
+pub(super) const COMMANDS: [&[&str]; 38] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -46,6 +46,12 @@ pub(super) const COMMANDS: [&[&str]; 32] = [
     &["scopes", "list"],
     &["scopes", "update", "a:b", "--name=n"],
     &["scopes", "delete", "a:b"],
+    &["routes", "create", "r", "--path=/"],
+    &["routes", "get", "r"],
+    &["routes", "list"],
+    &["routes", "update", "r", "--name=n"],
+    &["routes", "delete", "r"],
+    &["routes", "match", "/"],
 ];
 
 /// Calls without a command, each with the reason.

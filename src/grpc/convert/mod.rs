@@ -4,10 +4,12 @@ mod import;
 mod input;
 mod key;
 mod mask;
+mod route;
 mod workspace;
 
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
+pub(super) use route::*;
 
 pub(super) use workspace::*;

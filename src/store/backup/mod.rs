@@ -26,7 +26,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, imports, key_terms, keys, meta, scopes, secrets, subscriptions, workspaces,
+    changes, counter, imports, key_terms, keys, meta, route_shapes, route_uses, routes, scopes,
+    secrets, subscriptions, workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -148,6 +149,9 @@ fn tables() -> Vec<Table> {
         table::<workspaces::Entity>(),
         table::<subscriptions::Entity>(),
         table::<scopes::Entity>(),
+        table::<routes::Entity>(),
+        table::<route_shapes::Entity>(),
+        table::<route_uses::Entity>(),
         table::<keys::Entity>(),
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),

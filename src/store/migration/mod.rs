@@ -15,6 +15,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 mod m0001_initial;
 mod m0002_expand_imports;
 mod m0003_expand_large_sets;
+mod m0005_expand_routes;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_initial::Migration),
             Box::new(m0002_expand_imports::Migration),
             Box::new(m0003_expand_large_sets::Migration),
+            Box::new(m0005_expand_routes::Migration),
         ]
     }
 }

@@ -12,7 +12,10 @@ use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
 use super::rows_directory::of_directory;
 use super::rows_keys::of_keys;
-use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
+use super::rows_routes::of_routes;
+use super::stage::{
+    Stage, creating, declaring, details, generated, holding, named, ok, routing, selling,
+};
 
 /// The tenant `acme` with one of everything.
 pub(super) async fn furnish(stage: &Stage) -> Names {
@@ -46,6 +49,13 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         ..Default::default()
     };
     ok(directory().create_workspace(workspace).await);
+    for (id, path) in [("orders", "/v1/{subscription}/orders"), ("spare", "/spare")] {
+        ok(stage
+            .system
+            .routes()
+            .create_route(routing("acme", id, path))
+            .await);
+    }
     Names {
         workspace: "acme".to_owned(),
         key: key.id(),
@@ -58,6 +68,8 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         scope: "orders:read".to_owned(),
         spare_scope: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
+        route: "orders".to_owned(),
+        spare_route: "spare".to_owned(),
     }
 }
 
@@ -76,6 +88,8 @@ fn nobody() -> Names {
         scope: "missing".to_owned(),
         spare_scope: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
+        route: "missing".to_owned(),
+        spare_route: "missing".to_owned(),
     }
 }
 
@@ -83,6 +97,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_routes(names))
         .collect()
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Names {
     pub(crate) spare_scope: String,
     /// A workspace without keys.
     pub(crate) spare_workspace: String,
+    pub(crate) route: String,
+    pub(crate) spare_route: String,
 }
 
 /// What an administrator of another tenant is answered.
@@ -50,7 +52,15 @@ pub(crate) const READ: &str = "claviger:keys:read";
 pub(crate) const WRITE: &str = "claviger:keys:write";
 pub(crate) const REVEAL: &str = "claviger:keys:reveal";
 pub(crate) const DIRECTORY: &str = "claviger:directory:write";
-pub(crate) const RIGHTS: [&str; 5] = [READ, WRITE, REVEAL, DIRECTORY, "claviger:settings:write"];
+pub(crate) const ROUTES: &str = "claviger:routes:write";
+pub(crate) const RIGHTS: [&str; 6] = [
+    READ,
+    WRITE,
+    REVEAL,
+    DIRECTORY,
+    "claviger:settings:write",
+    ROUTES,
+];
 
 /// Builds a row: a good request, and ways to spoil it.
 pub(crate) struct Spoil<M> {

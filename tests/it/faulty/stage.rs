@@ -12,7 +12,7 @@ use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
 use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
-use claviger::decide::{Demand, Presented, Question, decide};
+use claviger::decide::{Attributes, Demand, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
@@ -246,6 +246,7 @@ impl Stage {
             any_of: Demand::NONE,
             subscription,
             must_demand: false,
+            attributes: Attributes::default(),
         };
         let view = self.core.index.view();
         decide(&question, &view, self.core.clock.now()).reason

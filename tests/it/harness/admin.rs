@@ -6,6 +6,7 @@ use std::sync::Arc;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -101,6 +102,10 @@ impl Admin {
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
             create_scope(CreateScopeRequest) -> CreateScopeResponse;
+        RoutesClient:
+            create_route(CreateRouteRequest) -> CreateRouteResponse,
+            get_route(GetRouteRequest) -> GetRouteResponse,
+            update_route(UpdateRouteRequest) -> UpdateRouteResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;

@@ -15,6 +15,7 @@ use claviger::domain::token::Token;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::server::{self, BoundAddress, SystemEntropy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -264,6 +265,10 @@ impl Client {
 
     pub(crate) fn keys(&self) -> KeyAdminClient<Line> {
         KeyAdminClient::new(self.line()).max_decoding_message_size(64 << 20)
+    }
+
+    pub(crate) fn routes(&self) -> RoutesClient<Line> {
+        RoutesClient::new(self.line())
     }
 
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {

@@ -10,12 +10,15 @@ use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{Tag, Token};
 use claviger::domain::workspace::{
-    Location, Presentation, Scope, Subscription, UndemandedScopes, Workspace, WorkspaceSettings,
+    Location, Presentation, Scope, Subscription, UndemandedScopes, UnmatchedRequests, Workspace,
+    WorkspaceSettings,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::World;
+
+mod routes;
 
 /// The moment around which things happen.
 pub(crate) const NOON: Time = Time::from_micros(1_800_000_000_000_000);
@@ -104,8 +107,15 @@ fn settings() -> impl Strategy<Value = WorkspaceSettings> {
         rarely(40),
         some_of(&PRESENTATIONS),
     );
-    (places, undemanded, prefix).prop_map(
-        |((own, locations, own_ways, ways), undemanded_scopes, token_prefix)| WorkspaceSettings {
+    let unmatched =
+        prop_oneof![4 => Just(UnmatchedRequests::Default), 1 => Just(UnmatchedRequests::Deny)];
+    (places, undemanded, prefix, unmatched).prop_map(
+        |(
+            (own, locations, own_ways, ways),
+            undemanded_scopes,
+            token_prefix,
+            unmatched_requests,
+        )| WorkspaceSettings {
             locations: if own { locations } else { Vec::new() },
             presentations: if own_ways {
                 ways.into_iter().collect()
@@ -113,6 +123,7 @@ fn settings() -> impl Strategy<Value = WorkspaceSettings> {
                 Default::default()
             },
             undemanded_scopes,
+            unmatched_requests,
             token_prefix,
             ..WorkspaceSettings::default()
         },
@@ -233,8 +244,8 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     let scopes = prop::collection::vec(scope, 2 * CATALOGUE.len());
     let subscriptions = prop::collection::vec((rarely(90), rarely(80)), 2 * SUBSCRIPTIONS.len());
     let keys = prop::collection::vec(key(), 3..=8);
-    (workspaces, scopes, subscriptions, keys).prop_map(
-        |(workspaces, scopes, subscriptions, keys)| {
+    (workspaces, scopes, subscriptions, keys, routes::routes()).prop_map(
+        |(workspaces, scopes, subscriptions, keys, routes)| {
             let mut world = World {
                 workspaces: workspaces.into_iter().flatten().collect(),
                 ..World::default()
@@ -252,6 +263,10 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                 .zip(subscriptions)
                 .filter(|(_, (there, _))| *there)
                 .map(bought)
+                .collect();
+            world.routes = routes
+                .into_iter()
+                .filter(|r| world.workspaces.iter().any(|w| w.id == r.workspace))
                 .collect();
             let there = |key: &Key| world.workspaces.iter().any(|w| w.id == key.workspace);
             let keys: Vec<_> = keys.into_iter().filter(|(key, _)| there(key)).collect();
