@@ -83,6 +83,8 @@ fn no_option_takes_a_token_as_its_value() {
                 "with-tokens",
                 "token-prefix",
                 "secret-storage",
+                "key-scheme",
+                "key-header",
             ];
             let secret =
                 name.contains("token") || name.contains("credential") || name.contains("key");

@@ -46,7 +46,7 @@ impl FromStr for RootKey {
         let text = text.trim();
         let mut key = Zeroizing::new([0_u8; 32]);
         let read = if text.len() == 64 {
-            decode_hex(text, &mut key)
+            hex::decode_to_slice(text, &mut *key).ok()
         } else {
             decode_base64(text, &mut key)
         };
@@ -57,15 +57,6 @@ impl FromStr for RootKey {
             )),
         }
     }
-}
-
-fn decode_hex(text: &str, into: &mut [u8; 32]) -> Option<()> {
-    for (to, pair) in into.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        let digit = |b: &u8| char::from(*b).to_digit(16);
-        *to = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
-    }
-    Some(())
 }
 
 fn decode_base64(text: &str, into: &mut [u8; 32]) -> Option<()> {

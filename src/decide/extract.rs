@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::domain::decision::Reason;
 use crate::domain::workspace::{Location, Presentation};
 
 use super::routes::Authorization;
@@ -26,18 +27,54 @@ pub struct Carried {
     pub queries: u32,
 }
 
-/// What was found.
-pub(super) enum Extracted<'r> {
-    None,
-    Ambiguous,
-    Malformed,
-    One(Credential<'r>),
+/// Why a request carries no credential that could be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotOne {
+    /// It carries none.
+    None {
+        /// `Authorization` holds a JWT, which is passed over.
+        jwt: bool,
+    },
+    /// Parties could read it differently.
+    Ambiguous(Ambiguity),
+    /// It can't be decoded.
+    Undecodable {
+        /// The place of its location in the list.
+        at: usize,
+    },
+}
+
+impl From<NotOne> for Reason {
+    fn from(fault: NotOne) -> Self {
+        match fault {
+            NotOne::None { .. } => Self::NoCredential,
+            NotOne::Ambiguous(_) => Self::AmbiguousCredential,
+            NotOne::Undecodable { .. } => Self::MalformedCredential,
+        }
+    }
+}
+
+/// What parties could read differently; places are those of locations in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ambiguity {
+    /// `Authorization` stands there more than once.
+    Authorization,
+    /// One location does.
+    Repeated(usize),
+    /// Two locations hold different values.
+    Differ(usize, usize),
+    /// A value has a comma, which joins repeated headers.
+    Comma(usize),
+    /// A parameter has this one's name only once it is decoded, or in another case.
+    Disguised(usize),
 }
 
 /// A credential as it came.
 pub(super) struct Credential<'r> {
     value: Value<'r>,
     pub(super) presentation: Presentation,
+    /// The place of its location in the list, where it was taken from a request.
+    pub(super) at: Option<usize>,
 }
 
 impl<'r> Credential<'r> {
@@ -45,6 +82,7 @@ impl<'r> Credential<'r> {
         Self {
             value: Value::Borrowed(bytes),
             presentation,
+            at: None,
         }
     }
 
@@ -78,14 +116,15 @@ pub(super) fn extract<'r>(
     path: &'r [u8],
     (locations, authorization): (&[Location], Authorization),
     carried: &mut Carried,
-) -> Extracted<'r> {
+) -> Result<Credential<'r>, NotOne> {
     let mut search = Search {
         locations,
         authorization,
         seen: 0,
         authorizations: 0,
+        jwt: false,
         found: None,
-        ambiguous: false,
+        ambiguity: None,
         carried,
     };
     headers.for_each(&mut |name, value| search.header(name, value));
@@ -95,11 +134,13 @@ pub(super) fn extract<'r>(
             search.parameter(parameter);
         }
     }
-    match search.found {
-        _ if search.ambiguous => Extracted::Ambiguous,
-        None => Extracted::None,
-        Some((_, credential)) if credential.value.bytes().is_none() => Extracted::Malformed,
-        Some((_, credential)) => Extracted::One(credential),
+    match (search.ambiguity, search.found) {
+        (Some(ambiguity), _) => Err(NotOne::Ambiguous(ambiguity)),
+        (None, None) => Err(NotOne::None { jwt: search.jwt }),
+        (None, Some((at, credential))) if credential.value.bytes().is_none() => {
+            Err(NotOne::Undecodable { at })
+        }
+        (None, Some((_, credential))) => Ok(credential),
     }
 }
 
@@ -109,9 +150,11 @@ struct Search<'l, 'r, 'c> {
     /// Bit i: the i-th location was there, with a value or without.
     seen: u32,
     authorizations: u32,
+    jwt: bool,
     /// The credential, and the place of its location in the list.
     found: Option<(usize, Credential<'r>)>,
-    ambiguous: bool,
+    /// The first that was met.
+    ambiguity: Option<Ambiguity>,
     carried: &'c mut Carried,
 }
 
@@ -137,7 +180,9 @@ impl<'r> Search<'_, 'r, '_> {
             return;
         }
         self.authorizations += 1;
-        self.ambiguous |= self.authorizations > 1;
+        if self.authorizations > 1 {
+            self.doubt(Ambiguity::Authorization);
+        }
         let end = value
             .iter()
             .position(|b| matches!(b, b' ' | b'\t'))
@@ -152,7 +197,9 @@ impl<'r> Search<'_, 'r, '_> {
         {
             // The shape of a JWT: two dots.
             let jwt = rest.iter().filter(|b| **b == b'.').count() == 2 && !rest.contains(&b',');
-            if !jwt || self.authorization == Authorization::AnyShape {
+            let jwt = jwt && self.authorization != Authorization::AnyShape;
+            self.jwt |= jwt;
+            if !jwt {
                 self.carried.authorization = true;
                 self.candidate(at, Value::Borrowed(rest), Presentation::Bearer);
             }
@@ -161,7 +208,7 @@ impl<'r> Search<'_, 'r, '_> {
         {
             self.carried.authorization = true;
             if rest.contains(&b',') {
-                self.ambiguous = true;
+                self.doubt(Ambiguity::Comma(at));
             } else {
                 self.candidate(at, decode_basic(rest), Presentation::Basic);
             }
@@ -184,14 +231,20 @@ impl<'r> Search<'_, 'r, '_> {
                 self.carried.queries |= bit(at);
                 self.candidate(at, decode_percent(value), Presentation::Query);
             } else if decodes_to(name, own.as_bytes()) {
-                self.ambiguous = true;
+                self.doubt(Ambiguity::Disguised(at));
             }
         }
     }
 
     fn see(&mut self, at: usize) {
-        self.ambiguous |= self.seen & bit(at) != 0;
+        if self.seen & bit(at) != 0 {
+            self.doubt(Ambiguity::Repeated(at));
+        }
         self.seen |= bit(at);
+    }
+
+    fn doubt(&mut self, ambiguity: Ambiguity) {
+        self.ambiguity.get_or_insert(ambiguity);
     }
 
     fn candidate(&mut self, at: usize, value: Value<'r>, presentation: Presentation) {
@@ -199,18 +252,20 @@ impl<'r> Search<'_, 'r, '_> {
             Some([]) => return,
             // What joins repeated headers; no token has one.
             Some(bytes) if bytes.contains(&b',') && presentation != Presentation::Basic => {
-                self.ambiguous = true
+                self.doubt(Ambiguity::Comma(at));
             }
             _ => {}
         }
         let candidate = Credential {
             value,
             presentation,
+            at: Some(at),
         };
         match &self.found {
             None => self.found = Some((at, candidate)),
-            Some((_, other)) if other.value.bytes() != candidate.value.bytes() => {
-                self.ambiguous = true
+            Some((first, other)) if other.value.bytes() != candidate.value.bytes() => {
+                let first = *first;
+                self.doubt(Ambiguity::Differ(first, at));
             }
             Some((first, _)) if *first <= at => {}
             Some(_) => self.found = Some((at, candidate)),
@@ -314,10 +369,10 @@ mod tests {
         let mut carried = Carried::default();
         let places = (&*Location::defaults(), Authorization::NoJwt);
         let found = match extract(&list, path.as_bytes(), places, &mut carried) {
-            Extracted::None => "none".to_owned(),
-            Extracted::Ambiguous => "ambiguous".to_owned(),
-            Extracted::Malformed => "malformed".to_owned(),
-            Extracted::One(c) => format!(
+            Err(NotOne::None { .. }) => "none".to_owned(),
+            Err(NotOne::Ambiguous(_)) => "ambiguous".to_owned(),
+            Err(NotOne::Undecodable { .. }) => "malformed".to_owned(),
+            Ok(c) => format!(
                 "{:?} {}",
                 c.presentation,
                 String::from_utf8_lossy(c.bytes())

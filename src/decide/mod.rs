@@ -1,28 +1,32 @@
 //! The decision: a pure function of a request, the index, and the time.
 //!
 //! Invariants: nothing in here awaits, locks, does I/O, or can fail. Checks run in one order, and the first that fails
-//! decides.
+//! decides. Each check is one step of the trace that [`explain`] answers with.
 
 mod admit;
+mod detail;
 mod extract;
+mod identify;
 mod routes;
+mod trace;
 
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
-use crate::domain::id::{SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, SecretId, SubscriptionId};
 use crate::domain::network;
 use crate::domain::route::Access;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
-use crate::domain::token::{self, TokenDigest};
-use crate::domain::workspace::{Location, Presentation, PresentationSet, UndemandedScopes};
+use crate::domain::workspace::{Presentation, PresentationSet, UndemandedScopes};
 use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
 
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
-use extract::{Credential, Extracted};
+use identify::{Identified, find_credential, identify, locations};
 pub use routes::{Attributes, Claims, Taken};
+pub use trace::{Check, Outcome, Step};
+use trace::{Steps, Trace, Untraced};
 
 /// A request to decide about.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +61,15 @@ pub enum Presented<'q> {
         /// Its path with the query, as received.
         path: &'q [u8],
     },
+    /// No credential, but the key whose it would be: only to explain a supposed request.
+    Supposed {
+        /// The key.
+        key: KeyId,
+        /// The secret of it; none: one that is live, if there is any.
+        secret: Option<SecretId>,
+        /// How it would be presented.
+        presentation: Presentation,
+    },
 }
 
 // By hand: what is presented is a secret.
@@ -65,6 +78,7 @@ impl std::fmt::Debug for Presented<'_> {
         f.write_str(match self {
             Self::Token(..) => "Token(redacted)",
             Self::Http { .. } => "Http(redacted)",
+            Self::Supposed { .. } => "Supposed",
         })
     }
 }
@@ -99,6 +113,15 @@ impl<'q> Demand<'q> {
     }
 }
 
+/// What is demanded of scopes, all-of and any-of: by the request, and by the route it takes.
+type Demands<'q> = [(Demand<'q>, Demand<'q>); 2];
+
+fn demand_nothing(demands: &Demands<'_>) -> bool {
+    demands
+        .iter()
+        .all(|(all_of, any_of)| all_of.is_empty() && any_of.is_empty())
+}
+
 /// What was decided, and about whom.
 #[derive(Debug)]
 pub struct Verdict<'v> {
@@ -119,7 +142,7 @@ pub struct Verdict<'v> {
     /// What would have denied, were its route not grandfathered: it is let through without an identity.
     pub grandfathered: Option<Reason>,
     /// A further key that the route demands, where it came.
-    pub factor_key: Option<(&'v KeyRecord, &'v SecretRecord)>,
+    pub factor_key: Option<Identified<'v>>,
 }
 
 impl Verdict<'_> {
@@ -139,7 +162,15 @@ impl Shadowed {
         self.0.iter().copied().flatten()
     }
 
-    fn note(&mut self, restriction: usize, reason: Reason) {
+    fn note(&mut self, check: Check, reason: Reason) {
+        let restriction = match check {
+            Check::Network => 0,
+            Check::Presentation => 1,
+            Check::Subscription => 2,
+            Check::Scopes => 3,
+            // Nothing else can be in shadow.
+            _ => return,
+        };
         if let Some(place) = self.0.get_mut(restriction) {
             *place = Some(reason);
         }
@@ -148,6 +179,26 @@ impl Shadowed {
 
 /// Decides about a request.
 pub fn decide<'v>(question: &Question<'v>, view: &'v View<'_>, now: Time) -> Verdict<'v> {
+    traced(question, view, now, &mut Untraced)
+}
+
+/// Decides about a request, and says what became of each check, in order. By the very code that decides.
+pub fn explain<'v>(
+    question: &Question<'v>,
+    view: &'v View<'_>,
+    now: Time,
+) -> (Verdict<'v>, Vec<Step>) {
+    let mut steps = Steps::default();
+    let verdict = traced(question, view, now, &mut steps);
+    (verdict, steps.whole())
+}
+
+fn traced<'v>(
+    question: &Question<'v>,
+    view: &'v View<'_>,
+    now: Time,
+    trace: &mut impl Trace,
+) -> Verdict<'v> {
     let workspace = view.workspace(question.workspace).map(|w| &**w);
     let mut verdict = Verdict {
         reason: Reason::Ok,
@@ -160,7 +211,7 @@ pub fn decide<'v>(question: &Question<'v>, view: &'v View<'_>, now: Time) -> Ver
         grandfathered: None,
         factor_key: None,
     };
-    if let Err(reason) = check(question, view, now, &mut verdict) {
+    if let Err(reason) = check(question, view, now, &mut verdict, trace) {
         verdict.reason = reason;
     }
     verdict
@@ -171,17 +222,40 @@ fn check<'v>(
     view: &'v View<'_>,
     now: Time,
     verdict: &mut Verdict<'v>,
+    trace: &mut impl Trace,
 ) -> Result<(), Reason> {
-    verdict.taken = routes::take(question, verdict.workspace, view)?;
-    match verdict.route().map(|route| route.access()) {
-        Some(Access::Public) => return routes::open(verdict.workspace),
-        Some(_) => {}
-        None => check_demand(question, verdict.workspace)?,
+    let workspace = verdict.workspace;
+    let taken = routes::take(question, workspace, view);
+    verdict.taken = taken.unwrap_or_default();
+    let access = verdict.route().map(|route| route.access());
+    let demanded = taken.and_then(|_| match access {
+        Some(Access::Public) => routes::open(workspace),
+        Some(Access::KeyRequired | Access::Grandfathered) => Ok(()),
+        None => check_demand(question, workspace),
+    });
+    trace.step(Check::Demand, demanded, |_| {
+        detail::demand(question, taken, workspace)
+    })?;
+    match access {
+        Some(Access::Public) => return Ok(()),
+        Some(Access::Grandfathered) => {
+            if let Err(reason) = check_key(question, view, now, verdict, &mut trace.excusing()) {
+                verdict.pass_without_key(reason)?;
+            }
+        }
+        Some(Access::KeyRequired) | None => check_key(question, view, now, verdict, trace)?,
     }
-    if let Err(reason) = check_key(question, view, now, verdict) {
-        verdict.pass_without_key(reason)?;
+    if verdict
+        .route()
+        .is_none_or(|r| r.settings.factors.is_empty())
+    {
+        return Ok(());
     }
-    verdict.check_factors(question, view, now)
+    let there = verdict.check_factors(question, view, now);
+    trace.step(Check::Factors, there, |there| match there {
+        Ok(()) => "all that the route demands beside the key came".to_owned(),
+        Err(missing) => missing.to_string(),
+    })
 }
 
 /// Checks 2 to 8: what is asked of the key.
@@ -190,42 +264,80 @@ fn check_key<'v>(
     view: &'v View<'_>,
     now: Time,
     verdict: &mut Verdict<'v>,
+    trace: &mut impl Trace,
 ) -> Result<(), Reason> {
     let workspace = verdict.workspace;
-    let credential = find_credential(question, verdict)?;
+    let found = find_credential(question, verdict);
+    let credential = trace.step(Check::Credential, found, |found| {
+        detail::credential(found, question, &locations(verdict.locations()))
+    })?;
 
-    let (key, secret) = identify(credential.bytes(), question.workspace, view)?;
+    let identified = identify(&credential, question, view, now);
+    let (key, secret) = trace.step(Check::Identity, identified, |identified| {
+        detail::identity(identified, &credential, question, view)
+    })?;
     verdict.key = Some((key, secret));
-    let workspace = workspace.ok_or(Reason::WorkspaceDisabled)?;
-    check_alive(key, secret, workspace, now)?;
+    let alive = workspace
+        .ok_or(Reason::WorkspaceDisabled)
+        .and_then(|workspace| check_alive(key, secret, workspace, now).map(|()| workspace));
+    let workspace = trace.step(Check::Life, alive, |_| {
+        detail::life(key, secret, workspace, now)
+    })?;
 
     let shadow = key.enforcement;
-    if let Err(reason) = check_network(key, question.source_ip) {
-        if !shadow.shadow_network || key.is_fenced(now) {
-            return Err(reason);
-        }
-        verdict.shadowed.note(0, reason);
-    }
+    let network = check_network(key, question.source_ip);
+    let in_shadow = shadow.shadow_network && !key.is_fenced(now);
+    restrict(Check::Network, network, in_shadow, verdict, trace, || {
+        detail::network(key, question.source_ip)
+    })?;
     let demands = question.demands(verdict.taken);
-    if !presentation_accepted(credential.presentation, &demands, key, workspace) {
-        if !shadow.shadow_presentation {
-            return Err(Reason::PresentationNotAllowed);
-        }
-        verdict.shadowed.note(1, Reason::PresentationNotAllowed);
-    }
+    let presented = check_presentation(credential.presentation, &demands, key, workspace);
+    let in_shadow = shadow.shadow_presentation;
+    restrict(
+        Check::Presentation,
+        presented,
+        in_shadow,
+        verdict,
+        trace,
+        || detail::presentation(credential.presentation, &demands, key, workspace),
+    )?;
     let asked = question.asked_subscription(verdict.taken);
-    match asked.and_then(|asked| acting_subscription(asked, key, workspace, view)) {
-        Ok(subscription) => verdict.subscription = subscription,
-        Err(reason) if !shadow.shadow_subscription => return Err(reason),
-        Err(reason) => verdict.shadowed.note(2, reason),
-    }
-    if !scopes_suffice(&demands, &key.scopes) {
-        if !shadow.shadow_scopes {
-            return Err(Reason::InsufficientScope);
-        }
-        verdict.shadowed.note(3, Reason::InsufficientScope);
-    }
+    let acting = asked.and_then(|asked| acting_subscription(asked, key, workspace, view));
+    let in_shadow = shadow.shadow_subscription;
+    let subscription = restrict(
+        Check::Subscription,
+        acting,
+        in_shadow,
+        verdict,
+        trace,
+        || detail::subscription(acting, asked, key),
+    )?;
+    verdict.subscription = subscription.unwrap_or_default();
+    let suffice = check_scopes(&demands, &key.scopes);
+    let in_shadow = shadow.shadow_scopes;
+    restrict(Check::Scopes, suffice, in_shadow, verdict, trace, || {
+        detail::scopes(&demands, &key.scopes)
+    })?;
     Ok(())
+}
+
+/// Notes a check that may be in shadow: then its failure is only reported.
+fn restrict<T>(
+    check: Check,
+    result: Result<T, Reason>,
+    in_shadow: bool,
+    verdict: &mut Verdict<'_>,
+    trace: &mut impl Trace,
+    detail: impl FnOnce() -> String,
+) -> Result<Option<T>, Reason> {
+    match result {
+        Err(reason) if in_shadow => {
+            trace.note(check, Outcome::Shadowed(reason), detail);
+            verdict.shadowed.note(check, reason);
+            Ok(None)
+        }
+        result => trace.step(check, result, |_| detail()).map(Some),
+    }
 }
 
 fn check_demand(
@@ -245,79 +357,6 @@ fn check_demand(
     } else {
         Ok(())
     }
-}
-
-fn find_credential<'q>(
-    question: &Question<'q>,
-    verdict: &mut Verdict<'q>,
-) -> Result<Credential<'q>, Reason> {
-    match question.presented {
-        Presented::Token([], _) => Err(Reason::NoCredential),
-        Presented::Token(bytes, presentation) => Ok(Credential::plain(bytes, presentation)),
-        Presented::Http { headers, path } => {
-            let defaults;
-            let locations = match verdict.locations() {
-                // An unknown workspace is a fault of configuration: that this allocates does not matter.
-                [] => {
-                    defaults = Location::defaults();
-                    &defaults[..]
-                }
-                locations => locations,
-            };
-            let authorization = verdict.authorization();
-            match extract::extract(
-                headers,
-                path,
-                (locations, authorization),
-                &mut verdict.carried,
-            ) {
-                Extracted::None => Err(Reason::NoCredential),
-                Extracted::Ambiguous => Err(Reason::AmbiguousCredential),
-                Extracted::Malformed => Err(Reason::MalformedCredential),
-                Extracted::One(credential) => Ok(credential),
-            }
-        }
-    }
-}
-
-/// Finds whose secret a credential is. Look-up comes before the verdict on its shape: a foreign token that happens to look
-/// like ours works once it is imported, and every credential up to the longest costs the same.
-fn identify<'v>(
-    credential: &[u8],
-    workspace: &str,
-    view: &'v View<'_>,
-) -> Result<(&'v KeyRecord, &'v SecretRecord), Reason> {
-    if credential.len() > token::MAX_LEN {
-        return Err(Reason::MalformedCredential);
-    }
-    let tag = view.lookup_key().tag(&TokenDigest::of(credential));
-    let found = view.holders(&tag).find(|(key, _)| {
-        key.workspace.as_str() == workspace && !key.admin_only && workspace != WorkspaceId::SYSTEM
-    });
-    match found {
-        Some(found) => Ok(found),
-        None if !credential.iter().copied().all(token::is_token_byte) => {
-            Err(Reason::MalformedCredential)
-        }
-        None if is_forged(credential, workspace, view) => Err(Reason::MalformedCredential),
-        None if view.workspace(workspace).is_none() => Err(Reason::WorkspaceDisabled),
-        None => Err(Reason::UnknownKey),
-    }
-}
-
-/// Whether a credential claims a prefix that this workspace issued, and has a wrong checksum. A prefix has at most one
-/// underscore, and the longer reading comes first.
-fn is_forged(credential: &[u8], workspace: &str, view: &View<'_>) -> bool {
-    let Ok(text) = std::str::from_utf8(credential) else {
-        return false;
-    };
-    let issued = text
-        .match_indices('_')
-        .take(2)
-        .filter_map(|(at, _)| text.get(..at))
-        .filter(|prefix| view.has_issued(workspace, prefix))
-        .last();
-    issued.is_some_and(|prefix| token::is_forged(credential, prefix))
 }
 
 fn check_alive(
@@ -351,14 +390,14 @@ fn check_network(key: &KeyRecord, source_ip: Option<IpAddr>) -> Result<(), Reaso
 }
 
 /// The workspace accepts the way, or for an all-of demand every scope of it does, and for an any-of demand one that is held.
-fn presentation_accepted(
+fn check_presentation(
     presentation: Presentation,
-    demands: &[(Demand<'_>, Demand<'_>)],
+    demands: &Demands<'_>,
     key: &KeyRecord,
     workspace: &WorkspaceRecord,
-) -> bool {
+) -> Result<(), Reason> {
     if workspace.presentations.contains(presentation) {
-        return true;
+        return Ok(());
     }
     let consents = |name: &str| {
         let own = workspace
@@ -367,16 +406,15 @@ fn presentation_accepted(
             .map_or(PresentationSet::default(), |s| s.presentations);
         own.contains(presentation)
     };
-    let demanded =
-        |(all_of, any_of): &(Demand<'_>, Demand<'_>)| !all_of.is_empty() || !any_of.is_empty();
     let consented = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
-        all_of.iter().all(consents)
-            && (any_of.is_empty()
-                || any_of
-                    .iter()
-                    .any(|name| consents(name) && holds(&key.scopes, name)))
+        let held = |name: &str| consents(name) && holds(&key.scopes, name);
+        all_of.iter().all(consents) && (any_of.is_empty() || any_of.iter().any(held))
     };
-    demands.iter().any(demanded) && demands.iter().all(consented)
+    if !demand_nothing(demands) && demands.iter().all(consented) {
+        Ok(())
+    } else {
+        Err(Reason::PresentationNotAllowed)
+    }
 }
 
 /// The subscription a request is accounted to: the one asked for, else the key's only one. A key that is bound to several
@@ -410,11 +448,16 @@ fn acting_subscription<'v>(
     }
 }
 
-fn scopes_suffice(demands: &[(Demand<'_>, Demand<'_>)], scopes: &[Grant]) -> bool {
-    let held = |name: &str| holds(scopes, name);
-    demands.iter().all(|(all_of, any_of)| {
+fn check_scopes(demands: &Demands<'_>, scopes: &[Grant]) -> Result<(), Reason> {
+    let held = |demanded: &str| holds(scopes, demanded);
+    let suffice = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
         all_of.iter().all(held) && (any_of.is_empty() || any_of.iter().any(held))
-    })
+    };
+    if demands.iter().all(suffice) {
+        Ok(())
+    } else {
+        Err(Reason::InsufficientScope)
+    }
 }
 
 /// Whether a key holds a scope that a data request demands. Rights over Claviger never count there.

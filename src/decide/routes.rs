@@ -1,16 +1,19 @@
 //! Routes in a decision: which one takes the request, where it lets a key be, who passes without one, and what else it
 //! demands.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
 use crate::domain::route::{Access, Factor, HeaderDemand, SubscriptionSource, ValueTag};
 use crate::domain::time::Time;
 use crate::domain::workspace::{Location, UnmatchedRequests};
-use crate::index::{KeyRecord, Matched, RouteRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, Matched, RouteRecord, View, WorkspaceRecord};
 
+use super::identify::look_up;
 use super::{
-    Demand, Headers, Presented, Question, Verdict, check_alive, check_network, holds, identify,
+    Demand, Demands, Headers, Identified, Presented, Question, Verdict, check_alive, check_network,
+    holds,
 };
 
 /// What a request is matched with routes by, and what was verified of it.
@@ -22,13 +25,15 @@ pub struct Attributes<'q> {
     pub method: &'q [u8],
     /// Its host; empty: not known.
     pub host: &'q [u8],
+    /// Its path with the query, as received; empty: not known.
+    pub path: &'q [u8],
     /// Claims that somebody trusted has verified.
     pub claims: Option<&'q dyn Claims>,
 }
 
 // By hand: claims are about people.
-impl std::fmt::Debug for Attributes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Attributes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attributes")
             .field("route", &self.route)
             .field("method", &self.method)
@@ -69,10 +74,7 @@ pub(super) fn take<'v>(
 ) -> Result<Option<Taken<'v>>, Reason> {
     let table = view.routes(question.workspace);
     let attributes = &question.attributes;
-    let path = match question.presented {
-        Presented::Http { path, .. } => path,
-        Presented::Token(..) => &[],
-    };
+    let path = attributes.path;
     let taken = if !attributes.route.is_empty() {
         // A route that is misspelt must not become no route.
         let route = table.and_then(|table| table.get(attributes.route));
@@ -164,7 +166,7 @@ fn header<'q>(question: &Question<'q>, name: &str) -> Header<'q> {
 
 impl<'q> Question<'q> {
     /// The demands on scopes, all-of and any-of, of the request and of the route it takes.
-    pub(super) fn demands(&self, taken: Option<Taken<'q>>) -> [(Demand<'q>, Demand<'q>); 2] {
+    pub(super) fn demands(&self, taken: Option<Taken<'q>>) -> Demands<'q> {
         let of_route = taken.map_or((Demand::NONE, Demand::NONE), |taken| {
             let settings = &taken.route.settings;
             (
@@ -204,7 +206,7 @@ impl<'v> Verdict<'v> {
     }
 
     /// The key that the request is let through with; none where it is refused, or let through without one.
-    pub fn identity(&self) -> Option<(&'v KeyRecord, &'v SecretRecord)> {
+    pub fn identity(&self) -> Option<Identified<'v>> {
         self.key
             .filter(|_| self.is_allow() && self.grandfathered.is_none())
     }
@@ -244,7 +246,7 @@ impl<'v> Verdict<'v> {
         question: &Question<'v>,
         view: &'v View<'_>,
         now: Time,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Missing<'v>> {
         let Some(route) = self.route() else {
             return Ok(());
         };
@@ -261,7 +263,7 @@ impl<'v> Verdict<'v> {
                 },
             };
             if !there {
-                return Err(Reason::FactorMissing);
+                return Err(Missing(factor));
             }
         }
         Ok(())
@@ -298,8 +300,8 @@ impl<'v> Verdict<'v> {
         question: &Question<'v>,
         view: &'v View<'_>,
         now: Time,
-    ) -> Option<(&'v KeyRecord, &'v SecretRecord)> {
-        let (key, secret) = identify(value, question.workspace, view).ok()?;
+    ) -> Option<Identified<'v>> {
+        let (key, secret) = look_up(value, question.workspace, view).ok()?;
         check_alive(key, secret, self.workspace?, now).ok()?;
         usable_from(key, question.source_ip, now).ok()?;
         let own = self.key.is_some_and(|(own, _)| own.id() == key.id());
@@ -308,6 +310,40 @@ impl<'v> Verdict<'v> {
             || key.subscriptions.is_empty()
             || key.subscriptions.iter().any(|s| s.as_str() == acting);
         (!own && sold && holds(&key.scopes, scope)).then_some((key, secret))
+    }
+}
+
+/// A factor that did not come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing<'v>(&'v Factor);
+
+impl From<Missing<'_>> for Reason {
+    fn from(_: Missing<'_>) -> Self {
+        Self::FactorMissing
+    }
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Factor::Jwt { claim, values, .. } if values.is_empty() => {
+                write!(f, "no verified JWT has the claim `{claim}`")
+            }
+            Factor::Jwt { claim, .. } => {
+                write!(
+                    f,
+                    "no verified JWT has the claim `{claim}` with a value that will do"
+                )
+            }
+            Factor::Header { name, demand, .. } => match demand {
+                HeaderDemand::Present => write!(f, "header `{name}` is not there, or not once"),
+                HeaderDemand::OneOf(_) => write!(f, "header `{name}` is none of the values"),
+                HeaderDemand::Key(scope) => write!(
+                    f,
+                    "header `{name}` is no other live key that holds `{scope}`, may be used from here and for this subscription"
+                ),
+            },
+        }
     }
 }
 

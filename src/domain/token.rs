@@ -131,36 +131,14 @@ impl TokenDigest {
 
     /// As 64 hexadecimal digits, for the one answer that carries it.
     pub fn to_hex(&self) -> String {
-        use std::fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, b| {
-            // Writing to a string can't fail.
-            let _ = write!(hex, "{b:02x}");
-            hex
-        })
+        hex::encode(self.0)
     }
 
     /// From 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Result<Self, Invalid> {
-        let wrong = || Invalid::new("must be the SHA-256 of the token: 64 hexadecimal digits");
-        let bytes = text.as_bytes();
-        if bytes.len() != 64 {
-            return Err(wrong());
-        }
-        let mut digest = [0_u8; 32];
-        for (to, pair) in digest.iter_mut().zip(bytes.chunks_exact(2)) {
-            let [high, low] = pair else {
-                return Err(wrong());
-            };
-            let digit = |b: &u8| {
-                char::from(*b)
-                    .to_digit(16)
-                    .and_then(|d| u8::try_from(d).ok())
-            };
-            match (digit(high), digit(low)) {
-                (Some(high), Some(low)) => *to = high << 4 | low,
-                _ => return Err(wrong()),
-            }
-        }
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)
+            .map_err(|_| Invalid::new("must be the SHA-256 of the token: 64 hexadecimal digits"))?;
         Ok(Self(digest))
     }
 }
@@ -388,7 +366,7 @@ mod tests {
     fn a_tag_depends_on_key_and_token_and_on_the_token_through_its_digest() {
         let key = LookupKey::new(&[1; 32]);
         let token = Token::generate("clv", &RANDOM);
-        let imported = TokenDigest::from_hex(&hex(&token.digest().0)).unwrap();
+        let imported = TokenDigest::from_hex(&hex::encode(token.digest().0)).unwrap();
         assert_eq!(key.tag(&token.digest()), key.tag(&imported));
         assert_ne!(
             key.tag(&token.digest()),
@@ -441,9 +419,5 @@ mod tests {
         ] {
             assert!(TokenDigest::from_hex(bad).is_err(), "{bad}");
         }
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
 }

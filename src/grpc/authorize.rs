@@ -139,6 +139,7 @@ fn attributes(request: &v1::CheckRequest) -> Result<Attributes<'_>, Error> {
         route: &request.route,
         method: http.map(|http| http.method.as_bytes()).unwrap_or_default(),
         host: http.map(|http| http.host.as_bytes()).unwrap_or_default(),
+        path: http.map(|http| http.path.as_bytes()).unwrap_or_default(),
         claims: Some(request),
     })
 }

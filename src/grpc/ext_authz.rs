@@ -112,6 +112,7 @@ impl Inner {
                 route: demands.route,
                 method: &http.method,
                 host: &http.host,
+                path: &http.path,
                 claims: claims.map(|claims| claims as &dyn Claims),
             },
         };

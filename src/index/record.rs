@@ -215,6 +215,11 @@ impl SecretRecord {
         &self.usage.tag
     }
 
+    /// The end of its grace, or of its time.
+    pub fn retire_time(&self) -> Option<Time> {
+        self.retire_time.get()
+    }
+
     /// Whether it is accepted at `now`.
     pub fn is_live(&self, now: Time) -> bool {
         !self.revoked && self.retire_time.get().is_none_or(|end| now < end)

@@ -1,28 +1,28 @@
 //! Everything that the index holds, piece by piece, out of one snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::str::{FromStr, Split};
 
-use futures::StreamExt as _;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, Order, QueryResult, StreamTrait, TryGetable};
+use futures::future;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query, SelectStatement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, Order};
 
 use super::entity::{keys, secrets};
-use super::error::failed;
+use super::error::{corrupt, failed};
 use super::feed::position;
-use super::{convert, directory};
+use super::{convert, directory, routes};
 use crate::app::ports::{Loaded, StoreError};
-use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
-use crate::domain::network::IpNet;
-use crate::domain::scope::Grant;
 use crate::domain::secret::{RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
+use crate::domain::token::Tag;
 
 /// Rows of the directory in memory at once.
 const PAGE: u32 = 1_000;
 
 /// Hands everything to `sink`; the connection must be a transaction. Returns the revision of its snapshot.
-pub(super) async fn load<C: ConnectionTrait + StreamTrait>(
+pub(super) async fn load<C: ConnectionTrait>(
     snapshot: &C,
     sink: &mut (dyn FnMut(Loaded) + Send),
 ) -> Result<u64, StoreError> {
@@ -30,7 +30,7 @@ pub(super) async fn load<C: ConnectionTrait + StreamTrait>(
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
     subscriptions(snapshot, sink).await?;
-    routes(snapshot, sink).await?;
+    all_routes(snapshot, sink).await?;
     keys(snapshot, sink).await?;
     Ok(position.n)
 }
@@ -71,13 +71,13 @@ async fn subscriptions<C: ConnectionTrait>(
     }
 }
 
-async fn routes<C: ConnectionTrait>(
+async fn all_routes<C: ConnectionTrait>(
     snapshot: &C,
     sink: &mut (dyn FnMut(Loaded) + Send),
 ) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        let page = super::routes::all(snapshot, after.as_ref(), PAGE).await?;
+        let page = routes::all(snapshot, after.as_ref(), PAGE).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };
@@ -88,37 +88,136 @@ async fn routes<C: ConnectionTrait>(
     }
 }
 
-/// All keys, narrow and in one stream: the database works on the next rows while these are decoded.
-async fn keys<C: ConnectionTrait + StreamTrait>(
+/// Keys in memory at once, as they come from the database.
+const KEYS: u64 = 1_000;
+/// Stands between the cells of a line. Nothing that is read here has a control character in it: JSON escapes them, and what
+/// is kept as it came in was checked for them.
+const CELL: &str = "\u{1f}";
+/// Stands between lines.
+const LINE: &str = "\u{1e}";
+
+/// All keys. A row, and each cell of it, costs the driver several times what a key costs us. So the database makes one text
+/// of many, and works on the next while this one is read.
+async fn keys<C: ConnectionTrait>(
     snapshot: &C,
     sink: &mut (dyn FnMut(Loaded) + Send),
 ) -> Result<(), StoreError> {
-    let mut rows = std::pin::pin!(snapshot.stream(&narrow()).await.map_err(failed)?);
-    let mut texts = Texts::default();
-    let mut whole: Option<Box<Key>> = None;
-    while let Some(row) = rows.next().await {
-        let row = row.map_err(failed)?;
-        let mut cells = Cells { row: &row, next: 0 };
-        let id = convert::key_id(&cells.take::<Vec<u8>>()?)?;
-        // The rows of a key's secrets follow each other, and repeat the key.
-        if whole.as_ref().is_none_or(|key| key.id != id) {
-            let key = Box::new(texts.key(id, &mut cells)?);
-            if let Some(before) = whole.replace(key) {
-                sink(Loaded::Key(before));
-            }
-        }
-        if let Some(key) = &mut whole {
-            key.secrets.extend(cells.secret()?);
-        }
+    let mut known = Known::default();
+    let mut page = Page::read(snapshot, Vec::new()).await?;
+    while let Some(last) = page.last.take() {
+        let next = Page::read(snapshot, last);
+        // Polled in this order: the database is asked before this thread is busy.
+        let (next, given) = future::join(next, future::lazy(|_| page.give(&mut known, sink))).await;
+        given?;
+        page = next?;
     }
-    if let Some(last) = whole {
-        sink(Loaded::Key(last));
+    page.give(&mut known, sink)
+}
+
+/// Some keys, as texts.
+#[derive(Default)]
+struct Page {
+    /// The last of these keys, where there may be more.
+    last: Option<Vec<u8>>,
+    keys: String,
+    secrets: String,
+}
+
+impl Page {
+    /// The page after a key.
+    async fn read<C: ConnectionTrait>(snapshot: &C, after: Vec<u8>) -> Result<Self, StoreError> {
+        let query = page(snapshot.get_database_backend(), &after);
+        let row = snapshot.query_one(&query).await.map_err(failed)?;
+        let row = row.ok_or_else(|| corrupt("a page of keys is no row"))?;
+        let text = |index| {
+            let text: Option<String> = row.try_get_by_index(index).map_err(failed)?;
+            Ok(text.unwrap_or_default())
+        };
+        Ok(Self {
+            last: row.try_get_by_index(0).map_err(failed)?,
+            keys: text(1)?,
+            secrets: text(2)?,
+        })
     }
-    Ok(())
+
+    fn give(
+        &self,
+        known: &mut Known,
+        sink: &mut (dyn FnMut(Loaded) + Send),
+    ) -> Result<(), StoreError> {
+        let mut secrets: HashMap<KeyId, Vec<Secret>> = HashMap::new();
+        for line in lines(&self.secrets) {
+            let (key, secret) = Cells(line.split(CELL)).secret()?;
+            secrets
+                .entry(key)
+                .or_insert_with(|| Vec::with_capacity(1))
+                .push(secret);
+        }
+        for line in lines(&self.keys) {
+            let mut key = known.key(line)?;
+            key.secrets = secrets.remove(&key.id).unwrap_or_default();
+            sink(Loaded::Key(Box::new(key)));
+        }
+        Ok(())
+    }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split(LINE).filter(|line| !line.is_empty())
+}
+
+/// One row: the last of the keys of a page where that is full, then the keys and their secrets, as texts.
+fn page(backend: DbBackend, after: &[u8]) -> SelectStatement {
+    let after_it = || {
+        Query::select()
+            .from(keys::Entity)
+            .and_where(keys::Column::Id.gt(after.to_vec()))
+            .order_by(keys::Column::Id, Order::Asc)
+            .to_owned()
+    };
+    let last = after_it()
+        .column(keys::Column::Id)
+        .offset(KEYS - 1)
+        .limit(1)
+        .to_owned();
+    let of_keys = Query::select()
+        .expr(text(Dialect(backend).of_key()))
+        .from_subquery(
+            after_it().columns(OF_KEYS).limit(KEYS).to_owned(),
+            keys::Entity,
+        )
+        .to_owned();
+    let of_key = Expr::col((secrets::Entity, secrets::Column::KeyId))
+        .equals((keys::Entity, keys::Column::Id));
+    let of_secrets = Query::select()
+        .expr(text(Dialect(backend).of_secret()))
+        .from_subquery(
+            after_it().column(keys::Column::Id).limit(KEYS).to_owned(),
+            keys::Entity,
+        )
+        .inner_join(secrets::Entity, of_key)
+        .to_owned();
+    let mut page = Query::select();
+    for part in [last, of_keys, of_secrets] {
+        page.expr(Expr::SubQuery(None, Box::new(part.into())));
+    }
+    page
+}
+
+fn text(cells: Vec<Expr>) -> Expr {
+    let cells = [Expr::val(CELL)].into_iter().chain(cells);
+    let line = Func::cust("concat_ws").args(cells);
+    Func::cust("string_agg")
+        .args([line.into(), Expr::val(LINE)])
+        .into()
 }
 
 const OF_KEYS: [keys::Column; 16] = [
     keys::Column::Id,
+    keys::Column::ExpireTime,
+    keys::Column::DeleteTime,
+    keys::Column::Revision,
+    // From here on most lines repeat others.
     keys::Column::WorkspaceId,
     keys::Column::Scopes,
     keys::Column::Subscriptions,
@@ -127,125 +226,107 @@ const OF_KEYS: [keys::Column; 16] = [
     keys::Column::PostbackUrl,
     keys::Column::OffTheRecord,
     keys::Column::Enabled,
-    keys::Column::ExpireTime,
     keys::Column::ShadowNetwork,
     keys::Column::ShadowPresentation,
     keys::Column::ShadowSubscription,
     keys::Column::ShadowScopes,
-    keys::Column::DeleteTime,
-    keys::Column::Revision,
 ];
 
-const OF_SECRETS: [secrets::Column; 8] = [
-    secrets::Column::Id,
-    secrets::Column::Tag,
-    secrets::Column::Origin,
-    secrets::Column::Weak,
-    secrets::Column::Prefix,
-    secrets::Column::RetireTime,
-    secrets::Column::RevokeTime,
-    secrets::Column::LastUsedTime,
-];
+/// How a database writes cells.
+struct Dialect(DbBackend);
 
-/// What a decision asks for, and nothing else: every column costs a million times.
-fn narrow() -> SelectStatement {
-    let of_key = Expr::col((secrets::Entity, secrets::Column::KeyId))
-        .equals((keys::Entity, keys::Column::Id));
-    Query::select()
-        .columns(OF_KEYS.map(|column| (keys::Entity, column)))
-        .columns(OF_SECRETS.map(|column| (secrets::Entity, column)))
-        .from(keys::Entity)
-        .left_join(secrets::Entity, of_key)
-        .order_by((keys::Entity, keys::Column::Id), Order::Asc)
-        .to_owned()
-}
-
-/// A row, cell after cell.
-struct Cells<'r> {
-    row: &'r QueryResult,
-    next: usize,
-}
-
-impl Cells<'_> {
-    fn take<T: TryGetable>(&mut self) -> Result<T, StoreError> {
-        let cell = self.row.try_get_by_index(self.next).map_err(failed)?;
-        self.next += 1;
-        Ok(cell)
-    }
-
-    fn time(&mut self) -> Result<Option<Time>, StoreError> {
-        Ok(self.take::<Option<i64>>()?.map(Time::from_micros))
-    }
-}
-
-/// What texts were read as: most rows repeat those of others.
-#[derive(Default)]
-struct Texts {
-    workspaces: Known<WorkspaceId>,
-    grants: Known<Vec<Grant>>,
-    subscriptions: Known<Vec<SubscriptionId>>,
-    networks: Known<Vec<IpNet>>,
-    labels: Known<BTreeMap<String, String>>,
-}
-
-impl Texts {
-    /// A key from the cells after its id, which are left at its secret.
-    fn key(&mut self, id: KeyId, cells: &mut Cells<'_>) -> Result<Key, StoreError> {
-        let workspace = self.workspaces.get(cells, convert::parse, "workspace_id")?;
-        let settings = KeySettings {
-            display_name: String::new(),
-            description: String::new(),
-            scopes: self.grants.get(cells, convert::from_json, "keys.scopes")?,
-            subscriptions: self.subscriptions.get(
-                cells,
-                convert::from_json,
-                "keys.subscriptions",
-            )?,
-            allowed_cidrs: self
-                .networks
-                .get(cells, convert::from_json, "keys.allowed_cidrs")?,
-            labels: self.labels.get(cells, convert::from_json, "keys.labels")?,
-            postback_url: cells.take()?,
-            off_the_record: cells.take()?,
-            enabled: cells.take()?,
-            expire_time: cells.time()?,
-            enforcement: Enforcement {
-                shadow_network: cells.take()?,
-                shadow_presentation: cells.take()?,
-                shadow_subscription: cells.take()?,
-                shadow_scopes: cells.take()?,
-            },
+impl Dialect {
+    fn of_key(&self) -> Vec<Expr> {
+        let cell = |column: keys::Column| match column {
+            keys::Column::Id => self.hexadecimal((keys::Entity, column)),
+            keys::Column::ExpireTime | keys::Column::DeleteTime => or_empty((keys::Entity, column)),
+            _ => Expr::col((keys::Entity, column)),
         };
-        Ok(Key {
-            id,
-            workspace,
-            settings,
-            secrets: Vec::with_capacity(1),
-            create_time: NEVER,
-            update_time: NEVER,
-            delete_time: cells.time()?,
-            purge_time: None,
-            revision: convert::unsigned(cells.take()?)?,
-        })
+        OF_KEYS.into_iter().map(cell).collect()
+    }
+
+    fn of_secret(&self) -> Vec<Expr> {
+        use secrets::Column;
+        let bytes = |column: Column| self.hexadecimal((secrets::Entity, column));
+        let plain = |column: Column| Expr::col((secrets::Entity, column));
+        let maybe = |column: Column| or_empty((secrets::Entity, column));
+        vec![
+            bytes(Column::KeyId),
+            bytes(Column::Id),
+            bytes(Column::Tag),
+            plain(Column::Origin),
+            plain(Column::Weak),
+            plain(Column::Prefix),
+            maybe(Column::RetireTime),
+            maybe(Column::RevokeTime),
+            maybe(Column::LastUsedTime),
+        ]
+    }
+
+    fn hexadecimal(&self, column: impl sea_orm::sea_query::IntoColumnRef) -> Expr {
+        let column = Expr::col(column);
+        match self.0 {
+            DbBackend::Postgres => Func::cust("encode").args([column, Expr::val("hex")]),
+            _ => Func::cust("hex").arg(column),
+        }
+        .into()
     }
 }
 
-impl Cells<'_> {
-    /// The secret in a row; none where its key has none.
-    fn secret(&mut self) -> Result<Option<Secret>, StoreError> {
-        self.next = OF_KEYS.len();
-        let Some(id) = self.take::<Option<Vec<u8>>>()? else {
-            return Ok(None);
-        };
-        Ok(Some(Secret {
-            id: convert::secret_id(&id)?,
-            tag: convert::tag(&self.take::<Vec<u8>>()?)?,
-            origin: convert::origin(&self.take::<String>()?)?,
-            weak: self.take()?,
-            prefix: self.take()?,
-            retire_time: self.time()?,
-            revoke_time: self.time()?,
-            last_used_time: self.time()?,
+/// A cell that may be null: those are left out of a line otherwise.
+fn or_empty(column: impl sea_orm::sea_query::IntoColumnRef) -> Expr {
+    Func::coalesce([Expr::col(column).cast_as("text"), Expr::val("")]).into()
+}
+
+/// A line, cell after cell.
+struct Cells<'t>(Split<'t, &'static str>);
+
+impl<'t> Cells<'t> {
+    fn text(&mut self) -> Result<&'t str, StoreError> {
+        self.0.next().ok_or_else(|| corrupt("a line is cut off"))
+    }
+
+    fn read<T: FromStr>(&mut self, column: &str) -> Result<T, StoreError> {
+        convert::parse(self.text()?, column)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&mut self, column: &str) -> Result<T, StoreError> {
+        convert::from_json(self.text()?, column)
+    }
+
+    fn truth(&mut self) -> Result<bool, StoreError> {
+        match self.text()? {
+            "1" | "t" => Ok(true),
+            "0" | "f" => Ok(false),
+            _ => Err(corrupt("a truth is neither true nor false")),
+        }
+    }
+
+    fn time(&mut self, column: &str) -> Result<Option<Time>, StoreError> {
+        match self.text()? {
+            "" => Ok(None),
+            micros => Ok(Some(Time::from_micros(convert::parse(micros, column)?))),
+        }
+    }
+
+    fn bytes<const N: usize>(&mut self, column: &str) -> Result<[u8; N], StoreError> {
+        let mut bytes = [0; N];
+        hex::decode_to_slice(self.text()?, &mut bytes)
+            .map_err(|_| corrupt(format!("{column} is no {N} bytes")))?;
+        Ok(bytes)
+    }
+
+    fn secret(mut self) -> Result<(KeyId, Secret), StoreError> {
+        let key = convert::key_id(&self.bytes::<16>("secrets.key_id")?)?;
+        let secret = Secret {
+            id: convert::secret_id(&self.bytes::<16>("secrets.id")?)?,
+            tag: Tag::from_bytes(self.bytes("secrets.tag")?),
+            origin: convert::origin(self.text()?)?,
+            weak: self.truth()?,
+            prefix: self.text()?.to_owned(),
+            retire_time: self.time("secrets.retire_time")?,
+            revoke_time: self.time("secrets.revoke_time")?,
+            last_used_time: self.time("secrets.last_used_time")?,
             slot: Slot::Primary,
             hint: String::new(),
             sealed: None,
@@ -254,38 +335,76 @@ impl Cells<'_> {
             regenerated: false,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
-        }))
+        };
+        Ok((key, secret))
+    }
+
+    /// What a line of a key ends with.
+    fn settings(mut self) -> Result<(WorkspaceId, KeySettings), StoreError> {
+        let workspace = self.read("keys.workspace_id")?;
+        let settings = KeySettings {
+            display_name: String::new(),
+            description: String::new(),
+            expire_time: None,
+            scopes: self.json("keys.scopes")?,
+            subscriptions: self.json("keys.subscriptions")?,
+            allowed_cidrs: self.json("keys.allowed_cidrs")?,
+            labels: self.json("keys.labels")?,
+            postback_url: self.text()?.to_owned(),
+            off_the_record: self.truth()?,
+            enabled: self.truth()?,
+            enforcement: Enforcement {
+                shadow_network: self.truth()?,
+                shadow_presentation: self.truth()?,
+                shadow_subscription: self.truth()?,
+                shadow_scopes: self.truth()?,
+            },
+        };
+        Ok((workspace, settings))
     }
 }
 
 /// Stands where nobody asks.
 const NEVER: Time = Time::from_micros(0);
-/// How many texts of a column are remembered; where more differ, they hardly repeat.
+/// How many ends of lines are remembered; where more differ, they hardly repeat.
 const REMEMBERED: usize = 1_024;
 
-struct Known<T>(HashMap<String, T>);
+/// What ends of lines were read as.
+#[derive(Default)]
+struct Known(HashMap<String, (WorkspaceId, KeySettings)>);
 
-impl<T> Default for Known<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
+impl Known {
+    /// A key from its line, without its secrets.
+    fn key(&mut self, line: &str) -> Result<Key, StoreError> {
+        let mut cells = Cells(line.split(CELL));
+        let id = convert::key_id(&cells.bytes::<16>("keys.id")?)?;
+        let expire_time = cells.time("keys.expire_time")?;
+        let delete_time = cells.time("keys.delete_time")?;
+        let revision = cells.read("keys.revision")?;
+        let end = line.splitn(5, CELL).last().unwrap_or_default();
+        let (workspace, mut settings) = self.end(end)?;
+        settings.expire_time = expire_time;
+        Ok(Key {
+            id,
+            workspace,
+            settings,
+            secrets: Vec::new(),
+            create_time: NEVER,
+            update_time: NEVER,
+            delete_time,
+            purge_time: None,
+            revision,
+        })
     }
-}
 
-impl<T: Clone> Known<T> {
-    fn get(
-        &mut self,
-        cells: &mut Cells<'_>,
-        read: fn(&str, &str) -> Result<T, StoreError>,
-        column: &str,
-    ) -> Result<T, StoreError> {
-        let text: String = cells.take()?;
-        if let Some(known) = self.0.get(&text) {
+    fn end(&mut self, text: &str) -> Result<(WorkspaceId, KeySettings), StoreError> {
+        if let Some(known) = self.0.get(text) {
             return Ok(known.clone());
         }
-        let value = read(&text, column)?;
+        let read = Cells(text.split(CELL)).settings()?;
         if self.0.len() < REMEMBERED {
-            self.0.insert(text, value.clone());
+            self.0.insert(text.to_owned(), read.clone());
         }
-        Ok(value)
+        Ok(read)
     }
 }

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use claviger::decide::{self, Attributes, Claims, Demand, Headers, Presented as Given};
+use claviger::decide::{
+    self, Attributes, Check, Claims, Demand, Headers, Outcome, Presented as Given, Step, Verdict,
+};
 use claviger::domain::decision::Reason;
 use claviger::domain::network;
 use claviger::domain::token::{LookupKey, TokenDigest};
@@ -59,7 +61,75 @@ fn indexed(world: &World) -> Index {
     index
 }
 
-fn decided(index: &Index, question: &Question) -> Answer {
+/// Which check a reason is of.
+fn check_of(reason: Reason) -> Option<Check> {
+    Some(match reason {
+        Reason::Ok => return None,
+        Reason::NothingDemanded | Reason::RouteUnknown => Check::Demand,
+        Reason::FactorMissing => Check::Factors,
+        Reason::NoCredential | Reason::AmbiguousCredential => Check::Credential,
+        Reason::UnknownKey => Check::Identity,
+        Reason::SecretRevoked | Reason::KeyDeleted | Reason::KeyDisabled | Reason::KeyExpired => {
+            Check::Life
+        }
+        Reason::IpNotAllowed | Reason::IpUnknown => Check::Network,
+        Reason::PresentationNotAllowed => Check::Presentation,
+        Reason::SubscriptionNotAllowed => Check::Subscription,
+        Reason::InsufficientScope => Check::Scopes,
+        // Both are of two checks: what can't be decoded is never looked up, and neither is what is missing altogether.
+        Reason::MalformedCredential | Reason::WorkspaceDisabled => return None,
+    })
+}
+
+/// The trace tells the same story as the decision: every check once and in order, the same one decides for the same reason,
+/// the same are in shadow, and no token is in the words.
+#[track_caller]
+fn agree(verdict: &Verdict<'_>, explained: &Verdict<'_>, steps: &[Step], world: &World) {
+    let told = |v: &Verdict<'_>| {
+        let key = v.key.map(|(key, secret)| (key.id(), secret.id()));
+        let shadowed: Vec<_> = v.shadowed.iter().collect();
+        (
+            v.reason,
+            key,
+            v.subscription.to_owned(),
+            shadowed,
+            v.carried,
+        )
+    };
+    assert_eq!(told(verdict), told(explained));
+    assert_eq!(
+        steps.iter().map(|s| s.check).collect::<Vec<_>>(),
+        Check::ALL
+    );
+    let shadowed = steps.iter().filter_map(|step| match step.outcome {
+        Outcome::Shadowed(reason) => Some(reason),
+        _ => None,
+    });
+    // What a grandfathered route records only is the last.
+    let recorded = verdict.shadowed.iter().chain(verdict.grandfathered);
+    assert_eq!(shadowed.collect::<Vec<_>>(), recorded.collect::<Vec<_>>());
+    let decided = steps
+        .iter()
+        .position(|step| matches!(step.outcome, Outcome::Failed(_)));
+    match decided {
+        None => assert_eq!(verdict.reason, Reason::Ok, "{steps:?}"),
+        Some(at) => {
+            assert_eq!(steps[at].outcome, Outcome::Failed(verdict.reason));
+            assert!(check_of(verdict.reason).is_none_or(|check| check == steps[at].check));
+            let later = &steps[at + 1..];
+            assert!(later.iter().all(|s| s.outcome == Outcome::NotReached));
+        }
+    }
+    for step in steps {
+        assert!(!step.detail.is_empty(), "{step:?}");
+        for token in world.tokens.values() {
+            let token = String::from_utf8_lossy(token);
+            assert!(!step.detail.contains(&*token), "{step:?}");
+        }
+    }
+}
+
+fn decided(world: &World, index: &Index, question: &Question) -> Answer {
     let headers;
     let presented = match &question.credential {
         Presented::Token(token, presentation) => Given::Token(token, *presentation),
@@ -86,11 +156,17 @@ fn decided(index: &Index, question: &Question) -> Answer {
             route: &question.route,
             method: question.method.as_bytes(),
             host: b"",
+            path: match &question.credential {
+                Presented::Token(..) => b"",
+                Presented::Http { path, .. } => path,
+            },
             claims: Some(question),
         },
     };
     let view = index.view();
     let verdict = decide::decide(&asked, &view, question.now);
+    let (explained, steps) = decide::explain(&asked, &view, question.now);
+    agree(&verdict, &explained, &steps, world);
     let allow = verdict.is_allow();
     Answer {
         allow,
@@ -121,7 +197,12 @@ fn the_decision_is_the_one_that_the_documents_describe() {
         let index = indexed(&world);
         for question in &questions {
             let expected = oracle::decide(&world, question);
-            prop_assert_eq!(&decided(&index, question), &expected, "{:?}", question);
+            prop_assert_eq!(
+                &decided(&world, &index, question),
+                &expected,
+                "{:?}",
+                question
+            );
             *reached.borrow_mut().entry(expected.reason).or_default() += 1;
             if let Some(reason) = expected.grandfathered.filter(|_| expected.allow) {
                 *grandfathered.borrow_mut().entry(reason).or_default() += 1;
@@ -137,7 +218,7 @@ fn the_decision_is_the_one_that_the_documents_describe() {
     }
     let reached = reached.into_inner();
     figure(&format!(
-        "decisions compared with a naive second implementation: {}, 0 differ; by reason {reached:?}",
+        "decisions compared with a naive second implementation and with their own trace: {}, 0 differ; by reason {reached:?}",
         reached.values().sum::<u32>()
     ));
     for reason in Reason::ALL {
@@ -158,7 +239,8 @@ fn the_decision_is_the_one_that_the_documents_describe() {
             "{reason:?} never passed a grandfathered route"
         );
     }
-    for reason in &Reason::ALL[Reason::IpNotAllowed.index()..=Reason::InsufficientScope.index()] {
+    let restrictions = Reason::IpNotAllowed.index()..=Reason::InsufficientScope.index();
+    for reason in &Reason::ALL[restrictions] {
         assert!(
             shadowed.borrow().contains_key(reason),
             "{reason:?} was never in shadow"

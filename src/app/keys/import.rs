@@ -260,8 +260,8 @@ impl Core {
         let mut bound: Vec<&[u8]> = bound.iter().map(|id| id.as_str().as_bytes()).collect();
         bound.sort_unstable();
         let of = self.envelope.lookup().derive("import-binding", &bound);
-        let of = of.iter().take(8).map(|byte| format!("{byte:02x}"));
-        format!("{import_id} {}", of.collect::<String>())
+        let (of, _) = of.split_at(8);
+        format!("{import_id} {}", hex::encode(of))
     }
 
     fn draft(&self, import: &Import, new: NewImport) -> Draft {

@@ -58,11 +58,9 @@ pub(super) fn item(mut key: Fields, rules: &Rules) -> Result<Entry, Refusal> {
 
 /// An id for a key that has none: from its digest, and of no use to whoever looks for a digest.
 pub(super) fn import_id_of(digest: &[u8; 32]) -> String {
-    let mut id = String::from("sha256-");
-    for byte in Sha256::digest(digest).iter().take(16) {
-        id.push_str(&format!("{byte:02x}"));
-    }
-    id
+    let digest: [u8; 32] = Sha256::digest(digest).into();
+    let (half, _) = digest.split_at(16);
+    format!("sha256-{}", hex::encode(half))
 }
 
 /// The token or its digest; and the digest.
@@ -103,9 +101,8 @@ fn source(key: &mut Fields) -> Result<([u8; 32], Source), Fault> {
             "is no SHA-256 of the token in hexadecimal or base64; Claviger takes no other digest",
         )
     })?;
-    let sha256_hex = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let source = v1::ExternalDigest {
-        sha256_hex,
+        sha256_hex: hex::encode(digest),
         asserted_entropy_bits: 0,
         allow_weak: false,
     };
@@ -115,14 +112,9 @@ fn source(key: &mut Fields) -> Result<([u8; 32], Source), Fault> {
 fn digest(text: &str) -> Option<[u8; 32]> {
     if text.len() == 64 {
         let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        // A sign would be read as part of a number.
-        return text
-            .bytes()
-            .all(|b| b.is_ascii_hexdigit())
-            .then_some(digest);
+        return hex::decode_to_slice(text, &mut digest)
+            .ok()
+            .map(|()| digest);
     }
     STANDARD.decode(text).ok()?.try_into().ok()
 }

@@ -10,7 +10,6 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
-use super::write::hex;
 use super::{BackupError, Column, FORMAT, Header, Kind, Table, TableLine, Trailer, tables};
 use crate::app::ports::{Actor, Change, Meta, Resource};
 use crate::domain::id::WorkspaceId;
@@ -120,7 +119,7 @@ async fn fill(tx: &Transaction, lines: &mut Lines<'_>) -> Result<Trailer, Backup
             rows.insert(name, written);
         }
         if let Ok(trailer) = serde_json::from_slice::<Trailer>(line) {
-            let sound = hex(&so_far.finalize()) == trailer.sha256 && rows == trailer.rows;
+            let sound = hex::encode(so_far.finalize()) == trailer.sha256 && rows == trailer.rows;
             if !sound || lines.next().await?.is_some() {
                 return Err(BackupError::Damaged(
                     "it is not what its trailer says".to_owned(),

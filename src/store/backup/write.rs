@@ -130,7 +130,7 @@ impl<'o> Lines<'o> {
 
     async fn end(mut self, rows: BTreeMap<String, u64>) -> Result<Trailer, BackupError> {
         self.flush_when(0).await?;
-        let sha256 = hex(&std::mem::take(&mut self.digest).finalize());
+        let sha256 = hex::encode(std::mem::take(&mut self.digest).finalize());
         let trailer = Trailer { rows, sha256 };
         self.object(&trailer)?;
         self.flush_when(0).await?;
@@ -172,9 +172,4 @@ fn cell(
         }
     }
     Ok(())
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -318,7 +318,7 @@ async fn a_host_says_the_workspace_only_where_an_administrator_of_all_says_so() 
         request.workspace.clear();
         request.http.as_mut().unwrap().host = host.to_owned();
         let answer = stage.check(request).await;
-        (answer.workspace, answer.decision())
+        (answer.workspace.clone(), answer.decision())
     };
     refused(
         stage.acme.routes().create_route(claiming("acme")).await,
