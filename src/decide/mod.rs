@@ -238,12 +238,12 @@ fn check<'v>(
     })?;
     match access {
         Some(Access::Public) => return Ok(()),
-        Some(Access::Grandfathered) => {
+        Some(Access::Grandfathered) if routes::open(workspace).is_ok() => {
             if let Err(reason) = check_key(question, view, now, verdict, &mut trace.excusing()) {
                 verdict.pass_without_key(reason)?;
             }
         }
-        Some(Access::KeyRequired) | None => check_key(question, view, now, verdict, trace)?,
+        _ => check_key(question, view, now, verdict, trace)?,
     }
     if verdict
         .route()

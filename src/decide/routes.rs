@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
-use crate::domain::route::{Access, Factor, HeaderDemand, SubscriptionSource, ValueTag};
+use crate::domain::route::{Factor, HeaderDemand, SubscriptionSource, ValueTag};
 use crate::domain::time::Time;
 use crate::domain::workspace::{Location, UnmatchedRequests};
 use crate::index::{KeyRecord, Matched, RouteRecord, View, WorkspaceRecord};
@@ -225,13 +225,9 @@ impl<'v> Verdict<'v> {
     /// Lets a request pass that came without a good key, where its route is grandfathered: everything but a dead key is
     /// recorded only. It has no identity then, and what it sent to somebody else stays on it.
     pub(super) fn pass_without_key(&mut self, reason: Reason) -> Result<(), Reason> {
-        let grandfathered = self
-            .route()
-            .is_some_and(|route| route.access() == Access::Grandfathered);
-        if !grandfathered || reason.is_dead_key() {
+        if reason.is_dead_key() {
             return Err(reason);
         }
-        open(self.workspace)?;
         if self.key.is_none() {
             self.carried = super::Carried::default();
         }

@@ -289,9 +289,16 @@ async fn a_workspace_that_is_switched_off_lets_nobody_through_without_a_key() {
         ..Default::default()
     };
     ok(stage.system.directory().update_workspace(off).await);
-    for path in ["/old", "/open"] {
+    for (path, reason) in [
+        ("/old", Reason::NoCredential),
+        ("/open", Reason::WorkspaceDisabled),
+    ] {
         let answer = stage.check(http(&[], path)).await;
-        assert_eq!(answer.reason(), Reason::WorkspaceDisabled, "{path}");
+        assert_eq!(
+            (answer.reason(), answer.http_status),
+            (reason, 401),
+            "{path}"
+        );
     }
 }
 
