@@ -120,7 +120,7 @@ impl Follower {
         self.same_history(known, position.epoch, position.n)?;
         let closed = self.index.closed();
         let news = position.n != self.index.applied().n || position.epoch != self.index.epoch();
-        if news || !closed.keys.is_empty() || !closed.workspaces.is_empty() {
+        if news || !closed.is_empty() {
             self.advance(0).await?;
         }
         Ok(())
@@ -134,8 +134,7 @@ impl Follower {
         loop {
             let applied = self.index.applied().n;
             let closed = self.index.closed();
-            let certain = closed.keys.is_empty() && closed.workspaces.is_empty();
-            if applied >= n && n > 0 && certain {
+            if applied >= n && n > 0 && closed.is_empty() {
                 return Ok(());
             }
             let batch = self.read(applied, &closed).await?;
@@ -202,6 +201,13 @@ impl Follower {
     /// Reads what is new. What is in doubt is read again, too: a change that was not made after all leaves no trace in the
     /// feed. It is read after the feed, so it is at least as new.
     async fn read(&self, applied: u64, closed: &Closed) -> Result<FeedBatch, StoreError> {
+        // A COMMIT without an answer may still be under way, and holds the counter until it has ended: who gets that reads
+        // what became of it. Dropped, this changes nothing.
+        let _settled = if closed.is_empty() {
+            None
+        } else {
+            Some(self.store.begin().await?)
+        };
         let mut batch = self.store.feed(applied, BATCH).await?;
         self.same_history(self.index.applied(), batch.epoch, batch.head)?;
         for (id, _) in &closed.keys {

@@ -79,6 +79,13 @@ pub struct Closed {
     pub workspaces: Vec<(WorkspaceId, u64)>,
 }
 
+impl Closed {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.workspaces.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct SubscriptionState {
     enabled: bool,

@@ -129,6 +129,25 @@ async fn while_the_key_itself_can_not_be_read_its_doubt_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_commit_without_an_answer_goes_on_its_doubt_stays() {
+    let stage = stage().await;
+    let (key, other) = (stage.key().await, stage.key().await);
+    stage.store.next_commit(Commit::UnderWay);
+    is_unknown(stage.disable(&key, None).await);
+    // Feed and row can be read, and tell nothing of it yet.
+    stage.hear().await.unwrap_err();
+    assert!(stage.in_doubt(&key));
+    assert_eq!(stage.ask(&key), Reason::KeyDisabled);
+    assert_eq!(stage.ask(&other), Reason::Ok);
+
+    stage.store.end_commit().await;
+    stage.hear().await.unwrap();
+    assert!(!stage.in_doubt(&key), "the feed has spoken");
+    assert_eq!(stage.ask(&key), Reason::KeyDisabled, "for what it is");
+    stage.index_equals_database(&[&key, &other]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn applying_a_later_change_settles_an_older_doubt() {
     let stage = stage().await;
     let (doubted, other) = (stage.key().await, stage.key().await);

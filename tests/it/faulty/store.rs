@@ -26,6 +26,8 @@ pub(super) enum Commit {
     UnknownMade,
     /// It is not made, and nobody can tell.
     UnknownNotMade,
+    /// Nobody can tell, and it goes on until [`FaultyStore::end_commit`].
+    UnderWay,
     /// It is certain that it was not made.
     Refused,
 }
@@ -49,12 +51,14 @@ struct Faults {
 }
 
 /// A store that fails on demand.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct FaultyStore {
     inner: SqlStore,
     faults: Arc<Mutex<Faults>>,
     /// Tells that the next position was read, and what its answer waits for.
     held: Arc<Mutex<Option<Hold>>>,
+    /// The transaction whose commit is under way.
+    under_way: Arc<Mutex<Option<Box<dyn Tx>>>>,
 }
 
 type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
@@ -65,6 +69,7 @@ impl FaultyStore {
             inner,
             faults: Arc::default(),
             held: Arc::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -79,6 +84,12 @@ impl FaultyStore {
     /// The next commit ends like this; those after it are honest again.
     pub(super) fn next_commit(&self, commit: Commit) {
         self.faults.lock().unwrap().commit = commit;
+    }
+
+    /// The commit that is under way is made.
+    pub(super) async fn end_commit(&self) {
+        let tx = self.under_way.lock().unwrap().take();
+        tx.expect("one is under way").commit().await.unwrap();
     }
 
     /// So many reads of the feed succeed, and then no more.
@@ -117,6 +128,7 @@ impl Store for FaultyStore {
         Ok(Box::new(FaultyTx {
             inner: self.inner.begin().await?,
             faults: self.faults.clone(),
+            under_way: self.under_way.clone(),
         }))
     }
 
@@ -296,6 +308,7 @@ impl Store for FaultyStore {
 struct FaultyTx {
     inner: Box<dyn Tx>,
     faults: Arc<Mutex<Faults>>,
+    under_way: Arc<Mutex<Option<Box<dyn Tx>>>>,
 }
 
 #[async_trait]
@@ -310,6 +323,10 @@ impl Tx for FaultyTx {
                 Err(unknown())
             }
             Commit::UnknownNotMade => Err(unknown()),
+            Commit::UnderWay => {
+                *self.under_way.lock().unwrap() = Some(self.inner);
+                Err(unknown())
+            }
             Commit::Refused => Err(StoreError::Unavailable("it is locked".to_owned())),
         }
     }
