@@ -13,6 +13,7 @@ use crate::domain::route::{Factor, HeaderDemand, Route, SubscriptionSource};
 use crate::domain::time::Time;
 
 mod matcher;
+mod tables;
 
 use matcher::Matcher;
 pub use matcher::{Found, Matched};
@@ -214,6 +215,6 @@ impl RouteTable {
 
 /// Under which names a host in its normal form may be claimed: its own, and the suffixes above it, the longest first. A
 /// suffix begins with a dot, as no host does.
-pub(super) fn claimants(host: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn claimants(host: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::once(host).chain(matcher::suffixes(host))
 }

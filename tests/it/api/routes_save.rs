@@ -4,7 +4,7 @@ use claviger::grpc::proto::v1::{self, Decision, Reason};
 use tonic::Code;
 
 use super::check::http;
-use super::stage::{Stage, details, mask, ok, refused, routing};
+use super::stage::{Stage, details, mask, ok, refused, request_id, routing};
 
 fn with(id: &str, path: &str, change: impl FnOnce(&mut v1::Route)) -> v1::CreateRouteRequest {
     let mut request = routing("acme", id, path);
@@ -116,6 +116,28 @@ async fn a_dry_run_checks_everything_and_makes_nothing() {
         Code::AlreadyExists,
         "ALREADY_EXISTS",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_call_is_made_once_and_answered_alike() {
+    let stage = Stage::set().await;
+    let create = v1::CreateRouteRequest {
+        request_id: request_id(70),
+        ..routing("acme", "r", "/r")
+    };
+    let first = ok(stage.system.routes().create_route(create.clone()).await);
+    let again = ok(stage.system.routes().create_route(create.clone()).await);
+    assert_eq!(first, again);
+    let delete = v1::DeleteRouteRequest {
+        workspace: "acme".to_owned(),
+        id: "r".to_owned(),
+        request_id: request_id(71),
+        ..Default::default()
+    };
+    let first = ok(stage.system.routes().delete_route(delete.clone()).await);
+    let again = ok(stage.system.routes().delete_route(delete).await);
+    assert_eq!(first, again);
+    assert_eq!(stage.revision().await, first.revision);
 }
 
 #[tokio::test(flavor = "multi_thread")]
