@@ -9,6 +9,7 @@ pub mod calls;
 pub mod directory;
 pub mod envelope;
 pub mod error;
+pub mod insights;
 pub mod keys;
 pub mod last_used;
 pub mod limit;

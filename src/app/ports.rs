@@ -13,6 +13,10 @@ use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
+pub mod audit;
+
+use audit::AuditLog;
+
 /// The time of day.
 pub trait Clock: Send + Sync + 'static {
     /// Now.
@@ -46,7 +50,7 @@ pub enum StoreError {
 
 /// The state of all keys, and its history.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AuditLog + Send + Sync + 'static {
     /// What the database says of itself; none before [`Store::initialise`].
     async fn meta(&self) -> Result<Option<Meta>, StoreError>;
     /// Writes `meta` where there is none; returns what stands then, which may be another process's.

@@ -165,6 +165,20 @@ fn lost(status: &Status) -> Option<Failure> {
     })
 }
 
+/// Whether what went wrong may be gone after a while.
+pub(super) fn may_pass(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Cancelled => true,
+        // Of these, what the server said is final, and what broke on the way is not.
+        Code::Unknown | Code::Internal => status.source().is_some(),
+        _ => false,
+    }
+}
+
 fn exit_of(code: Code) -> Exit {
     match code {
         Code::Ok => Exit::Ok,

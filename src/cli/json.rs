@@ -125,6 +125,66 @@ pub(super) fn warning(warning: &v1::Warning) -> Value {
     json!({ "code": warning.code, "message": warning.message })
 }
 
+pub(super) fn explained(answer: &v1::ExplainResponse) -> Value {
+    json!({
+        "decision": answer.decision.as_ref().map(check),
+        "steps": answer.steps.iter().map(step).collect::<Vec<_>>(),
+        "time": time(answer.time.as_ref()),
+    })
+}
+
+fn step(step: &v1::ExplainStep) -> Value {
+    let reason = (step.reason != 0).then(|| names::reason(step.reason));
+    json!({
+        "check": names::explained_check(step.check),
+        "outcome": names::explained_outcome(step.outcome),
+        "reason": reason,
+        "detail": step.detail,
+    })
+}
+
+pub(super) fn audit_event(event: &v1::AuditEvent) -> Value {
+    json!({
+        "revision": event.revision,
+        "ordinal": event.ordinal,
+        "time": time(event.time.as_ref()),
+        "actor": event.actor,
+        "action": event.action,
+        "workspace": event.workspace,
+        "resource_kind": event.resource_kind,
+        "resource_id": event.resource_id,
+        "before": event.before.as_ref().map(object),
+        "after": event.after.as_ref().map(object),
+        "changed_fields": event.changed_fields,
+    })
+}
+
+fn object(object: &prost_types::Struct) -> Value {
+    let fields = object.fields.iter();
+    Value::Object(fields.map(|(name, v)| (name.clone(), any(v))).collect())
+}
+
+fn any(value: &prost_types::Value) -> Value {
+    use prost_types::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(truth)) => Value::Bool(*truth),
+        Some(Kind::StringValue(text)) => Value::String(text.clone()),
+        Some(Kind::NumberValue(number)) => number_of(*number),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.iter().map(any).collect()),
+        Some(Kind::StructValue(inner)) => object(inner),
+    }
+}
+
+/// The API has but one kind of number: whole ones are written as such.
+fn number_of(number: f64) -> Value {
+    let text = number.to_string();
+    match text.parse::<i64>() {
+        Ok(whole) => whole.into(),
+        Err(_) => number.into(),
+    }
+}
+
 pub(super) fn workspace(workspace: &v1::Workspace) -> Value {
     json!({
         "id": workspace.id,

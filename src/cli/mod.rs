@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use crate::config::{ConfigError, SECRETS, ServeArgs};
 
+mod audit;
 mod backup;
 mod check;
 mod connect;
 mod directory;
+mod explain;
 mod export;
 mod failure;
 mod fields;
@@ -30,9 +32,11 @@ mod profile;
 mod routes;
 mod table;
 
+pub use audit::AuditArgs;
 pub use backup::{BackupArgs, RestoreArgs};
 pub use check::CheckArgs;
 pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use failure::Exit;
 pub use health::{HealthArgs, healthcheck};
@@ -106,6 +110,8 @@ pub enum ClientCommand {
     Keys(Box<KeysArgs>),
     /// Ask for a decision about a credential; exits with 1 on DENY
     Check(Box<CheckArgs>),
+    /// Ask why a request is allowed or denied, a supposed one too; exits with 1 on DENY
+    Explain(Box<ExplainArgs>),
     /// Make and manage workspaces
     Workspaces(Box<WorkspacesArgs>),
     /// Make and manage subscriptions
@@ -114,6 +120,8 @@ pub enum ClientCommand {
     Scopes(Box<ScopesArgs>),
     /// Make and manage routes
     Routes(Box<RoutesArgs>),
+    /// See who changed what, or watch changes as they are made
+    Audit(Box<AuditArgs>),
     /// Move a set of keys in: CSV, JSON lines, Unkey's or Kong's formats
     Import(Box<ImportArgs>),
     /// Take all keys of a workspace elsewhere
@@ -151,6 +159,8 @@ impl ClientCommand {
             Self::Scopes(args) => args.is_repeatable(),
             Self::Routes(args) => args.is_repeatable(),
             Self::Check(_)
+            | Self::Explain(_)
+            | Self::Audit(_)
             | Self::Import(_)
             | Self::Export(_)
             | Self::Login(_)
@@ -194,6 +204,8 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
     let done = match command {
         ClientCommand::Keys(args) => keys::run::run(*args, io).await,
         ClientCommand::Check(args) => check::run(*args, io).await,
+        ClientCommand::Explain(args) => explain::run(*args, io).await,
+        ClientCommand::Audit(args) => audit::run(*args, io).await,
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,

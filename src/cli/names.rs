@@ -51,6 +51,10 @@ shown! {
     unmatched: v1::UnmatchedRequests, "UNMATCHED_REQUESTS_";
     /// Who may pass a route.
     access: v1::Access, "ACCESS_";
+    /// A check of a decision.
+    explained_check: v1::explain_step::Check, "CHECK_";
+    /// What became of a check of a decision.
+    explained_outcome: v1::explain_step::Outcome, "OUTCOME_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }
@@ -160,6 +164,13 @@ typed! {
         KeyRequired => KeyRequired,
         /// Everybody
         Public => Public,
+    }
+    /// Through which door a request comes.
+    SurfaceName => v1::explain_request::Surface {
+        /// As an internal service asks `Authorize`
+        Authorize => Authorize,
+        /// As Envoy asks
+        Envoy => Envoy,
     }
     /// Deny, or only say so.
     ModeName => v1::EnforcementMode {

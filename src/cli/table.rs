@@ -12,9 +12,11 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod insights;
 mod routes;
 
 pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use insights::{audit_events, explained};
 pub(super) use routes::{matched, route, routes};
 
 /// How far columns are apart.

@@ -9,6 +9,7 @@ mod export;
 mod fake;
 mod import;
 mod import_formats;
+mod insights;
 mod login;
 mod manual;
 mod pages;

@@ -22,17 +22,20 @@ pub enum AdminScope {
     SettingsWrite,
     /// Make and change routes.
     RoutesWrite,
+    /// Read what happened and why: audit events, explanations.
+    InsightsRead,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
         Self::DirectoryWrite,
         Self::SettingsWrite,
         Self::RoutesWrite,
+        Self::InsightsRead,
     ];
 
     /// The scope that grants it.
@@ -44,6 +47,7 @@ impl AdminScope {
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
             Self::RoutesWrite => "claviger:routes:write",
+            Self::InsightsRead => "claviger:insights:read",
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::app::authorize::{DecisionCounts, Surface, not_loaded};
 use crate::app::error::{Code, Error};
 use crate::decide::{Attributes, Claims, Demand, Headers, Presented, Question, Verdict};
 use crate::domain::decision::Reason;
-use crate::domain::id::{RouteId, SubscriptionId};
+use crate::domain::id::{RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::network;
 use crate::domain::revision::Revision;
 use crate::domain::scope;
@@ -48,38 +48,16 @@ impl AuthorizeService {
         if !self.core.index.is_loaded() {
             return Err(not_loaded());
         }
-        self.demand(&request.at_least_revision)?;
-        let subscription = request.subscription.as_str();
-        convert::parse_optional::<SubscriptionId>("subscription", subscription)?;
-        check_demand("required_scopes", &request.required_scopes)?;
-        check_demand("any_of_scopes", &request.any_of_scopes)?;
-        convert::parse_optional::<RouteId>("route", &request.route)?;
-        let attributes = attributes(request)?;
+        demand(&self.core, &request.at_least_revision)?;
         let of_host;
-        let workspace = match &*request.workspace {
-            "" => {
-                of_host = self.core.workspace_of_host(attributes.host);
-                of_host.as_str()
+        let unnamed = match &request.http {
+            Some(http) if request.workspace.is_empty() => {
+                of_host = self.core.workspace_of_host(http.host.as_bytes());
+                &of_host
             }
-            named => {
-                convert::parse::<crate::domain::id::WorkspaceId>("workspace", named)?;
-                named
-            }
+            _ => &self.core.default_workspace,
         };
-        let source_ip = match &*request.source_ip {
-            "" => None,
-            ip => Some(network::parse_address(ip).map_err(|e| Error::invalid_at("source_ip", e))?),
-        };
-        let question = Question {
-            workspace,
-            presented: presented(request)?,
-            source_ip,
-            all_of: Demand::List(&request.required_scopes),
-            any_of: Demand::List(&request.any_of_scopes),
-            subscription,
-            must_demand: false,
-            attributes,
-        };
+        let question = question(unnamed, request)?;
         self.core.decide(
             Surface::Authorize,
             &question,
@@ -87,43 +65,76 @@ impl AuthorizeService {
             |verdict, revision| respond(verdict, revision, &question),
         )
     }
+}
 
-    /// Demands that a revision is applied. One of another history never comes.
-    fn demand(&self, at_least: &str) -> Result<(), Error> {
-        if at_least.is_empty() {
-            return Ok(());
+/// Reads a request; where it names no workspace, it is `unnamed`'s.
+pub(super) fn question<'q>(
+    unnamed: &'q WorkspaceId,
+    request: &'q v1::CheckRequest,
+) -> Result<Question<'q>, Error> {
+    let subscription = request.subscription.as_str();
+    convert::parse_optional::<SubscriptionId>("subscription", subscription)?;
+    check_demand("required_scopes", &request.required_scopes)?;
+    check_demand("any_of_scopes", &request.any_of_scopes)?;
+    convert::parse_optional::<RouteId>("route", &request.route)?;
+    let workspace = match &*request.workspace {
+        "" => unnamed.as_str(),
+        named => {
+            convert::parse::<WorkspaceId>("workspace", named)?;
+            named
         }
-        let wanted: Revision = convert::parse("at_least_revision", at_least)?;
-        let applied = self.core.index.applied();
-        if wanted.epoch != applied.epoch {
-            return Err(Error::precondition(
-                "OTHER_EPOCH",
-                "`at_least_revision` is of another database, or of another history of this one; read the revision anew",
-            ));
-        }
-        if wanted.n > applied.n {
-            return Err(Error::new(
-                Code::DeadlineExceeded,
-                "REVISION_NOT_REACHED",
-                "`at_least_revision` was not reached in time; ask again, or without it",
-            ));
-        }
-        Ok(())
+    };
+    let source_ip = match &*request.source_ip {
+        "" => None,
+        ip => Some(network::parse_address(ip).map_err(|e| Error::invalid_at("source_ip", e))?),
+    };
+    Ok(Question {
+        workspace,
+        presented: presented(request)?,
+        source_ip,
+        all_of: Demand::List(&request.required_scopes),
+        any_of: Demand::List(&request.any_of_scopes),
+        subscription,
+        must_demand: false,
+        attributes: attributes(request)?,
+    })
+}
+
+/// Demands that a revision is applied. One of another history never comes.
+pub(super) fn demand(core: &Core, at_least: &str) -> Result<(), Error> {
+    if at_least.is_empty() {
+        return Ok(());
     }
+    let wanted: Revision = convert::parse("at_least_revision", at_least)?;
+    let applied = core.index.applied();
+    if wanted.epoch != applied.epoch {
+        return Err(Error::precondition(
+            "OTHER_EPOCH",
+            "`at_least_revision` is of another database, or of another history of this one; read the revision anew",
+        ));
+    }
+    if wanted.n > applied.n {
+        return Err(Error::new(
+            Code::DeadlineExceeded,
+            "REVISION_NOT_REACHED",
+            "`at_least_revision` was not reached in time; ask again, or without it",
+        ));
+    }
+    Ok(())
+}
 
-    /// Waits until the revisions that checks demand are applied: once for all of them, and no longer than is sensible. Which
-    /// check got what it demands is seen after.
-    async fn wait(&self, checks: &[v1::CheckRequest]) {
-        let applied = self.core.index.applied();
-        let wanted = checks
-            .iter()
-            .filter(|check| !check.at_least_revision.is_empty())
-            .filter_map(|check| check.at_least_revision.parse::<Revision>().ok())
-            .filter(|wanted| wanted.epoch == applied.epoch && wanted.n > applied.n);
-        if let Some(n) = wanted.map(|r| r.n).max() {
-            // Elapsed or not, each check is judged by itself.
-            let _ = tokio::time::timeout(MAX_WAIT, self.core.feed.wait_for(n)).await;
-        }
+/// Waits until the revisions that checks demand are applied: once for all of them, and no longer than is sensible. Which
+/// check got what it demands is seen after.
+pub(super) async fn wait(core: &Core, checks: &[v1::CheckRequest]) {
+    let applied = core.index.applied();
+    let wanted = checks
+        .iter()
+        .filter(|check| !check.at_least_revision.is_empty())
+        .filter_map(|check| check.at_least_revision.parse::<Revision>().ok())
+        .filter(|wanted| wanted.epoch == applied.epoch && wanted.n > applied.n);
+    if let Some(n) = wanted.map(|r| r.n).max() {
+        // Elapsed or not, each check is judged by itself.
+        let _ = tokio::time::timeout(MAX_WAIT, core.feed.wait_for(n)).await;
     }
 }
 
@@ -200,7 +211,8 @@ fn check_demand(field: &str, scopes: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-fn respond(
+/// Writes a decision.
+pub(super) fn respond(
     verdict: &Verdict<'_>,
     revision: Revision,
     question: &Question<'_>,
@@ -303,7 +315,7 @@ impl Authorize for AuthorizeService {
     ) -> Result<Response<v1::CheckResponse>, Status> {
         let request = request.into_inner();
         if !request.at_least_revision.is_empty() {
-            self.wait(std::slice::from_ref(&request)).await;
+            wait(&self.core, std::slice::from_ref(&request)).await;
         }
         self.decide(&request)
             .map(Response::new)
@@ -324,7 +336,7 @@ impl Authorize for AuthorizeService {
         if !self.core.index.is_loaded() {
             return Err(to_status(&not_loaded()));
         }
-        self.wait(&checks).await;
+        wait(&self.core, &checks).await;
         let result = |check: &v1::CheckRequest| v1::BatchCheckResult {
             result: Some(match self.decide(check) {
                 Ok(response) => v1::batch_check_result::Result::Response(response),

@@ -143,17 +143,26 @@ impl Inner {
             .as_ref()?
             .address;
         let peer = std::str::from_utf8(address).ok()?.parse().ok()?;
-        if self.trusted_proxies.is_empty() {
-            return Some(network::canonical(peer));
-        }
-        let mut forwarded_for: Vec<&[u8]> = Vec::new();
-        http.for_each(&mut |name, value| {
-            if name.eq_ignore_ascii_case(b"x-forwarded-for") {
-                forwarded_for.push(value);
-            }
-        });
-        network::client_behind(Some(peer), &self.trusted_proxies, &forwarded_for)
+        client_behind(peer, http, &self.trusted_proxies)
     }
+}
+
+/// The client's address, by who spoke to Envoy; only of trusted proxies it is believed for whom they speak.
+pub(super) fn client_behind(
+    peer: IpAddr,
+    headers: &dyn Headers,
+    trusted_proxies: &[IpNet],
+) -> Option<IpAddr> {
+    if trusted_proxies.is_empty() {
+        return Some(network::canonical(peer));
+    }
+    let mut forwarded_for: Vec<&[u8]> = Vec::new();
+    headers.for_each(&mut |name, value| {
+        if name.eq_ignore_ascii_case(b"x-forwarded-for") {
+            forwarded_for.push(value);
+        }
+    });
+    network::client_behind(Some(peer), trusted_proxies, &forwarded_for)
 }
 
 /// What the operator configured for the route: Envoy's `context_extensions`.

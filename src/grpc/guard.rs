@@ -262,7 +262,10 @@ pub(super) fn clearer(code: GrpcCode) -> Option<Error> {
 
 /// Whether a path is a call of many messages, which goes on when its head is answered.
 fn is_stream(path: &str) -> bool {
-    path == "/claviger.v1.KeyAdmin/ImportKeys"
+    matches!(
+        path,
+        "/claviger.v1.KeyAdmin/ImportKeys" | "/claviger.v1.Insights/WatchEvents"
+    )
 }
 
 fn refuse(error: &Error) -> http::Response<Body> {

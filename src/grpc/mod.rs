@@ -13,6 +13,7 @@ mod envoy_claims;
 pub mod ext_authz;
 pub mod guard;
 mod import;
+pub mod insights;
 pub mod key_admin;
 pub mod proto;
 pub mod routes;

@@ -35,6 +35,7 @@ use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
+use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::proto;
 use crate::grpc::routes::RoutesService;
@@ -62,12 +63,13 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 6] = [
+const HEALTH_NAMES: [&str; 7] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
     "claviger.v1.Routes",
     "claviger.v1.Authorize",
+    "claviger.v1.Insights",
     "envoy.service.auth.v3.Authorization",
 ];
 
@@ -201,6 +203,13 @@ pub async fn build(
             ))
             .add_service(proto::v1::routes_server::RoutesServer::new(
                 RoutesService::new(core.clone()),
+            ))
+            .add_service(proto::v1::insights_server::InsightsServer::new(
+                InsightsService::new(
+                    core.clone(),
+                    stopping.clone(),
+                    config.trusted_proxies.clone(),
+                ),
             ))
     };
     let serving = watch::Sender::new(false);

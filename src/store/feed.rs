@@ -164,6 +164,23 @@ async fn touched<C: ConnectionTrait>(
     Ok(Some((touched, Some(convert::unsigned(*revision)?))))
 }
 
+/// Whether all that came after a revision is still there.
+pub(super) async fn continues<C: ConnectionTrait>(
+    snapshot: &C,
+    revision: u64,
+) -> Result<bool, StoreError> {
+    let next = columns()
+        .filter(changes::Column::Revision.gt(convert::signed(revision)?))
+        .limit(1)
+        .into_tuple::<Row>()
+        .one(snapshot)
+        .await
+        .map_err(failed)?;
+    let follows =
+        next.is_some_and(|(next, ..)| convert::unsigned(next).ok() == revision.checked_add(1));
+    Ok(follows || reaches_back(snapshot, revision).await?)
+}
+
 /// Whether the feed has anything of a revision or of one before it. Then all that came after it is there, too: only the
 /// oldest is ever pruned, and a revision that is missing had no change.
 async fn reaches_back<C: ConnectionTrait>(snapshot: &C, revision: u64) -> Result<bool, StoreError> {

@@ -4,6 +4,7 @@
 //! SQL of one kind of database, but for the settings of a connection. A mutation takes the revision counter before it reads
 //! anything; a read of more than one statement is one snapshot.
 
+mod audit;
 mod backup;
 mod bounded;
 mod bulk;

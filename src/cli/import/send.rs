@@ -10,12 +10,12 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::ledger::{Item, Ledger, Shown};
 use super::read::{Event, Row, wipe};
 use crate::cli::connect::Connection;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, may_pass};
 use crate::cli::fields::Fault;
 use crate::cli::io::Io;
 use crate::grpc::proto::v1;
@@ -377,20 +377,6 @@ impl Transfer<'_> {
         let waited = timeout_at(Instant::now() + self.pause, interrupt).await;
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         Ok(waited.is_err())
-    }
-}
-
-/// Whether what went wrong may be gone after a while.
-fn may_pass(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::Cancelled => true,
-        // Of these, what the server said is final, and what broke on the way is not.
-        Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
-        _ => false,
     }
 }
 

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 38] = [
+pub(super) const COMMANDS: [&[&str]; 41] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -31,6 +31,9 @@ pub(super) const COMMANDS: [&[&str]; 38] = [
     &["export"],
     &["check"],
     &["check", "--batch=-"],
+    &["explain", "key_1"],
+    &["audit", "list"],
+    &["audit", "watch"],
     &["workspaces", "create", "w"],
     &["workspaces", "get", "w"],
     &["workspaces", "list"],

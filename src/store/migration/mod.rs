@@ -16,6 +16,7 @@ mod m0001_initial;
 mod m0002_expand_imports;
 mod m0003_expand_large_sets;
 mod m0005_expand_routes;
+mod m0008_expand_audit;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_expand_imports::Migration),
             Box::new(m0003_expand_large_sets::Migration),
             Box::new(m0005_expand_routes::Migration),
+            Box::new(m0008_expand_audit::Migration),
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! The port's promises, on a database of its own for each test: the same tests on SQLite and on PostgreSQL.
 
+mod audit;
 mod backup;
 mod bulk;
 mod feed;

@@ -10,6 +10,7 @@ use tonic::Code;
 
 use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
+use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
 use super::rows_keys::of_keys;
 use super::rows_routes::of_routes;
@@ -98,6 +99,7 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_routes(names))
+        .chain(of_audit(names))
         .collect()
 }
 

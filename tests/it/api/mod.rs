@@ -1,5 +1,6 @@
 //! The API as its clients see it: the real service in process, spoken to over a real connection.
 
+mod audit;
 mod bound;
 mod check;
 mod check_batch;
@@ -8,6 +9,7 @@ mod check_ways;
 mod coverage;
 mod directory;
 mod escalation;
+mod explain;
 mod guard;
 mod hangup;
 mod import;
@@ -27,10 +29,12 @@ mod routes;
 mod routes_grandfathered;
 mod routes_save;
 mod rows;
+mod rows_audit;
 mod rows_directory;
 mod rows_keys;
 mod rows_routes;
 mod secrets;
 mod stage;
 mod update;
+mod watch;
 mod workspaces;

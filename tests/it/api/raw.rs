@@ -45,6 +45,13 @@ pub(crate) async fn call(client: &Client, rpc: &str, request: &[u8]) -> Result<V
     let path = PathAndQuery::try_from(format!("/claviger.v1.{rpc}")).unwrap();
     let mut grpc = tonic::client::Grpc::new(client.line());
     grpc.ready().await.unwrap();
+    // A stream without an end: what it says first counts.
+    if rpc == "Insights/WatchEvents" {
+        let request = Request::new(request.to_vec());
+        let mut answers = grpc.server_streaming(request, path, Raw).await?;
+        let first = answers.get_mut().message().await?;
+        return first.ok_or_else(|| Status::unknown("the stream ended"));
+    }
     let answer = grpc
         .unary(Request::new(request.to_vec()), path, Raw)
         .await?;

@@ -53,13 +53,15 @@ pub(crate) const WRITE: &str = "claviger:keys:write";
 pub(crate) const REVEAL: &str = "claviger:keys:reveal";
 pub(crate) const DIRECTORY: &str = "claviger:directory:write";
 pub(crate) const ROUTES: &str = "claviger:routes:write";
-pub(crate) const RIGHTS: [&str; 6] = [
+pub(crate) const INSIGHTS: &str = "claviger:insights:read";
+pub(crate) const RIGHTS: [&str; 7] = [
     READ,
     WRITE,
     REVEAL,
     DIRECTORY,
     "claviger:settings:write",
     ROUTES,
+    INSIGHTS,
 ];
 
 /// Builds a row: a good request, and ways to spoil it.

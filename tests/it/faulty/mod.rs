@@ -10,3 +10,4 @@ mod import;
 mod purge;
 mod stage;
 mod store;
+mod watch;

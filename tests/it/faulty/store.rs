@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use claviger::app::ports::audit::{
+    AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
+};
 use claviger::app::ports::{
     Change, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, KeylessUse, Loaded, Meta,
     Position, Store, StoreError, Tx,
@@ -119,6 +122,30 @@ impl FaultyStore {
             return Err(StoreError::Unavailable("no row can be read".to_owned()));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl AuditLog for FaultyStore {
+    async fn audit_events(
+        &self,
+        query: &AuditQuery,
+        after: Option<&AuditCursor>,
+        limit: u32,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        self.inner.audit_events(query, after, limit).await
+    }
+
+    async fn audit_events_after(
+        &self,
+        place: Place,
+        upto: u64,
+        filter: &AuditFilter,
+        limit: u32,
+    ) -> Result<AuditBatch, StoreError> {
+        self.inner
+            .audit_events_after(place, upto, filter, limit)
+            .await
     }
 }
 

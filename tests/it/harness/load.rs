@@ -1,6 +1,6 @@
 //! Callers that write or ask without a pause while a test does something to the service.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use claviger::grpc::proto::v1::{CheckRequest, CreateKeyRequest, Reason};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::{Admin, PATIENCE, check_of, key, register};
 
@@ -35,6 +36,7 @@ pub(crate) struct Writers {
     told: Receiver<Written>,
     stop: Arc<AtomicBool>,
     failed: Arc<Mutex<Vec<Status>>>,
+    delayed: Arc<AtomicUsize>,
 }
 
 impl Writers {
@@ -42,9 +44,17 @@ impl Writers {
         let (tell, told) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let failed: Arc<Mutex<Vec<Status>>> = Arc::default();
+        let delayed: Arc<AtomicUsize> = Arc::default();
         let mut set = JoinSet::new();
         for caller in 0..callers {
-            let write = write(admin.clone(), caller, tell.clone(), Arc::clone(&stop));
+            let make = Make {
+                admin: admin.clone(),
+                caller,
+                tell: tell.clone(),
+                stop: Arc::clone(&stop),
+                delayed: Arc::clone(&delayed),
+            };
+            let write = make.all();
             let failed = Arc::clone(&failed);
             let write = async move {
                 if let Err(status) = write.await {
@@ -59,7 +69,14 @@ impl Writers {
             told,
             stop,
             failed,
+            delayed,
         }
+    }
+
+    /// How often a call was told that nothing was changed and to try again later, which it did: a machine that is busy
+    /// enough lets a database miss its limits.
+    pub(crate) fn delayed(&self) -> usize {
+        self.delayed.load(Ordering::SeqCst)
     }
 
     /// Waits until so many more are acknowledged.
@@ -90,31 +107,51 @@ impl Writers {
     }
 }
 
-async fn write(
+/// What one caller does.
+struct Make {
     admin: Admin,
     caller: usize,
     tell: Sender<Written>,
     stop: Arc<AtomicBool>,
-) -> Result<(), Status> {
-    let mut client = KeyAdminClient::new(admin.channel());
-    let mut n = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let request = admin.request(CreateKeyRequest {
-            workspace: "default".to_owned(),
-            key: Some(key(&format!("key {n} of caller {caller}"), &[])),
-            ..Default::default()
-        });
-        let answer = client.create_key(request).await?.into_inner();
-        register(&answer.tokens[0].token);
-        let written = Written {
-            id: answer.key.unwrap().id,
-            token: answer.tokens[0].token.clone(),
-            revision: answer.revision,
-        };
-        let _ = tell.send(written);
-        n += 1;
+    delayed: Arc<AtomicUsize>,
+}
+
+impl Make {
+    async fn all(self) -> Result<(), Status> {
+        let mut client = KeyAdminClient::new(self.admin.channel());
+        let mut n = 0;
+        while !self.stop.load(Ordering::SeqCst) {
+            let name = format!("key {n} of caller {}", self.caller);
+            let request = self.admin.request(CreateKeyRequest {
+                workspace: "default".to_owned(),
+                key: Some(key(&name, &[])),
+                ..Default::default()
+            });
+            let answer = match client.create_key(request).await {
+                Ok(answer) => answer.into_inner(),
+                Err(status) if is_delay(&status) => {
+                    self.delayed.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                }
+                Err(status) => return Err(status),
+            };
+            register(&answer.tokens[0].token);
+            let written = Written {
+                id: answer.key.unwrap().id,
+                token: answer.tokens[0].token.clone(),
+                revision: answer.revision,
+            };
+            let _ = self.tell.send(written);
+            n += 1;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Whether the database was too slow, as opposed to the process being gone.
+fn is_delay(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == "DATABASE_UNAVAILABLE")
 }
 
 impl Admin {

@@ -14,6 +14,7 @@ use claviger::domain::time::Time;
 use claviger::domain::token::Token;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::server::{self, BoundAddress, SystemEntropy};
@@ -273,6 +274,10 @@ impl Client {
 
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {
         DirectoryClient::new(self.line())
+    }
+
+    pub(crate) fn insights(&self) -> InsightsClient<Line> {
+        InsightsClient::new(self.line()).max_decoding_message_size(64 << 20)
     }
 
     pub(crate) fn authorize(&self) -> AuthorizeClient<Line> {

@@ -13,6 +13,7 @@ mod large;
 mod outage;
 mod secrets;
 mod start;
+mod watch;
 
 /// The first administrator's token, the same for all processes.
 const BOOTSTRAP_TOKEN: &str = "boot_pg_Zk3vXw8yRt5LmNc1Hd7AqP0sUe9GjB2fT6iYoKxV";
