@@ -10,6 +10,7 @@ const SECRET_MESSAGES: &[&str] = &[
     "claviger.v1.ExternalDigest",
     "claviger.v1.IssuedToken",
     "claviger.v1.LookupKeyRequest",
+    "claviger.v1.FoundToken",
     "claviger.v1.Secret",
     "claviger.v1.Credential",
     "claviger.v1.HttpRequest",

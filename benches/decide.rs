@@ -20,6 +20,7 @@ use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
 use claviger::domain::network;
+use claviger::domain::principal::ScopeSource;
 use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
@@ -112,6 +113,7 @@ fn world(keys: usize) -> World {
             revoke_time: None,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
             last_used_time: None,
         };
         index.put_key(&Key {
@@ -124,6 +126,8 @@ fn world(keys: usize) -> World {
                     grants[n % 50].clone(),
                     Grant::parse("messages:send").expect("a valid scope"),
                 ],
+                scope_source: ScopeSource::Explicit,
+                principal: None,
                 subscriptions: Vec::new(),
                 allowed_cidrs: if n % 4 == 0 { vec![cidr] } else { Vec::new() },
                 postback_url: String::new(),

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The suites that hold on either database: modules of the integration tests, and of the library.
-SUITES=(api:: envoy:: faulty:: grpcurl:: python::)
+SUITES=(api:: envoy:: faulty:: grpcurl:: python:: seeds::)
 LIBRARY=(store::)
 
 rm -rf target/it

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use claviger::cli::{self, BackupArgs, Command, Exit, Io, RestoreArgs};
 use claviger::config::{Config, ServeArgs};
-use claviger::server::{self, App, SystemClock, SystemEntropy};
+use claviger::server::{self, App, Rotation, SystemClock, SystemEntropy};
 use claviger::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +27,10 @@ async fn main() -> ExitCode {
             Err(error) => cli::fail(&*error, &mut io),
         },
         Command::AdoptRestore(args) => match adopt_restore(args).await {
+            Ok(()) => Exit::Ok,
+            Err(error) => cli::fail(&*error, &mut io),
+        },
+        Command::RotateRootKey(args) => match rotate_root_key(args).await {
             Ok(()) => Exit::Ok,
             Err(error) => cli::fail(&*error, &mut io),
         },
@@ -98,6 +102,25 @@ async fn adopt_restore(args: ServeArgs) -> Result<(), Failure> {
         std::io::stdout(),
         "the history goes on from revision {revision}"
     )?;
+    Ok(())
+}
+
+async fn rotate_root_key(args: ServeArgs) -> Result<(), Failure> {
+    let config = args.validate()?;
+    start_log(&config)?;
+    let done = match server::rotate_root_key(&config, Arc::new(SystemEntropy)).await? {
+        Rotation::Wrapped => {
+            "the database's keys are wrapped with the new root key; start servers with that one from now on"
+        }
+        Rotation::Unchanged => {
+            "the database's keys are wrapped with this root key already; nothing was changed"
+        }
+        Rotation::Replaced => {
+            "the root key in the data directory was replaced; servers that run go on, and backups from before need the old one"
+        }
+        Rotation::Finished => "a rotation that had been cut off is finished",
+    };
+    writeln!(std::io::stdout(), "{done}")?;
     Ok(())
 }
 

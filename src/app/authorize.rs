@@ -98,16 +98,19 @@ impl Core {
         let view = self.index.view();
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
-        self.note_uses(&verdict, now);
+        self.note_uses(question, &verdict, now);
         Ok(answer(&verdict, view.revision))
     }
 
     /// Notes what was used: the key, a further key that the route demands, or neither, which is counted at the route.
-    fn note_uses(&self, verdict: &Verdict<'_>, now: Time) {
+    fn note_uses(&self, question: &Question<'_>, verdict: &Verdict<'_>, now: Time) {
         if !verdict.is_allow() {
             return;
         }
         let keys = [verdict.identity(), verdict.factor_key];
+        if let Some((key, _)) = verdict.identity() {
+            self.exercised.note(&question.demands(verdict.taken), key);
+        }
         for (_, secret) in keys.into_iter().flatten() {
             self.last_used.note(&secret.usage, now);
         }

@@ -143,6 +143,15 @@ impl Error {
         error
     }
 
+    /// The same fault, seen from the request that has the faulty one in this field.
+    #[must_use]
+    pub fn inside(mut self, field: &str) -> Self {
+        for (path, _) in &mut self.fields {
+            *path = format!("{field}.{path}");
+        }
+        self
+    }
+
     /// The same with one more detail for machines.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {

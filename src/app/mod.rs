@@ -9,6 +9,8 @@ pub mod calls;
 pub mod directory;
 pub mod envelope;
 pub mod error;
+pub mod exercised;
+pub mod hygiene;
 pub mod insights;
 pub mod keys;
 pub mod last_used;
@@ -31,6 +33,7 @@ use crate::domain::id::WorkspaceId;
 use crate::index::Index;
 
 use self::envelope::Envelope;
+use self::exercised::ExercisedGrants;
 use self::last_used::LastUsed;
 use self::ports::{Clock, Entropy, Feed, Store};
 
@@ -50,6 +53,8 @@ pub struct Core {
     pub envelope: Envelope,
     /// Which secrets were used.
     pub last_used: LastUsed,
+    /// Which grants were made use of.
+    pub exercised: ExercisedGrants,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// The turn to write a batch of an import: other changes wait behind one of them, and no more.

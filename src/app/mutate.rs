@@ -160,9 +160,9 @@ impl Core {
     where
         T: Serialize + DeserializeOwned + Sync,
     {
-        let mut scene = self.scene(Actor::Key(call.caller.key)).await?;
+        let mut scene = self.scene(call.caller.actor()).await?;
         let caller = call.caller.recheck(&mut *scene.tx, scene.now).await?;
-        caller.require(call.right)?;
+        let caller = caller.using(call.right)?;
         if let Some(answer) = self.replay(&call, &caller, &mut scene).await? {
             // The call that made the change may not have applied it yet, or may have failed to.
             drop(scene);

@@ -1,13 +1,15 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::domain::decision::Reason;
-use crate::domain::id::{KeyId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
@@ -93,6 +95,8 @@ pub trait Store: AuditLog + Send + Sync + 'static {
         after: Option<&SubscriptionId>,
         limit: u32,
     ) -> Result<Vec<Subscription>, StoreError>;
+    /// How many sealed tokens a workspace has.
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
     /// One catalogue entry.
     async fn scope(&self, workspace: &WorkspaceId, name: &str)
     -> Result<Option<Scope>, StoreError>;
@@ -126,8 +130,17 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     /// Adds to that. Not a change: it takes no revision; what is of routes that are gone is dropped.
     async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError>;
 
-    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes
-    /// and subscriptions before keys); returns the revision of that snapshot.
+    /// One principal.
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError>;
+    /// A workspace's principals by a query, ordered by id.
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError>;
+
+    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes,
+    /// subscriptions, principals and routes before keys); returns the revision of that snapshot.
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
     /// Which revision the database is at: what is asked to find out whether there is anything to read from the feed.
     async fn position(&self) -> Result<Position, StoreError>;
@@ -136,6 +149,10 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     async fn feed(&self, after: u64, limit: u32) -> Result<FeedBatch, StoreError>;
     /// Writes times of last use; older ones than those that stand are ignored. Not a change: it takes no revision.
     async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError>;
+    /// Adds grants that were made use of to what is known of keys. Not a change: it takes no revision.
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError>;
+    /// Which grants of these keys were ever made use of, as far as flushed.
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError>;
     /// Deleted keys whose purge time has passed; at most `limit`.
     async fn due_for_purge(&self, now: Time, limit: u32) -> Result<Vec<KeyId>, StoreError>;
     /// Keys with secrets that ended before `before` and may be forgotten; at most `limit`.
@@ -201,16 +218,20 @@ pub trait Tx: Send {
         before: Time,
         now: Time,
     ) -> Result<(), StoreError>;
-    /// Destroys all sealed tokens of a workspace; returns how many.
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
-    /// How many sealed tokens a workspace has.
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
+    /// Destroys the sealed tokens of the keys of a workspace after `after`, at most so many keys; returns the last of them,
+    /// none where there are no more, and how many tokens it destroyed.
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError>;
 
     /// One workspace.
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
     /// Inserts or replaces a workspace.
     async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError>;
-    /// Removes a workspace with its subscriptions, scopes, routes, and the memory of its imports.
+    /// Removes a workspace with its subscriptions, scopes, principals, routes, and the memory of its imports.
     async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError>;
     /// Whether a workspace has keys, deleted ones too.
     async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError>;
@@ -279,6 +300,39 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         id: &RouteId,
     ) -> Result<(), StoreError>;
+
+    /// One principal.
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError>;
+    /// Those of these principals that there are, in no order.
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError>;
+    /// Inserts or replaces principals, many in one statement.
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError>;
+    /// Removes a principal.
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError>;
+    /// A key bound to a principal, deleted ones too.
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError>;
+    /// A principal that lists one of these grants.
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError>;
 
     /// The idempotency record of this id.
     async fn idempotency(&mut self, id: &[u8; 32])
@@ -367,6 +421,10 @@ pub struct KeyQuery {
     pub scope: Option<String>,
     /// Bound to this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Bound to this principal.
+    pub principal: Option<PrincipalId>,
+    /// Bound to this one: all that who manages only their own may see.
+    pub only_of: Option<PrincipalId>,
     /// Bound to some of these, and to none besides: what a bound administrator may see.
     pub within: Option<Vec<SubscriptionId>>,
     /// With this label, and this value of it where given.
@@ -379,6 +437,21 @@ pub struct KeyQuery {
     pub order: KeyOrder,
     /// Only those after this place in the order.
     pub after: Option<KeyCursor>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Which principals to list.
+#[derive(Debug, Clone)]
+pub struct PrincipalQuery {
+    /// Of this workspace.
+    pub workspace: WorkspaceId,
+    /// Part of the id or the display name, folded.
+    pub name_contains: Option<String>,
+    /// Only those that are enabled, or that are not.
+    pub enabled: Option<bool>,
+    /// Only those after this one.
+    pub after: Option<PrincipalId>,
     /// How many at most.
     pub limit: u32,
 }
@@ -420,6 +493,9 @@ pub struct KeyCursor {
     pub id: KeyId,
 }
 
+/// Grants that were made use of, by key.
+pub type Exercised = HashMap<KeyId, BTreeSet<String>>;
+
 /// One piece of what the index holds.
 #[derive(Debug, Clone)]
 pub enum Loaded {
@@ -429,6 +505,8 @@ pub enum Loaded {
     Subscription(Subscription),
     /// A route.
     Route(Box<Route>),
+    /// A principal.
+    Principal(Principal),
     /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are
     /// left out, and the order of its secrets.
     Key(Box<Key>),
@@ -463,6 +541,8 @@ pub struct FeedBatch {
     pub subscriptions: Vec<((WorkspaceId, SubscriptionId), Option<Subscription>)>,
     /// Routes touched; none: it is gone.
     pub routes: Vec<((WorkspaceId, RouteId), Option<Route>)>,
+    /// Principals touched; none: it is gone.
+    pub principals: Vec<((WorkspaceId, PrincipalId), Option<Principal>)>,
     /// Keys touched; none: it is gone.
     pub keys: Vec<(KeyId, Option<Key>)>,
 }
@@ -532,6 +612,8 @@ pub struct Change {
 pub enum Actor {
     /// An administrator, by key.
     Key(KeyId),
+    /// The same, as a principal that it named.
+    OnBehalf(KeyId, PrincipalId),
     /// The first start.
     Bootstrap,
     /// `claviger recover` or `adopt-restore`, by whoever holds database and root key.
@@ -553,6 +635,8 @@ pub enum Resource {
     Scope(WorkspaceId, String),
     /// A route of a workspace.
     Route(WorkspaceId, RouteId),
+    /// A principal of a workspace.
+    Principal(WorkspaceId, PrincipalId),
 }
 
 impl Resource {
@@ -563,6 +647,7 @@ impl Resource {
             | Self::Workspace(w)
             | Self::Subscription(w, _)
             | Self::Scope(w, _)
+            | Self::Principal(w, _)
             | Self::Route(w, _) => w,
         }
     }

@@ -45,8 +45,10 @@ impl Core {
         let secrets = self
             .work_off(Due::Secrets(now.minus(DEAD_SECRET_RETENTION)))
             .await;
+        let sealed = self.destroy_all_sealed().await;
         // Each gets its turn, whatever became of the others.
         answers?;
+        sealed?;
         Ok(keys? + secrets?)
     }
 

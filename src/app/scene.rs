@@ -10,6 +10,7 @@ use crate::app::error::Error;
 use crate::app::ports::{Actor, Change, Doubt, Resource, Tx};
 use crate::domain::id::WorkspaceId;
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::time::Time;
 use crate::domain::workspace::Workspace;
 
@@ -129,6 +130,39 @@ impl Scene {
         self.append("PURGE", resource, Some(json(key)), None).await
     }
 
+    /// Writes principals as changes of this revision, all with few statements; each with what it was before, if it was.
+    pub async fn put_principals(
+        &mut self,
+        action: &'static str,
+        all: &mut [(Option<Principal>, Principal)],
+    ) -> Result<(), Error> {
+        let mut changes = Vec::with_capacity(all.len());
+        let mut rows = Vec::with_capacity(all.len());
+        for (before, after) in &mut *all {
+            after.create_time = before.as_ref().map_or(self.now, |b| b.create_time);
+            after.update_time = self.now;
+            after.revision = self.tx.revision();
+            if before
+                .as_ref()
+                .is_some_and(|before| takes_away(before, after))
+            {
+                self.doubt.workspaces.push(after.workspace.clone());
+            }
+            changes.push(Change {
+                actor: self.actor.clone(),
+                action,
+                resource: Resource::Principal(after.workspace.clone(), after.id.clone()),
+                before: before.as_ref().map(json),
+                after: Some(json(after)),
+                time: self.now,
+            });
+            rows.push(after.clone());
+        }
+        self.doubt.workspaces.dedup();
+        self.tx.put_principals(&rows).await?;
+        self.append_many(&changes).await
+    }
+
     /// Records what happened to something other than a key. Where it can take access away (`narrows`), its workspace is in
     /// doubt if the outcome of the commit is not known.
     pub async fn record<T: Serialize>(
@@ -208,6 +242,11 @@ fn narrows(before: &Key, after: &Key) -> bool {
         (settings, secrets, key.delete_time)
     };
     what_checks_ask(before) != what_checks_ask(after)
+}
+
+/// Whether a change of a principal can take access away.
+fn takes_away(before: &Principal, after: &Principal) -> bool {
+    before.enabled && (!after.enabled || before.scopes != after.scopes)
 }
 
 fn json<T: Serialize>(value: &T) -> Value {

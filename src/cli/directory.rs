@@ -1,19 +1,21 @@
-//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed.
-
-use std::time::Duration;
+//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed. `principals` has a file of its own.
 
 use clap::{Args, Subcommand};
 
 use super::Common;
 use super::connect::WorkspaceOption;
-use super::names::{
-    KeySchemeName, PresentationName, SlotsName, StorageName, UndemandedName, UnmatchedName,
-};
+use super::names::PresentationName;
 use super::page::PageArgs;
-use crate::grpc::proto::v1;
+use settings::SettingsArgs;
+pub(super) use settings::location;
 
+mod principals;
 mod run;
+mod settings;
+mod sync;
 
+pub use principals::PrincipalsArgs;
+pub(super) use principals::principals;
 pub(super) use run::{scopes, subscriptions, workspaces};
 
 /// Make and manage workspaces: tenants, each with keys, subscriptions, scopes and settings of its own.
@@ -22,6 +24,8 @@ pub(super) use run::{scopes, subscriptions, workspaces};
 Examples:
   claviger workspaces create acme --display-name 'Acme Ltd' --token-prefix acme
   claviger workspaces update acme --location bearer,header:acme-api-key --presentation header,bearer
+  claviger workspaces update acme --longest-lifetime 365d --rotation-age 90d --leak-policy disable
+  claviger workspaces update acme --slots two --provision-scope orders:read   # a key with every subscription
   claviger workspaces list")]
 pub struct WorkspacesArgs {
     #[command(flatten)]
@@ -130,49 +134,12 @@ struct UpdateWorkspaceArgs {
     settings: SettingsArgs,
 }
 
-/// Settings of a workspace.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Settings")]
-struct SettingsArgs {
-    /// Where a credential may be: `bearer`, `basic`, `header:NAME` or `query:NAME`; can be repeated, or separated by commas
-    #[arg(long = "location", value_delimiter = ',', value_parser = location, value_name = "PLACE")]
-    locations: Vec<v1::CredentialLocation>,
-    /// Which ways of presenting a key are accepted; can be repeated, or separated by commas
-    #[arg(
-        long = "presentation",
-        value_enum,
-        value_delimiter = ',',
-        value_name = "WAY"
-    )]
-    presentations: Vec<PresentationName>,
-    /// What becomes of a check that demands no scope
-    #[arg(long, value_enum, value_name = "POLICY")]
-    undemanded_scopes: Option<UndemandedName>,
-    /// Whether tokens can be read again
-    #[arg(long, value_enum, value_name = "STORAGE")]
-    secret_storage: Option<StorageName>,
-    /// How many live secrets a key must have
-    #[arg(long, value_enum, value_name = "POLICY")]
-    slots: Option<SlotsName>,
-    /// How long the use of a secret guards it against being replaced, at most 90d
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
-    rotation_guard: Option<Duration>,
-    /// Prefix of generated tokens, such as `acme_live`; '' for none
-    #[arg(long, value_name = "PREFIX")]
-    token_prefix: Option<String>,
-    /// Whether routes demand keys
-    #[arg(long, value_enum, value_name = "STATE")]
-    key_scheme: Option<KeySchemeName>,
-    /// What becomes of requests that no route takes
-    #[arg(long, value_enum, value_name = "POLICY")]
-    unmatched_requests: Option<UnmatchedName>,
-}
-
 /// Make and manage subscriptions: what customers buy inside a workspace.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   claviger subscriptions create gold-42 --display-name 'Gold, customer 42'
+  claviger subscriptions create gold-43 --provision-key --scope orders:read    # with a key of two secrets
   claviger subscriptions update gold-42 --enabled false      # refuses requests for it at once")]
 pub struct SubscriptionsArgs {
     #[command(flatten)]
@@ -221,6 +188,18 @@ struct CreateSubscriptionArgs {
     /// Make it switched off
     #[arg(long)]
     disabled: bool,
+    /// Make a key for it in the same change, with a PRIMARY and a SECONDARY secret; where the workspace provisions keys, one is
+    /// made anyway
+    #[arg(long)]
+    provision_key: bool,
+    /// A scope of that key; can be repeated [default: those that the workspace provisions]
+    #[arg(
+        long = "scope",
+        value_delimiter = ',',
+        value_name = "SCOPE",
+        requires = "provision_key"
+    )]
+    scopes: Vec<String>,
     #[command(flatten)]
     request: Repeat,
 }
@@ -275,7 +254,7 @@ enum ScopesCommand {
     List(PageArgs),
     /// Change a scope
     Update(UpdateScopeArgs),
-    /// Delete a scope that no key lists
+    /// Delete a scope that no key and no principal lists
     Delete(DeleteArgs),
 }
 
@@ -326,87 +305,4 @@ struct ScopeSettings {
     /// A `claviger:` right that comes with it; can be repeated
     #[arg(long, value_delimiter = ',', value_name = "RIGHT")]
     implies: Vec<String>,
-}
-
-pub(super) fn location(text: &str) -> Result<v1::CredentialLocation, String> {
-    use v1::credential_location::Location;
-    let location = match text.split_once(':') {
-        None if text == "bearer" => Location::Bearer(true),
-        None if text == "basic" => Location::Basic(true),
-        Some(("header", name)) if !name.is_empty() => Location::Header(name.to_owned()),
-        Some(("query", name)) if !name.is_empty() => Location::Query(name.to_owned()),
-        _ => return Err("give `bearer`, `basic`, `header:NAME` or `query:NAME`".to_owned()),
-    };
-    Ok(v1::CredentialLocation {
-        location: Some(location),
-    })
-}
-
-impl SettingsArgs {
-    /// The settings that were given, and their paths.
-    fn settings(self) -> Result<(v1::WorkspaceSettings, Vec<&'static str>), String> {
-        let mut paths = Vec::new();
-        for (given, path) in [
-            (!self.locations.is_empty(), "settings.locations"),
-            (!self.presentations.is_empty(), "settings.presentations"),
-            (
-                self.undemanded_scopes.is_some(),
-                "settings.undemanded_scopes",
-            ),
-            (self.secret_storage.is_some(), "settings.secret_storage"),
-            (self.slots.is_some(), "settings.slots"),
-            (self.rotation_guard.is_some(), "settings.rotation_guard"),
-            (self.token_prefix.is_some(), "settings.token_prefix"),
-            (self.key_scheme.is_some(), "settings.key_scheme"),
-            (
-                self.unmatched_requests.is_some(),
-                "settings.unmatched_requests",
-            ),
-        ] {
-            if given {
-                paths.push(path);
-            }
-        }
-        let guard = self.rotation_guard.map(prost_types::Duration::try_from);
-        let settings = v1::WorkspaceSettings {
-            locations: self.locations,
-            presentations: self
-                .presentations
-                .into_iter()
-                .map(PresentationName::number)
-                .collect(),
-            undemanded_scopes: self.undemanded_scopes.map_or(0, UndemandedName::number),
-            secret_storage: self.secret_storage.map_or(0, StorageName::number),
-            slots: self.slots.map_or(0, SlotsName::number),
-            rotation_guard: guard
-                .transpose()
-                .map_err(|_| "`--rotation-guard` is too long; at most `90d`")?,
-            token_prefix: self.token_prefix,
-            key_scheme: self.key_scheme.map_or(0, KeySchemeName::number),
-            unmatched_requests: self.unmatched_requests.map_or(0, UnmatchedName::number),
-            ..Default::default()
-        };
-        Ok((settings, paths))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_for_a_credential_is_one_of_four() {
-        use v1::credential_location::Location;
-        for (text, expected) in [
-            ("bearer", Location::Bearer(true)),
-            ("basic", Location::Basic(true)),
-            ("header:x-key", Location::Header("x-key".to_owned())),
-            ("query:key", Location::Query("key".to_owned())),
-        ] {
-            assert_eq!(location(text).unwrap().location, Some(expected));
-        }
-        for bad in ["", "header", "header:", "cookie:x", "bearer:x"] {
-            assert!(location(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -62,6 +62,8 @@ pub(super) fn key(key: &v1::Key) -> Value {
         "last_used_time": time(key.last_used_time.as_ref()),
         "etag": key.etag,
         "warnings": key.warnings.iter().map(warning).collect::<Vec<_>>(),
+        "scope_source": names::scope_source(key.scope_source),
+        "principal": key.principal,
     })
 }
 
@@ -89,6 +91,45 @@ fn secret(secret: &v1::Secret) -> Value {
         "acknowledge_time": time(secret.acknowledge_time.as_ref()),
         "revocation_reason": names::revocation(secret.revocation_reason),
         "sha256_hex": secret.sha256_hex,
+        "leak_time": time(secret.leak_time.as_ref()),
+    })
+}
+
+/// What became of a report of a leak.
+pub(super) fn leak_result(result: &v1::LeakResult) -> Value {
+    let secret = |leaked: &v1::LeakedSecret| {
+        json!({
+            "key_id": leaked.key_id,
+            "secret_id": leaked.secret_id,
+            "workspace": leaked.workspace,
+            "action": names::leak_action(leaked.action),
+            "already_reported": leaked.already_reported,
+            "held_back": leaked.held_back,
+            "tokens": leaked.tokens.iter().map(issued).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "verdict": names::verdict(result.verdict),
+        "secrets": result.secrets.iter().map(secret).collect::<Vec<_>>(),
+    })
+}
+
+/// A key that needs attention.
+pub(super) fn hygiene(needs: &v1::KeyHygiene) -> Value {
+    let finding = |finding: &v1::HygieneFinding| {
+        json!({
+            "kind": names::finding(finding.kind),
+            "message": finding.message,
+            "secret_ids": finding.secret_ids,
+            "slot": names::slot(finding.slot),
+            "safe": finding.safe,
+            "scopes": finding.scopes,
+        })
+    };
+    json!({
+        "key": needs.key.as_ref().map(key),
+        "findings": needs.findings.iter().map(finding).collect::<Vec<_>>(),
+        "safe_slots": needs.safe_slots.iter().map(|s| names::slot(*s)).collect::<Vec<_>>(),
     })
 }
 
@@ -118,6 +159,7 @@ pub(super) fn check(answer: &v1::CheckResponse) -> Value {
         "revision": answer.revision,
         "route": answer.route,
         "warnings": answer.warnings.iter().map(warning).collect::<Vec<_>>(),
+        "principal": answer.principal,
     })
 }
 
@@ -156,6 +198,7 @@ pub(super) fn audit_event(event: &v1::AuditEvent) -> Value {
         "before": event.before.as_ref().map(object),
         "after": event.after.as_ref().map(object),
         "changed_fields": event.changed_fields,
+        "on_behalf_of": event.on_behalf_of,
     })
 }
 
@@ -209,6 +252,13 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "key_scheme": names::key_scheme(settings.key_scheme),
         "key_scheme_time": time(settings.key_scheme_time.as_ref()),
         "unmatched_requests": names::unmatched(settings.unmatched_requests),
+        "key_creation": names::key_creation(settings.key_creation),
+        "default_lifetime": settings.default_lifetime.as_ref().map(duration),
+        "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),
+        "rotation_age": settings.rotation_age.as_ref().map(duration),
+        "leak_policy": names::leak_policy(settings.leak_policy),
+        "leak_grace": settings.leak_grace.as_ref().map(duration),
+        "provisioning": settings.provisioning.as_ref().map(|p| json!({ "scopes": p.scopes })),
     })
 }
 
@@ -253,6 +303,19 @@ pub(super) fn scope(scope: &v1::Scope) -> Value {
     })
 }
 
+pub(super) fn principal(principal: &v1::Principal) -> Value {
+    json!({
+        "workspace": principal.workspace,
+        "id": principal.id,
+        "display_name": principal.display_name,
+        "enabled": principal.enabled,
+        "scopes": principal.scopes,
+        "create_time": time(principal.create_time.as_ref()),
+        "update_time": time(principal.update_time.as_ref()),
+        "etag": principal.etag,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +340,7 @@ mod tests {
         assert_eq!(value["expire_time"], "2026-01-01T00:00:00Z");
         assert_eq!(value["last_used_time"], Value::Null);
         assert_eq!(value["enforcement"]["network"], "SHADOW");
-        assert_eq!(value.as_object().unwrap().len(), 22);
+        assert_eq!(value.as_object().unwrap().len(), 24);
     }
 
     #[test]

@@ -19,11 +19,14 @@ mod failure;
 mod fields;
 mod file;
 mod health;
+mod hygiene;
 mod import;
 mod input;
 mod io;
 mod json;
 mod keys;
+mod leak_rules;
+mod leaks;
 mod login;
 mod manual;
 mod names;
@@ -35,14 +38,17 @@ mod table;
 pub use audit::AuditArgs;
 pub use backup::{BackupArgs, RestoreArgs};
 pub use check::CheckArgs;
-pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use directory::{PrincipalsArgs, ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
 pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use failure::Exit;
 pub use health::{HealthArgs, healthcheck};
+pub use hygiene::HygieneArgs;
 pub use import::ImportArgs;
 pub use io::{Ask, Environment, Io};
 pub use keys::KeysArgs;
+pub use leak_rules::LeakRulesArgs;
+pub use leaks::LeaksArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
 pub use routes::RoutesArgs;
@@ -90,6 +96,10 @@ pub enum Command {
     /// Tell a database that was restored from a backup apart from its past; servers must be stopped
     #[command(after_help = secrets_help())]
     AdoptRestore(ServeArgs),
+    /// Wrap the database's keys with another root key, while servers run: with `CLAVIGER_ROOT_KEY`, from
+    /// `CLAVIGER_ROOT_KEY_PREVIOUS`; without them a new one takes the place of the one in the data directory
+    #[command(after_help = secrets_help())]
+    RotateRootKey(ServeArgs),
     /// Write a backup of the whole database, which may be in use; no token is in it, and without the root key it is of no use
     #[command(after_help = secrets_help())]
     Backup(Box<BackupArgs>),
@@ -120,6 +130,14 @@ pub enum ClientCommand {
     Scopes(Box<ScopesArgs>),
     /// Make and manage routes
     Routes(Box<RoutesArgs>),
+    /// Manage principals and synchronise them: users and machine accounts that keys are bound to
+    Principals(Box<PrincipalsArgs>),
+    /// List keys that need attention, with what to do about each
+    Hygiene(Box<HygieneArgs>),
+    /// Say that tokens were found in public
+    Leaks(Box<LeaksArgs>),
+    /// Print patterns by which scanners find tokens
+    LeakRules(Box<LeakRulesArgs>),
     /// See who changed what, or watch changes as they are made
     Audit(Box<AuditArgs>),
     /// Move a set of keys in: CSV, JSON lines, Unkey's or Kong's formats
@@ -158,7 +176,11 @@ impl ClientCommand {
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
             Self::Routes(args) => args.is_repeatable(),
+            Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
+            | Self::Hygiene(_)
+            | Self::Leaks(_)
+            | Self::LeakRules(_)
             | Self::Explain(_)
             | Self::Audit(_)
             | Self::Import(_)
@@ -210,6 +232,10 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
         ClientCommand::Routes(args) => routes::run(*args, io).await,
+        ClientCommand::Principals(args) => directory::principals(*args, io).await,
+        ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,
+        ClientCommand::Leaks(args) => leaks::run(*args, io).await,
+        ClientCommand::LeakRules(args) => leak_rules::run(*args, io).await,
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
         ClientCommand::Login(args) => login::login(*args, io).await,

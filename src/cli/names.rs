@@ -51,6 +51,18 @@ shown! {
     unmatched: v1::UnmatchedRequests, "UNMATCHED_REQUESTS_";
     /// Who may pass a route.
     access: v1::Access, "ACCESS_";
+    /// Who makes keys.
+    key_creation: v1::KeyCreation, "KEY_CREATION_";
+    /// Where the scopes of a key come from.
+    scope_source: v1::ScopeSource, "SCOPE_SOURCE_";
+    /// What becomes of a key whose token was found in public.
+    leak_policy: v1::LeakPolicy, "LEAK_POLICY_";
+    /// Whether something is a key's token.
+    verdict: v1::leak_result::Verdict, "VERDICT_";
+    /// What was done about a leaked secret.
+    leak_action: v1::leaked_secret::Action, "ACTION_";
+    /// What there is about a key.
+    finding: v1::hygiene_finding::Kind, "KIND_";
     /// A check of a decision.
     explained_check: v1::explain_step::Check, "CHECK_";
     /// What became of a check of a decision.
@@ -164,6 +176,60 @@ typed! {
         KeyRequired => KeyRequired,
         /// Everybody
         Public => Public,
+    }
+    /// Who makes keys.
+    CreationName => v1::KeyCreation {
+        /// Whoever holds `claviger:keys:write`, or for themselves `claviger:keys:self`
+        KeysWrite => KeysWrite,
+        /// Only who holds `claviger:*`
+        Administrators => Administrators,
+        /// Only for themselves
+        SelfOnly => SelfOnly,
+    }
+    /// Where the scopes of a key come from.
+    SourceName => v1::ScopeSource {
+        /// What it lists, within what its principal may
+        Explicit => Explicit,
+        /// What its principal may, cut down to what it lists
+        Principal => Principal,
+    }
+    /// What becomes of a key whose token was found in public.
+    LeakPolicyName => v1::LeakPolicy {
+        /// It is noted, and goes on
+        Notify => Notify,
+        /// It is disabled
+        Disable => Disable,
+        /// The token is replaced
+        Regenerate => Regenerate,
+    }
+    /// What there is about a key.
+    FindingName => v1::hygiene_finding::Kind {
+        /// A token that is accepted was found in public
+        Leaked => Leaked,
+        /// A secret is older than the workspace's rotation age
+        RotationDue => RotationDue,
+        /// It ends soon
+        Expiring => Expiring,
+        /// A secret in its grace is still used
+        RetiringInUse => RetiringInUse,
+        /// A rotation has one step left
+        RotationUnfinished => RotationUnfinished,
+        /// A secret is weak
+        WeakSecret => WeakSecret,
+        /// It lives longer than the workspace allows now
+        BeyondLongestLifetime => BeyondLongestLifetime,
+        /// It never expires
+        NoExpiry => NoExpiry,
+        /// It was not used for long
+        Unused => Unused,
+        /// A token was neither acknowledged nor used
+        Unacknowledged => Unacknowledged,
+        /// It grants what it never made use of
+        OverScoped => OverScoped,
+        /// It has more than one scope
+        SeveralScopes => SeveralScopes,
+        /// It is bound to more than one subscription
+        SeveralSubscriptions => SeveralSubscriptions,
     }
     /// Through which door a request comes.
     SurfaceName => v1::explain_request::Surface {

@@ -15,7 +15,9 @@ mod directory;
 mod insights;
 mod routes;
 
-pub(super) use directory::{profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{
+    hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
+};
 pub(super) use insights::{audit_events, explained};
 pub(super) use routes::{matched, route, routes};
 
@@ -243,6 +245,11 @@ pub(super) fn key(key: &v1::Key, look: Look<'_>) -> String {
         ("last used", look.both(key.last_used_time.as_ref(), "never")),
         ("etag", or_none(&key.etag)),
     ];
+    if !key.principal.is_empty() {
+        let source = names::scope_source(key.scope_source);
+        rows.push(("principal", clean(&key.principal)));
+        rows.push(("scopes from", source));
+    }
     if let Some(shadow) = key
         .enforcement
         .as_ref()
@@ -369,6 +376,9 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
     }
     for warning in &answer.warnings {
         rows.push(("warning", clean(&warning.message)));
+    }
+    if !answer.principal.is_empty() {
+        rows.push(("principal", clean(&answer.principal)));
     }
     if !answer.challenge.is_empty() {
         rows.push(("challenge", clean(&answer.challenge)));

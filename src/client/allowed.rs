@@ -17,6 +17,8 @@ pub struct Allowed {
     pub key_id: String,
     /// The secret of it that was presented.
     pub secret_id: String,
+    /// The principal that the key is bound to; empty: none.
+    pub principal: String,
     /// The subscription that the request is accounted to; empty: none.
     pub subscription: String,
     /// What the key may do; may end in `:*`. The demanded scopes were checked already.
@@ -43,6 +45,7 @@ impl Allowed {
             workspace: answer.workspace,
             key_id: answer.key_id,
             secret_id: answer.secret_id,
+            principal: answer.principal,
             subscription: answer.subscription,
             scopes: answer.scopes,
             labels: answer.labels,

@@ -138,7 +138,8 @@ fn problem(reason: Reason) -> (&'static str, &'static str) {
         | Reason::KeyDeleted
         | Reason::KeyDisabled
         | Reason::KeyExpired
-        | Reason::WorkspaceDisabled => ("invalid-key", "invalid key"),
+        | Reason::WorkspaceDisabled
+        | Reason::PrincipalDisabled => ("invalid-key", "invalid key"),
         Reason::IpNotAllowed | Reason::IpUnknown => (
             "address-not-allowed",
             "the key may not be used from this address",

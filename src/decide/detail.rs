@@ -8,14 +8,15 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::decision::Reason;
 use crate::domain::id::WorkspaceId;
+use crate::domain::principal::Granted;
 use crate::domain::route::Access;
-use crate::domain::scope::Grant;
 use crate::domain::time::Time;
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::{Location, Presentation, UndemandedScopes};
-use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceRecord};
 
 use super::extract::{Ambiguity, Credential, NotOne};
+use super::identify::only_administers;
 use super::{Demand, Demands, Identified, Presented, Question, Taken, demand_nothing, holds};
 
 /// How many names are listed before the rest is only counted.
@@ -168,7 +169,7 @@ pub(super) fn identity(
         }
         Err(_) => match hidden(credential, question, view) {
             Some(key) => format!(
-                "key `{}` holds only rights over Claviger, which open no data request",
+                "key `{}` holds only rights over Claviger, or its principal does, which open no data request",
                 key.id()
             ),
             None => format!("workspace `{workspace}` has no such secret"),
@@ -182,7 +183,9 @@ fn hidden<'v>(
     question: &Question<'_>,
     view: &'v View<'_>,
 ) -> Option<&'v KeyRecord> {
-    let own = |key: &&KeyRecord| key.workspace.as_str() == question.workspace && key.admin_only;
+    let own = |key: &&KeyRecord| {
+        key.workspace.as_str() == question.workspace && only_administers(key, view)
+    };
     match question.presented {
         Presented::Supposed { key, .. } => view.key(key).map(|key| &**key).filter(own),
         _ => {
@@ -196,6 +199,7 @@ pub(super) fn life(
     key: &KeyRecord,
     secret: &SecretRecord,
     workspace: Option<&WorkspaceRecord>,
+    principal: Option<&PrincipalRecord>,
     now: Time,
 ) -> String {
     let doubt = "is refused until it is known whether a change to it was committed";
@@ -228,6 +232,15 @@ pub(super) fn life(
     if workspace.is_closed() {
         return format!("workspace `{}` {doubt}", workspace.id.as_str());
     }
+    if let Some(id) = &key.principal {
+        match principal {
+            None => return format!("principal `{id}` is gone"),
+            Some(principal) if !principal.enabled => {
+                return format!("principal `{id}` is disabled");
+            }
+            Some(_) => {}
+        }
+    }
     let secret_end = match secret.retire_time() {
         Some(end) => format!("the secret is accepted until {}", moment(end)),
         None => "the secret is in force".to_owned(),
@@ -258,7 +271,7 @@ pub(super) fn network(key: &KeyRecord, source_ip: Option<IpAddr>) -> String {
 pub(super) fn presentation(
     presentation: Presentation,
     demands: &Demands<'_>,
-    key: &KeyRecord,
+    granted: Granted<'_>,
     workspace: &WorkspaceRecord,
 ) -> String {
     let way = name_of(presentation);
@@ -266,7 +279,7 @@ pub(super) fn presentation(
         return format!("{way} is accepted by the workspace");
     }
     let accepted = listed(workspace.presentations.iter().map(name_of), "and");
-    let verdict = super::check_presentation(presentation, demands, key, workspace);
+    let verdict = super::check_presentation(presentation, demands, granted, workspace);
     match verdict {
         Ok(()) => {
             format!(
@@ -307,11 +320,12 @@ pub(super) fn subscription(
     }
 }
 
-pub(super) fn scopes(demands: &Demands<'_>, held: &[Grant]) -> String {
+pub(super) fn scopes(demands: &Demands<'_>, held: Granted<'_>) -> String {
     if demand_nothing(demands) {
         return "none is demanded".to_owned();
     }
-    let data = held.iter().filter(|grant| !grant.is_admin());
+    let held_grants = held.grants();
+    let data = held_grants.iter().filter(|grant| !grant.is_admin());
     let has = || match listed(data.map(|grant| quoted(grant.as_str())), "and") {
         none if none.is_empty() => "no scope".to_owned(),
         some => some,

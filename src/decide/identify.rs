@@ -56,7 +56,7 @@ pub(super) fn identify<'v>(
     let workspace = question.workspace;
     if let Presented::Supposed { key, secret, .. } = question.presented {
         return supposed(key, secret, view, now)
-            .filter(|(key, _)| opens_data(key, workspace))
+            .filter(|(key, _)| opens_data(key, workspace, view))
             .ok_or(Reason::UnknownKey);
     }
     look_up(credential.bytes(), workspace, view)
@@ -74,7 +74,7 @@ pub(super) fn look_up<'v>(
     let tag = view.lookup_key().tag(&TokenDigest::of(credential));
     match view
         .holders(&tag)
-        .find(|(key, _)| opens_data(key, workspace))
+        .find(|(key, _)| opens_data(key, workspace, view))
     {
         Some(found) => Ok(found),
         None if !credential.iter().copied().all(token::is_token_byte) => {
@@ -87,8 +87,15 @@ pub(super) fn look_up<'v>(
 }
 
 /// Whether a key is one for data requests in this workspace.
-fn opens_data(key: &KeyRecord, workspace: &str) -> bool {
-    key.workspace.as_str() == workspace && !key.admin_only && workspace != WorkspaceId::SYSTEM
+fn opens_data(key: &KeyRecord, workspace: &str, view: &View<'_>) -> bool {
+    key.workspace.as_str() == workspace
+        && !only_administers(key, view)
+        && workspace != WorkspaceId::SYSTEM
+}
+
+/// Whether a key has rights over Claviger and nothing else, or its principal has: no key to data requests.
+pub(super) fn only_administers(key: &KeyRecord, view: &View<'_>) -> bool {
+    key.admin_only || view.principal_of(key).is_some_and(|p| p.admin_only)
 }
 
 /// A key by id, and a secret of it: the one named, else one that is live, else any.

@@ -15,11 +15,12 @@ use std::net::IpAddr;
 use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SecretId, SubscriptionId};
 use crate::domain::network;
+use crate::domain::principal::Granted;
 use crate::domain::route::Access;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
 use crate::domain::workspace::{Presentation, PresentationSet, UndemandedScopes};
-use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceRecord};
 
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
@@ -114,7 +115,7 @@ impl<'q> Demand<'q> {
 }
 
 /// What is demanded of scopes, all-of and any-of: by the request, and by the route it takes.
-type Demands<'q> = [(Demand<'q>, Demand<'q>); 2];
+pub type Demands<'q> = [(Demand<'q>, Demand<'q>); 2];
 
 fn demand_nothing(demands: &Demands<'_>) -> bool {
     demands
@@ -131,6 +132,8 @@ pub struct Verdict<'v> {
     pub workspace: Option<&'v WorkspaceRecord>,
     /// The key and the secret of it that was presented, wherever they were recognised.
     pub key: Option<(&'v KeyRecord, &'v SecretRecord)>,
+    /// The principal that the key is bound to, if it is there.
+    pub principal: Option<&'v PrincipalRecord>,
     /// The subscription the request is accounted to; empty: none.
     pub subscription: &'v str,
     /// What would have denied, were it not in shadow.
@@ -149,6 +152,24 @@ impl Verdict<'_> {
     /// Whether the request may pass.
     pub fn is_allow(&self) -> bool {
         self.reason == Reason::Ok
+    }
+
+    /// The key where one was recognised; none where the request is let through without one.
+    fn known(&self) -> Option<Identified<'_>> {
+        self.key.filter(|_| self.grandfathered.is_none())
+    }
+
+    /// What the key may do with data, where one was recognised: within what its principal may. May hold wildcards.
+    pub fn scopes(&self) -> impl Iterator<Item = &Grant> {
+        let granted = self.known().map(|(key, _)| key.granted(self.principal));
+        let grants = granted.map(Granted::grants).unwrap_or_default();
+        grants.into_iter().filter(|grant| !grant.is_admin())
+    }
+
+    /// The id of the principal that the key is bound to; empty: none.
+    pub fn principal_id(&self) -> &str {
+        let id = self.known().and_then(|(key, _)| key.principal.as_ref());
+        id.map_or("", |id| id.as_str())
     }
 }
 
@@ -204,6 +225,7 @@ fn traced<'v>(
         reason: Reason::Ok,
         workspace,
         key: None,
+        principal: None,
         subscription: "",
         shadowed: Shadowed::default(),
         carried: Carried::default(),
@@ -277,12 +299,17 @@ fn check_key<'v>(
         detail::identity(identified, &credential, question, view)
     })?;
     verdict.key = Some((key, secret));
+    let principal = view.principal_of(key);
+    verdict.principal = principal;
     let alive = workspace
         .ok_or(Reason::WorkspaceDisabled)
-        .and_then(|workspace| check_alive(key, secret, workspace, now).map(|()| workspace));
+        .and_then(|workspace| {
+            check_alive(key, secret, workspace, principal, now).map(|()| workspace)
+        });
     let workspace = trace.step(Check::Life, alive, |_| {
-        detail::life(key, secret, workspace, now)
+        detail::life(key, secret, workspace, principal, now)
     })?;
+    let granted = key.granted(principal);
 
     let shadow = key.enforcement;
     let network = check_network(key, question.source_ip);
@@ -291,7 +318,7 @@ fn check_key<'v>(
         detail::network(key, question.source_ip)
     })?;
     let demands = question.demands(verdict.taken);
-    let presented = check_presentation(credential.presentation, &demands, key, workspace);
+    let presented = check_presentation(credential.presentation, &demands, granted, workspace);
     let in_shadow = shadow.shadow_presentation;
     restrict(
         Check::Presentation,
@@ -299,7 +326,7 @@ fn check_key<'v>(
         in_shadow,
         verdict,
         trace,
-        || detail::presentation(credential.presentation, &demands, key, workspace),
+        || detail::presentation(credential.presentation, &demands, granted, workspace),
     )?;
     let asked = question.asked_subscription(verdict.taken);
     let acting = asked.and_then(|asked| acting_subscription(asked, key, workspace, view));
@@ -313,10 +340,10 @@ fn check_key<'v>(
         || detail::subscription(acting, asked, key),
     )?;
     verdict.subscription = subscription.unwrap_or_default();
-    let suffice = check_scopes(&demands, &key.scopes);
+    let suffice = check_scopes(&demands, granted);
     let in_shadow = shadow.shadow_scopes;
     restrict(Check::Scopes, suffice, in_shadow, verdict, trace, || {
-        detail::scopes(&demands, &key.scopes)
+        detail::scopes(&demands, granted)
     })?;
     Ok(())
 }
@@ -363,6 +390,7 @@ fn check_alive(
     key: &KeyRecord,
     secret: &SecretRecord,
     workspace: &WorkspaceRecord,
+    principal: Option<&PrincipalRecord>,
     now: Time,
 ) -> Result<(), Reason> {
     if !secret.is_live(now) {
@@ -375,6 +403,8 @@ fn check_alive(
         Err(Reason::KeyExpired)
     } else if !workspace.enabled || workspace.is_closed() {
         Err(Reason::WorkspaceDisabled)
+    } else if key.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
+        Err(Reason::PrincipalDisabled)
     } else {
         Ok(())
     }
@@ -393,7 +423,7 @@ fn check_network(key: &KeyRecord, source_ip: Option<IpAddr>) -> Result<(), Reaso
 fn check_presentation(
     presentation: Presentation,
     demands: &Demands<'_>,
-    key: &KeyRecord,
+    granted: Granted<'_>,
     workspace: &WorkspaceRecord,
 ) -> Result<(), Reason> {
     if workspace.presentations.contains(presentation) {
@@ -407,7 +437,7 @@ fn check_presentation(
         own.contains(presentation)
     };
     let consented = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
-        let held = |name: &str| consents(name) && holds(&key.scopes, name);
+        let held = |name: &str| consents(name) && holds(granted, name);
         all_of.iter().all(consents) && (any_of.is_empty() || any_of.iter().any(held))
     };
     if !demand_nothing(demands) && demands.iter().all(consented) {
@@ -448,8 +478,8 @@ fn acting_subscription<'v>(
     }
 }
 
-fn check_scopes(demands: &Demands<'_>, scopes: &[Grant]) -> Result<(), Reason> {
-    let held = |demanded: &str| holds(scopes, demanded);
+fn check_scopes(demands: &Demands<'_>, granted: Granted<'_>) -> Result<(), Reason> {
+    let held = |demanded: &str| holds(granted, demanded);
     let suffice = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
         all_of.iter().all(held) && (any_of.is_empty() || any_of.iter().any(held))
     };
@@ -461,6 +491,6 @@ fn check_scopes(demands: &Demands<'_>, scopes: &[Grant]) -> Result<(), Reason> {
 }
 
 /// Whether a key holds a scope that a data request demands. Rights over Claviger never count there.
-fn holds(scopes: &[Grant], demanded: &str) -> bool {
-    !scope::is_admin(demanded) && scopes.iter().any(|grant| grant.covers(demanded))
+fn holds(granted: Granted<'_>, demanded: &str) -> bool {
+    !scope::is_admin(demanded) && granted.covers(demanded)
 }

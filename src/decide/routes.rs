@@ -166,7 +166,7 @@ fn header<'q>(question: &Question<'q>, name: &str) -> Header<'q> {
 
 impl<'q> Question<'q> {
     /// The demands on scopes, all-of and any-of, of the request and of the route it takes.
-    pub(super) fn demands(&self, taken: Option<Taken<'q>>) -> Demands<'q> {
+    pub fn demands(&self, taken: Option<Taken<'q>>) -> Demands<'q> {
         let of_route = taken.map_or((Demand::NONE, Demand::NONE), |taken| {
             let settings = &taken.route.settings;
             (
@@ -298,14 +298,15 @@ impl<'v> Verdict<'v> {
         now: Time,
     ) -> Option<Identified<'v>> {
         let (key, secret) = look_up(value, question.workspace, view).ok()?;
-        check_alive(key, secret, self.workspace?, now).ok()?;
+        let principal = view.principal_of(key);
+        check_alive(key, secret, self.workspace?, principal, now).ok()?;
         usable_from(key, question.source_ip, now).ok()?;
         let own = self.key.is_some_and(|(own, _)| own.id() == key.id());
         let acting = self.subscription;
         let sold = acting.is_empty()
             || key.subscriptions.is_empty()
             || key.subscriptions.iter().any(|s| s.as_str() == acting);
-        (!own && sold && holds(&key.scopes, scope)).then_some((key, secret))
+        (!own && sold && holds(key.granted(principal), scope)).then_some((key, secret))
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Reason {
     KeyExpired,
     /// The workspace is disabled or does not exist.
     WorkspaceDisabled,
+    /// The principal that the key is bound to is disabled.
+    PrincipalDisabled,
     /// The address is not in the key's networks.
     IpNotAllowed,
     /// The key has networks, and the address is not known.
@@ -43,7 +45,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ok,
         Self::RouteUnknown,
         Self::NothingDemanded,
@@ -56,6 +58,7 @@ impl Reason {
         Self::KeyDisabled,
         Self::KeyExpired,
         Self::WorkspaceDisabled,
+        Self::PrincipalDisabled,
         Self::IpNotAllowed,
         Self::IpUnknown,
         Self::PresentationNotAllowed,
@@ -79,6 +82,7 @@ impl Reason {
             Self::KeyDisabled => "KEY_DISABLED",
             Self::KeyExpired => "KEY_EXPIRED",
             Self::WorkspaceDisabled => "WORKSPACE_DISABLED",
+            Self::PrincipalDisabled => "PRINCIPAL_DISABLED",
             Self::IpNotAllowed => "IP_NOT_ALLOWED",
             Self::IpUnknown => "IP_UNKNOWN",
             Self::PresentationNotAllowed => "PRESENTATION_NOT_ALLOWED",
@@ -101,6 +105,7 @@ impl Reason {
             | Self::KeyDisabled
             | Self::KeyExpired
             | Self::WorkspaceDisabled
+            | Self::PrincipalDisabled
             | Self::FactorMissing => 401,
             Self::RouteUnknown
             | Self::NothingDemanded
@@ -121,6 +126,7 @@ impl Reason {
                 | Self::KeyDisabled
                 | Self::KeyExpired
                 | Self::WorkspaceDisabled
+                | Self::PrincipalDisabled
         )
     }
 

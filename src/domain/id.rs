@@ -1,4 +1,4 @@
-//! Identifiers: of keys and secrets (ours, time-ordered), of workspaces and subscriptions (chosen by their owners).
+//! Identifiers: of keys and secrets (ours, time-ordered), of workspaces, subscriptions and principals (chosen by others).
 
 use std::fmt;
 use std::str::FromStr;
@@ -186,6 +186,33 @@ impl FromStr for RouteId {
     }
 }
 
+/// The id of a principal, as where it comes from: 1 to 128 visible ASCII characters without comma. It stands in a header.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PrincipalId(Arc<str>);
+
+impl PrincipalId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PrincipalId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let plain = |b: u8| b.is_ascii_graphic() && b != b',';
+        if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(Invalid::new(
+                "must be 1 to 128 visible ASCII characters without comma",
+            ))
+        }
+    }
+}
+
 macro_rules! text_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -214,6 +241,7 @@ macro_rules! text_id {
 text_id!(WorkspaceId);
 text_id!(SubscriptionId);
 text_id!(RouteId);
+text_id!(PrincipalId);
 
 #[cfg(test)]
 mod tests {
@@ -242,10 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn workspace_and_subscription_ids_keep_their_alphabet() {
+    fn ids_that_others_choose_keep_their_alphabet() {
         assert!("acme-1".parse::<WorkspaceId>().is_ok());
         for text in ["", "-a", "a-", "A", "a_b", "a.b", &"a".repeat(64)] {
             assert!(text.parse::<WorkspaceId>().is_err(), "{text}");
+        }
+        for text in [
+            "joe",
+            "joe@example.com",
+            "AD\\joe",
+            "auth0|1",
+            "CN=joe;O=x",
+            &"x".repeat(128),
+        ] {
+            assert!(text.parse::<PrincipalId>().is_ok(), "{text}");
+        }
+        for text in ["", "a b", "a,b", "j\u{f6}", "a\n", &"x".repeat(129)] {
+            assert!(text.parse::<PrincipalId>().is_err(), "{text}");
         }
         assert!("Sub_1.x-Y".parse::<SubscriptionId>().is_ok());
         for text in ["", ".a", "a b", "ä", &"a".repeat(65)] {

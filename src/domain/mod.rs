@@ -1,4 +1,4 @@
-//! What a key *is*: keys, secrets, tokens, scopes, networks, workspaces, decisions.
+//! What a key *is*: keys, secrets, tokens, scopes, networks, workspaces, principals, decisions.
 //!
 //! Invariant: everything here is pure. No I/O, no async, no clock, no randomness: time and random bytes are parameters.
 
@@ -7,7 +7,9 @@ pub mod entropy;
 pub mod id;
 pub mod invalid;
 pub mod key;
+pub mod leak;
 pub mod network;
+pub mod principal;
 pub mod revision;
 pub mod route;
 pub mod scope;

@@ -44,6 +44,8 @@ pub struct Secret {
     pub revocation_reason: RevocationReason,
     /// Somebody confirmed to have saved the token.
     pub acknowledge_time: Option<Time>,
+    /// It was reported to have been found in public.
+    pub leak_time: Option<Time>,
     /// When a decision last accepted it, as far as flushed.
     pub last_used_time: Option<Time>,
 }

@@ -53,6 +53,22 @@ pub struct WorkspaceSettings {
     pub key_scheme_time: Option<Time>,
     /// What becomes of requests that no route takes.
     pub unmatched_requests: UnmatchedRequests,
+    /// Who makes keys.
+    pub key_creation: KeyCreation,
+    /// How long a key lives that is made without an expiry; absent: `longest_lifetime`.
+    pub default_lifetime: Option<Duration>,
+    /// How long a key may live; absent: for ever.
+    pub longest_lifetime: Option<Duration>,
+    /// How old a secret may become before it is due for regeneration; absent: any age.
+    pub rotation_age: Option<Duration>,
+    /// What becomes of a key whose token was found in public.
+    pub leak_policy: LeakPolicy,
+    /// How long a leaked token is still accepted where the policy replaces it; absent: not at all.
+    pub leak_grace: Option<Duration>,
+    /// The key that comes with every subscription; absent: none.
+    pub provisioning: Option<Provisioning>,
+    /// Sealed tokens of the time before `recoverable` was switched off are still being destroyed. Not set by anybody.
+    pub destroying_sealed: bool,
 }
 
 impl WorkspaceSettings {
@@ -72,6 +88,18 @@ impl WorkspaceSettings {
     pub fn guard(&self) -> Duration {
         self.rotation_guard.unwrap_or(Self::DEFAULT_ROTATION_GUARD)
     }
+
+    /// When a key ends that is made now without saying so; none: never.
+    pub fn default_end(&self, now: Time) -> Option<Time> {
+        self.default_lifetime
+            .or(self.longest_lifetime)
+            .map(|lifetime| now.plus(lifetime))
+    }
+
+    /// When a key made at a moment must have ended; none: never.
+    pub fn latest_end(&self, made: Time) -> Option<Time> {
+        self.longest_lifetime.map(|lifetime| made.plus(lifetime))
+    }
 }
 
 impl Default for WorkspaceSettings {
@@ -87,6 +115,14 @@ impl Default for WorkspaceSettings {
             key_scheme: KeyScheme::Default,
             key_scheme_time: None,
             unmatched_requests: UnmatchedRequests::Default,
+            key_creation: KeyCreation::default(),
+            default_lifetime: None,
+            longest_lifetime: None,
+            rotation_age: None,
+            leak_policy: LeakPolicy::Notify,
+            leak_grace: None,
+            provisioning: None,
+            destroying_sealed: false,
         }
     }
 }
@@ -113,6 +149,40 @@ pub enum UnmatchedRequests {
     Default,
     /// Denied.
     Deny,
+}
+
+/// Who makes keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KeyCreation {
+    /// Whoever may write keys.
+    #[default]
+    KeysWrite,
+    /// Only who holds every right.
+    Administrators,
+    /// Only for themselves.
+    SelfOnly,
+}
+
+/// What becomes of a key whose token was found in public.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum LeakPolicy {
+    /// It is noted, and goes on.
+    #[default]
+    Notify,
+    /// It is switched off.
+    Disable,
+    /// The token is replaced.
+    Regenerate,
+}
+
+/// The key that comes with every subscription: two secrets, bound to the subscription.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provisioning {
+    /// What it grants, sorted, without doubles; no rights over Claviger.
+    pub scopes: Vec<Grant>,
 }
 
 /// What becomes of a check that demands no scope.

@@ -2,7 +2,6 @@
 //!
 //! Invariant: revisions are applied in order, and one is said to be applied only when everything up to it is in.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
 use crate::domain::revision::Revision;
 use crate::domain::route::Route;
-use crate::index::{Closed, Index};
+use crate::index::{Closed, Found, Index};
 
 /// How many changes are read in one go.
 const BATCH: u32 = 1_000;
@@ -67,6 +66,7 @@ impl Follower {
                 Loaded::Workspace(workspace, scopes) => index.put_workspace(&workspace, &scopes, 0),
                 Loaded::Subscription(subscription) => index.put_subscription(&subscription),
                 Loaded::Route(route) => routes.push(*route),
+                Loaded::Principal(principal) => index.put_principal(&principal),
                 Loaded::Key(key) => index.put_key(&key),
             })
             .await?;
@@ -166,7 +166,7 @@ impl Follower {
 
     /// Loads everything into the index as it stands, and takes out what is gone. Decisions go on meanwhile.
     async fn reload(&self) -> Result<(), StoreError> {
-        let (mut keys, mut subscriptions) = (HashSet::new(), HashSet::new());
+        let mut found = Found::default();
         let (mut workspaces, mut routes) = (Vec::new(), Vec::new());
         let index = self.index.clone();
         let n = self
@@ -175,12 +175,18 @@ impl Follower {
                 Loaded::Workspace(workspace, scopes) => workspaces.push((workspace, scopes)),
                 Loaded::Subscription(subscription) => {
                     index.put_subscription(&subscription);
-                    subscriptions.insert((subscription.workspace, subscription.id));
+                    let place = (subscription.workspace, subscription.id);
+                    found.subscriptions.insert(place);
+                }
+                Loaded::Principal(principal) => {
+                    index.put_principal(&principal);
+                    let place = (principal.workspace, principal.id);
+                    found.principals.insert(place);
                 }
                 Loaded::Route(route) => routes.push(*route),
                 Loaded::Key(key) => {
                     index.put_key(&key);
-                    keys.insert(key.id);
+                    found.keys.insert(key.id);
                 }
             })
             .await?;
@@ -188,7 +194,8 @@ impl Follower {
         self.index.retain_routes(&there.collect());
         self.put_routes(routes);
         let ids = workspaces.iter().map(|(workspace, _)| workspace.id.clone());
-        self.index.retain(&keys, &ids.collect(), &subscriptions);
+        found.workspaces = ids.collect();
+        self.index.retain(&found);
         // Last, as in `apply`.
         for (workspace, scopes) in &workspaces {
             self.index.put_workspace(workspace, scopes, n);
@@ -250,6 +257,12 @@ impl Follower {
         self.index.put_routes(
             routes.map(|((workspace, id), row)| (workspace.clone(), id.clone(), row.clone())),
         );
+        for ((workspace, id), row) in &batch.principals {
+            match row {
+                Some(principal) => self.index.put_principal(principal),
+                None => self.index.remove_principal(workspace, id),
+            }
+        }
         for (id, row) in &batch.keys {
             match row {
                 Some(key) => self.index.put_key(key),

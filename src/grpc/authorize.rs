@@ -238,7 +238,11 @@ pub(super) fn respond(
             .map(|(_, secret)| secret.id().to_string())
             .unwrap_or_default(),
         subscription: verdict.subscription.to_owned(),
-        scopes: of_allowed.map(effective_scopes).unwrap_or_default(),
+        scopes: verdict
+            .scopes()
+            .filter(|_| allow)
+            .map(|s| s.as_str().to_owned())
+            .collect(),
         labels: of_allowed
             .and_then(|key| key.labels.as_deref())
             .map_or_else(BTreeMap::new, Clone::clone),
@@ -272,15 +276,8 @@ fn grandfathered(reason: Reason) -> v1::Warning {
             "let through without a key, because the route does not demand one yet; it would be refused: {}",
             reason.as_str()
         ),
+        principal: verdict.principal_id().to_owned(),
     }
-}
-
-fn effective_scopes(key: &crate::index::KeyRecord) -> Vec<String> {
-    key.scopes
-        .iter()
-        .filter(|s| !s.is_admin())
-        .map(|s| s.as_str().to_owned())
-        .collect()
 }
 
 /// Writes a reason.
@@ -297,6 +294,7 @@ pub(super) fn wire_reason(reason: Reason) -> v1::Reason {
         Reason::KeyDisabled => v1::Reason::KeyDisabled,
         Reason::KeyExpired => v1::Reason::KeyExpired,
         Reason::WorkspaceDisabled => v1::Reason::WorkspaceDisabled,
+        Reason::PrincipalDisabled => v1::Reason::PrincipalDisabled,
         Reason::IpNotAllowed => v1::Reason::IpNotAllowed,
         Reason::IpUnknown => v1::Reason::IpUnknown,
         Reason::PresentationNotAllowed => v1::Reason::PresentationNotAllowed,

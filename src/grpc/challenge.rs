@@ -61,7 +61,8 @@ pub(super) fn title(reason: Reason) -> &'static str {
         | Reason::KeyDeleted
         | Reason::KeyDisabled
         | Reason::KeyExpired
-        | Reason::WorkspaceDisabled => "invalid key",
+        | Reason::WorkspaceDisabled
+        | Reason::PrincipalDisabled => "invalid key",
         Reason::RouteUnknown => "there is nothing here that is open to this request",
         Reason::FactorMissing => "something that is needed beside the API key is missing",
         Reason::NothingDemanded => "this is not open to API keys",

@@ -54,16 +54,11 @@ pub(super) fn allow(
     revision: Revision,
 ) -> CheckResponse {
     let key = verdict.identity().map(|(key, _)| key);
-    let scopes: Vec<_> = key
-        .into_iter()
-        .flat_map(|k| k.scopes.iter())
-        .filter(|s| !s.is_admin())
-        .map(|s| s.as_str())
-        .collect();
+    let scopes: Vec<_> = verdict.scopes().map(|s| s.as_str()).collect();
     let values = [
         key.map(|k| k.id().to_string()).unwrap_or_default(),
         question.workspace.to_owned(),
-        String::new(),
+        verdict.principal_id().to_owned(),
         verdict.subscription.to_owned(),
         scopes.join(" "),
     ];
@@ -233,11 +228,12 @@ fn metadata(verdict: &Verdict<'_>, question: &Question<'_>, revision: Revision) 
             },
         );
     }
-    if !verdict.subscription.is_empty() {
-        fields.insert(
-            "subscription".to_owned(),
-            text(verdict.subscription.to_owned()),
-        );
+    let named = [
+        ("subscription", verdict.subscription),
+        ("principal", verdict.principal_id()),
+    ];
+    for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
+        fields.insert(name.to_owned(), text(value.to_owned()));
     }
     if let Some(route) = verdict.route() {
         fields.insert("route".to_owned(), text(route.id.to_string()));

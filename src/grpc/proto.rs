@@ -93,6 +93,19 @@ impl fmt::Debug for v1::LookupKeyRequest {
     }
 }
 
+// The place may repeat the token, in whatever spelling.
+impl fmt::Debug for v1::FoundToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FoundToken")
+            .field("token", &Hidden::of(&self.token))
+            .field("sha256_hex", &Hidden::of(&self.sha256_hex))
+            .field("type", &self.r#type)
+            .field("url", &Hidden::of(&self.url))
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
 impl fmt::Debug for v1::Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secret")
@@ -109,6 +122,7 @@ impl fmt::Debug for v1::Secret {
             .field("acknowledge_time", &self.acknowledge_time)
             .field("revocation_reason", &self.revocation_reason())
             .field("sha256_hex", &Hidden::of(&self.sha256_hex))
+            .field("leak_time", &self.leak_time)
             .finish()
     }
 }
@@ -197,6 +211,17 @@ mod tests {
                 v1::LookupKeyRequest {
                     token: text(),
                     sha256_hex: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::ReportLeakRequest {
+                    leaks: vec![v1::FoundToken {
+                        token: text(),
+                        url: format!("https://example.com/?key={SECRET}"),
+                        ..Default::default()
+                    }],
                     ..Default::default()
                 }
             ),

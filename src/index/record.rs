@@ -1,14 +1,15 @@
-//! What the index holds of a key and of a workspace: just what a decision asks for.
+//! What the index holds of a key, a workspace and a principal: just what a decision asks for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key};
 use crate::domain::network::IpNet;
+use crate::domain::principal::{Granted, Principal, ScopeSource};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, Secret};
 use crate::domain::time::Time;
@@ -36,6 +37,8 @@ pub struct KeyRecord {
     pub deleted: bool,
     /// Refused until it is put in again.
     pub(super) closed: AtomicBool,
+    /// Which of its grants were made use of, by place: a key has at most as many as there are bits.
+    exercised: AtomicU64,
 }
 
 /// What keys have in common.
@@ -43,8 +46,12 @@ pub struct KeyRecord {
 pub struct Shared {
     /// Who owns it.
     pub workspace: WorkspaceId,
-    /// What it grants, rights over Claviger included.
+    /// What it lists to grant, rights over Claviger included.
     pub scopes: Arc<[Grant]>,
+    /// Where what it grants comes from.
+    pub scope_source: ScopeSource,
+    /// Who it is bound to. Not what that may: so a principal with any number of keys changes in one swap.
+    pub principal: Option<PrincipalId>,
     /// What it is bound to; empty: nothing.
     pub subscriptions: Arc<[SubscriptionId]>,
     /// Where it may be used from; empty: anywhere.
@@ -57,8 +64,17 @@ pub struct Shared {
     pub postback_url: Box<str>,
     /// For machines; absent: none, which costs nothing.
     pub labels: Option<Box<BTreeMap<String, String>>>,
-    /// It holds rights over Claviger and nothing else: no key to data requests.
+    /// It lists rights over Claviger and nothing else: no key to data requests.
     pub admin_only: bool,
+}
+
+impl Shared {
+    /// What it grants, where its principal is this; one that is not there may do nothing.
+    pub fn granted<'a>(&'a self, principal: Option<&'a PrincipalRecord>) -> Granted<'a> {
+        let may = || principal.map_or(&[][..], |principal| &*principal.scopes);
+        let within = self.principal.as_ref().map(|_| may());
+        Granted::of(&self.scopes, self.scope_source, within)
+    }
 }
 
 impl Deref for KeyRecord {
@@ -91,6 +107,11 @@ impl KeyRecord {
             retire_time: Moment::of(secret.retire_time),
             usage: usage_of(secret),
         };
+        let shared = interner.shared(key);
+        // The places are those of the same list alone.
+        let exercised = old
+            .filter(|old| old.shared.scopes == shared.scopes)
+            .map_or(0, |old| old.exercised.load(Ordering::Relaxed));
         Self {
             id: Id::of(key.id.as_u128()),
             revision: key.revision,
@@ -98,11 +119,12 @@ impl KeyRecord {
                 [one] => Secrets::One([record_of(one)]),
                 many => Secrets::Many(many.iter().map(record_of).collect()),
             },
-            shared: interner.shared(key),
+            shared,
             expire_time: Moment::of(settings.expire_time),
             enabled: settings.enabled,
             deleted: key.delete_time.is_some(),
             closed: AtomicBool::new(closed),
+            exercised: AtomicU64::new(exercised),
         }
     }
 
@@ -119,6 +141,34 @@ impl KeyRecord {
     /// Whether it is refused because the outcome of a change is not known.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that the grant at this place was made use of; true where that is news.
+    pub fn exercise(&self, place: usize) -> bool {
+        let bit = u32::try_from(place).ok().and_then(|n| 1_u64.checked_shl(n));
+        let bit = bit.unwrap_or(0);
+        // Read first: a busy key writes to shared memory once for each grant.
+        self.exercised.load(Ordering::Relaxed) & bit != bit
+            && self.exercised.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    /// Whether all its grants were made use of.
+    pub fn is_exercised_whole(&self) -> bool {
+        let grants = u32::try_from(self.scopes.len()).unwrap_or(u32::MAX);
+        let rest = 1_u64
+            .checked_shl(grants)
+            .map_or(0, |next| u64::MAX - (next - 1));
+        self.exercised.load(Ordering::Relaxed) | rest == u64::MAX
+    }
+
+    /// The grants that were made use of.
+    pub fn exercised(&self) -> impl Iterator<Item = &Grant> {
+        let used = self.exercised.load(Ordering::Relaxed);
+        let bits = (0..u64::BITS).map(move |n| used >> n & 1 == 1);
+        self.scopes
+            .iter()
+            .zip(bits)
+            .filter_map(|(grant, used)| used.then_some(grant))
     }
 
     /// Whether a weak secret of it is live: then its networks are always enforced.
@@ -320,6 +370,31 @@ pub struct WorkspaceRecord {
     /// Its catalogue by name.
     pub scopes: HashMap<String, ScopeRecord>,
     pub(super) closed: AtomicBool,
+}
+
+/// A principal.
+#[derive(Debug)]
+pub struct PrincipalRecord {
+    /// The revision of its last change.
+    pub revision: u64,
+    /// Switched on.
+    pub enabled: bool,
+    /// What it may do, rights over Claviger included.
+    pub scopes: Arc<[Grant]>,
+    /// It may do nothing but administer: its keys open no data.
+    pub admin_only: bool,
+}
+
+impl PrincipalRecord {
+    pub(super) fn new(principal: &Principal, interner: &mut Interner) -> Self {
+        let scopes = &principal.scopes;
+        Self {
+            revision: principal.revision,
+            enabled: principal.enabled,
+            scopes: interner.grants(scopes),
+            admin_only: !scopes.is_empty() && scopes.iter().all(Grant::is_admin),
+        }
+    }
 }
 
 /// A catalogue entry.

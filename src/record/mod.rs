@@ -1,4 +1,5 @@
-//! Writes down what decisions leave behind, in batches, off their path: times of last use, and who passed without a key.
+//! Writes down what decisions leave behind, in batches, off their path: times of last use, grants that were made use of, and
+//! who passed routes without a key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +55,12 @@ pub async fn flush_last_used(
                     break;
                 }
             }
+        }
+        if let Err(error) = core.flush_exercised().await
+            && !failing
+        {
+            tracing::warn!(%error, "what keys were made use of for can't be written; it waits in memory");
+            failing = true;
         }
         if stopped {
             return;

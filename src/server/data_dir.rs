@@ -73,52 +73,22 @@ impl DataDir {
 
     /// The root key that lies in the directory; none where there is none.
     pub(super) fn root_key(&self) -> Result<Option<RootKey>, StartError> {
-        let path = self.path.join("root-key");
-        if !path.exists() {
-            return Ok(None);
-        }
-        let unreadable = |message: String| StartError::RootKeyFile {
-            path: path.clone(),
-            message,
-        };
-        let text = read_secret_file(&path).map_err(|e| unreadable(e.to_string()))?;
-        text.trim()
-            .parse()
-            .map(Some)
-            .map_err(|e: crate::domain::invalid::Invalid| unreadable(e.to_string()))
+        read_root_key(&self.path, ROOT_KEY)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Makes a root key and puts it into the directory, synced before anything is wrapped with it.
     pub(super) fn make_root_key(&self, entropy: &dyn Entropy) -> Result<RootKey, StartError> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        entropy
-            .fill(bytes.as_mut_slice())
-            .map_err(|e| StartError::Other(e.to_string()))?;
-        let text = Zeroizing::new(STANDARD.encode(*bytes));
-        self.write_secret(&self.path.join("root-key"), &text)?;
-        Ok(RootKey::from_bytes(*bytes))
+        make_root_key(&self.path, ROOT_KEY, entropy)
     }
 
     /// Writes a file that only the owner may read, whole and synced.
     pub(super) fn write_secret(&self, path: &Path, text: &str) -> Result<(), StartError> {
-        let write = || {
-            let temporary = path.with_extension("new");
-            let _ = std::fs::remove_file(&temporary);
-            let mut file = OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|cause| StartError::DataDir {
-            path: path.to_owned(),
-            cause,
-        })
+        write_secret(&self.path, path, text)
     }
 
     /// Removes a file that must not stay.
@@ -136,4 +106,72 @@ fn warn_if_loose(path: &Path) {
     if mode & 0o077 != 0 {
         tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read the data directory; `chmod 700` it");
     }
+}
+
+/// The file with the root key, in a data directory.
+pub(super) const ROOT_KEY: &str = "root-key";
+/// The file with the root key that is to take its place.
+pub(super) const NEXT_ROOT_KEY: &str = "root-key.next";
+
+/// The root key in a file of a directory that another process may hold; none where there is no such file.
+pub(super) fn read_root_key(directory: &Path, name: &str) -> Result<Option<RootKey>, StartError> {
+    let path = directory.join(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let unreadable = |message: String| StartError::RootKeyFile {
+        path: path.clone(),
+        message,
+    };
+    let text = read_secret_file(&path).map_err(|e| unreadable(e.to_string()))?;
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|e: crate::domain::invalid::Invalid| unreadable(e.to_string()))
+}
+
+/// Makes a root key and puts it into a file of a directory, synced.
+pub(super) fn make_root_key(
+    directory: &Path,
+    name: &str,
+    entropy: &dyn Entropy,
+) -> Result<RootKey, StartError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    entropy
+        .fill(bytes.as_mut_slice())
+        .map_err(|e| StartError::Other(e.to_string()))?;
+    let text = Zeroizing::new(STANDARD.encode(*bytes));
+    write_secret(directory, &directory.join(name), &text)?;
+    Ok(RootKey::from_bytes(*bytes))
+}
+
+/// Puts the next root key in the place of the root key, synced. Whoever is second finds it done.
+pub(super) fn adopt_next_root_key(directory: &Path) -> Result<(), StartError> {
+    let (from, to) = (directory.join(NEXT_ROOT_KEY), directory.join(ROOT_KEY));
+    let done = match std::fs::rename(from, &to) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed.and_then(|()| File::open(directory)?.sync_all()),
+    };
+    done.map_err(|cause| StartError::DataDir { path: to, cause })
+}
+
+fn write_secret(directory: &Path, path: &Path, text: &str) -> Result<(), StartError> {
+    let write = || {
+        let temporary = path.with_extension("new");
+        let _ = std::fs::remove_file(&temporary);
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|cause| StartError::DataDir {
+        path: path.to_owned(),
+        cause,
+    })
 }

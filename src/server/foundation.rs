@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::Core;
 use crate::app::bootstrap::new_epoch;
 use crate::app::envelope::Envelope;
+use crate::app::exercised::ExercisedGrants;
 use crate::app::last_used::LastUsed;
 use crate::app::ports::{Clock, Entropy, Meta, Store};
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::index::{Index, SecretUsage};
 use crate::store::SqlStore;
 
 use super::data_dir::DataDir;
+use super::rotate::meta_and_lying_key;
 use super::{Bootstrap, StartError};
 
 /// What use cases need, opened: all but listeners.
@@ -35,15 +37,16 @@ pub(super) async fn open(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Foundation, StartError> {
-    let (store, lying_there) = match &config.database_url {
-        Some(url) => (SqlStore::connect(url.reveal()).await?, None),
-        None => (
-            SqlStore::open(&data_dir.database()).await?,
-            data_dir.root_key()?,
-        ),
+    let store = match &config.database_url {
+        Some(url) => SqlStore::connect(url.reveal()).await?,
+        None => SqlStore::open(&data_dir.database()).await?,
+    };
+    let (meta, lying_there) = match (&config.root_key, &config.database_url) {
+        (None, None) => meta_and_lying_key(&store, data_dir.path()).await?,
+        _ => (store.meta().await?, None),
     };
     let given = config.root_key.clone().or(lying_there);
-    let (envelope, meta) = match (store.meta().await?, given) {
+    let (envelope, meta) = match (meta, given) {
         (Some(meta), Some(root)) => {
             let previous: Vec<_> = config
                 .root_key_previous
@@ -97,6 +100,7 @@ pub(super) async fn open(
         entropy,
         envelope,
         last_used,
+        exercised: ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: Semaphore::new(1),
         default_workspace: config.default_workspace.clone(),

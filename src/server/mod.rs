@@ -9,6 +9,7 @@ mod error;
 mod foundation;
 mod listener;
 mod offline;
+mod rotate;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ use foundation::{Foundation, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
+pub use rotate::{Rotation, rotate_root_key};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -68,8 +70,8 @@ const HEALTH_NAMES: [&str; 7] = [
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
     "claviger.v1.Routes",
-    "claviger.v1.Authorize",
     "claviger.v1.Insights",
+    "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
 
@@ -199,7 +201,7 @@ pub async fn build(
                 KeyAdminService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
-                DirectoryService::new(core.clone()),
+                DirectoryService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::routes_server::RoutesServer::new(
                 RoutesService::new(core.clone()),

@@ -134,7 +134,15 @@ impl SqlStore {
         Ok(Self::of_readers(Bounded::new(reader, None)))
     }
 
-    /// A store that only reads.
+    /// Opens the SQLite database at `path` to wrap its keys anew, beside the service that writes to it; there must be one.
+    pub async fn open_to_rewrap(path: &Path) -> Result<Self, OpenError> {
+        let writer = connect(path, Access::Write, 1, writing)
+            .await
+            .map_err(|e| open_failed(path, e))?;
+        Ok(Self::of_readers(Bounded::new(writer, None)))
+    }
+
+    /// A store of these connections alone.
     pub(super) fn of_readers(reader: Connections) -> Self {
         Self {
             writer: reader.clone(),

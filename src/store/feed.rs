@@ -8,9 +8,9 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::bounded::Transaction;
 use super::entity::{changes, counter, meta};
 use super::error::{corrupt, failed};
-use super::{convert, directory, keys, routes};
+use super::{convert, directory, keys, principals, routes};
 use crate::app::ports::{Actor, Change, FeedBatch, Position, Resource, StoreError};
-use crate::domain::id::{KeyId, RouteId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::time::Time;
 
 const KEY: &str = "KEY";
@@ -18,6 +18,7 @@ const WORKSPACE: &str = "WORKSPACE";
 const SUBSCRIPTION: &str = "SUBSCRIPTION";
 const SCOPE: &str = "SCOPE";
 const ROUTE: &str = "ROUTE";
+const PRINCIPAL: &str = "PRINCIPAL";
 
 /// Reads the position, as every poll does.
 pub(super) async fn position<C: ConnectionTrait>(connection: &C) -> Result<Position, StoreError> {
@@ -83,6 +84,7 @@ pub(super) async fn batch<C: ConnectionTrait>(
         let found = routes::by_id(snapshot, &workspace, &id).await?;
         batch.routes.push(((workspace, id), found));
     }
+    batch.principals = principals::at(snapshot, touched.principals).await?;
     let ids: Vec<KeyId> = touched.keys.into_iter().collect();
     let mut found = keys::by_ids(snapshot, &ids).await?;
     batch.keys = ids.into_iter().map(|id| (id, found.remove(&id))).collect();
@@ -94,6 +96,7 @@ struct Touched {
     workspaces: BTreeSet<WorkspaceId>,
     subscriptions: BTreeSet<(WorkspaceId, SubscriptionId)>,
     routes: BTreeSet<(WorkspaceId, RouteId)>,
+    principals: BTreeSet<(WorkspaceId, PrincipalId)>,
     keys: BTreeSet<KeyId>,
 }
 
@@ -112,6 +115,10 @@ impl Touched {
             ROUTE => {
                 let id = convert::parse(id, "changes.resource_id")?;
                 self.routes.insert((workspace, id));
+            }
+            PRINCIPAL => {
+                let id = convert::parse(id, "changes.resource_id")?;
+                self.principals.insert((workspace, id));
             }
             WORKSPACE | SCOPE => {
                 self.workspaces.insert(workspace);
@@ -252,12 +259,14 @@ pub(super) fn row(
         Resource::Subscription(_, id) => (SUBSCRIPTION, id.to_string()),
         Resource::Scope(_, name) => (SCOPE, name.clone()),
         Resource::Route(_, id) => (ROUTE, id.to_string()),
+        Resource::Principal(_, id) => (PRINCIPAL, id.to_string()),
     };
-    let actor = match &change.actor {
-        Actor::Key(id) => id.to_string(),
-        Actor::Bootstrap => "BOOTSTRAP".to_owned(),
-        Actor::Recovery => "RECOVERY".to_owned(),
-        Actor::Service => "SERVICE".to_owned(),
+    let (actor, on_behalf_of) = match &change.actor {
+        Actor::Key(id) => (id.to_string(), None),
+        Actor::OnBehalf(id, principal) => (id.to_string(), Some(principal.to_string())),
+        Actor::Bootstrap => ("BOOTSTRAP".to_owned(), None),
+        Actor::Recovery => ("RECOVERY".to_owned(), None),
+        Actor::Service => ("SERVICE".to_owned(), None),
     };
     Ok(changes::Model {
         revision: convert::signed(revision)?,
@@ -270,5 +279,6 @@ pub(super) fn row(
         resource_id: id,
         before: change.before.as_ref().map(ToString::to_string),
         after: change.after.as_ref().map(ToString::to_string),
+        on_behalf_of,
     })
 }

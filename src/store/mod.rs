@@ -15,11 +15,13 @@ mod entity;
 mod error;
 mod feed;
 mod keys;
+mod lifecycle;
 mod list;
 mod load;
 mod maintenance;
 mod migration;
 mod postgres;
+mod principals;
 mod routes;
 mod schema;
 #[cfg(test)]
@@ -31,10 +33,12 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use crate::app::ports::{
-    FeedBatch, KeyQuery, KeylessUse, Loaded, Meta, Position, Store, StoreError, Tx,
+    Exercised, FeedBatch, KeyQuery, KeylessUse, Loaded, Meta, Position, PrincipalQuery, Store,
+    StoreError, Tx,
 };
-use crate::domain::id::{KeyId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
@@ -183,6 +187,35 @@ impl Store for SqlStore {
         let tx = self.writer.begin_writing().await?;
         routes::add_keyless_uses(&tx, uses).await?;
         tx.commit().await
+    }
+
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        principals::by_id(&self.reader, workspace, id).await
+    }
+
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
+        principals::list(&self.reader, query).await
+    }
+
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        lifecycle::count_sealed(&self.reader, workspace).await
+    }
+
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError> {
+        for some in used.chunks(FLUSH) {
+            let tx = self.writer.begin_writing().await?;
+            lifecycle::write_exercised(&tx, some).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError> {
+        lifecycle::exercised(&self.reader, keys).await
     }
 
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {

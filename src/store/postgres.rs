@@ -75,6 +75,14 @@ impl SqlStore {
         Ok(Self::of_readers(reader.patient(LONG_STATEMENT + GRACE)))
     }
 
+    /// Opens the PostgreSQL database at `url` to wrap its keys anew, beside the service that writes to it.
+    pub async fn connect_to_rewrap(url: &str) -> Result<Self, OpenError> {
+        let server = Server::new(url)?;
+        server.check().await?;
+        let writer = server.pool(1, Access::Write, STATEMENT).await?;
+        Ok(Self::of_readers(writer.patient(STATEMENT + GRACE)))
+    }
+
     /// Brings the schema of the PostgreSQL database at `url` up to date; returns the steps that were applied.
     pub async fn migrate_server(url: &str) -> Result<Vec<String>, OpenError> {
         let server = Server::new(url)?;

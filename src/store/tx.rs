@@ -7,10 +7,13 @@ use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel};
 use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
-use super::{bulk, convert, directory, feed, keys, maintenance, routes, write};
+use super::{
+    bulk, convert, directory, feed, keys, lifecycle, maintenance, principals, routes, write,
+};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
-use crate::domain::id::{KeyId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
@@ -122,12 +125,13 @@ impl Tx for SqlTx {
         write::forget_secrets(&self.tx, keys, before, (self.revision, now)).await
     }
 
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        write::destroy_sealed(&self.tx, workspace).await
-    }
-
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        write::count_sealed(&self.tx, workspace).await
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError> {
+        lifecycle::destroy_sealed(&self.tx, workspace, after, keys).await
     }
 
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
@@ -243,6 +247,50 @@ impl Tx for SqlTx {
         id: &RouteId,
     ) -> Result<(), StoreError> {
         routes::delete(&self.tx, workspace, id).await
+    }
+
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        principals::by_id(&self.tx, workspace, id).await
+    }
+
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError> {
+        principals::by_ids(&self.tx, workspace, ids).await
+    }
+
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError> {
+        principals::put(&self.tx, principals).await
+    }
+
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError> {
+        principals::delete(&self.tx, workspace, id).await
+    }
+
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        keys::bound_to_principal(&self.tx, workspace, id).await
+    }
+
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError> {
+        principals::granting(&self.tx, workspace, grants).await
     }
 
     async fn idempotency(

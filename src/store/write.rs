@@ -2,8 +2,7 @@
 
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
-    ActiveValue::Unchanged, ColumnTrait, EntityTrait, Iterable as _, PaginatorTrait as _,
-    QueryFilter, QueryOrder as _,
+    ActiveValue::Unchanged, ColumnTrait, EntityTrait, Iterable as _, QueryFilter, QueryOrder as _,
 };
 
 use super::bounded::Transaction;
@@ -12,6 +11,7 @@ use super::entity::{
     workspaces,
 };
 use super::error::{corrupt, failed};
+use super::{convert, principals};
 use super::{convert, routes};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
@@ -27,7 +27,8 @@ const A_STATEMENT: u64 = 10_000;
 /// Inserts or replaces a key with its secrets and terms; times of last use stay as they are.
 pub(super) async fn put_key(tx: &Transaction, key: &Key) -> Result<(), StoreError> {
     use keys::Column;
-    let replaced = Column::iter().filter(|c| !matches!(c, Column::Id | Column::LastUsedTime));
+    let kept = |c: &Column| matches!(c, Column::Id | Column::LastUsedTime | Column::Exercised);
+    let replaced = Column::iter().filter(|c| !kept(c));
     keys::Entity::insert(convert::key_row(key)?)
         .on_conflict(
             OnConflict::column(Column::Id)
@@ -156,46 +157,6 @@ fn bytes(ids: &[KeyId]) -> impl Iterator<Item = Vec<u8>> {
     ids.iter().map(|id| id.to_bytes().to_vec())
 }
 
-/// Destroys all sealed tokens of a workspace.
-pub(super) async fn destroy_sealed(
-    tx: &Transaction,
-    workspace: &WorkspaceId,
-) -> Result<u64, StoreError> {
-    let some = Query::select()
-        .column(secrets::Column::Id)
-        .from(secrets::Entity)
-        .and_where(secrets::Column::WorkspaceId.eq(workspace.as_str()))
-        .and_where(secrets::Column::Sealed.is_not_null())
-        .limit(A_STATEMENT)
-        .to_owned();
-    let mut all = 0;
-    loop {
-        let done = secrets::Entity::update_many()
-            .col_expr(secrets::Column::Sealed, Expr::val(None::<Vec<u8>>))
-            .filter(secrets::Column::Id.in_subquery(some.clone()))
-            .exec(tx)
-            .await
-            .map_err(failed)?;
-        all += done.rows_affected;
-        if done.rows_affected == 0 {
-            return Ok(all);
-        }
-    }
-}
-
-/// How many sealed tokens a workspace has.
-pub(super) async fn count_sealed(
-    tx: &Transaction,
-    workspace: &WorkspaceId,
-) -> Result<u64, StoreError> {
-    secrets::Entity::find()
-        .filter(secrets::Column::WorkspaceId.eq(workspace.as_str()))
-        .filter(secrets::Column::Sealed.is_not_null())
-        .count(tx)
-        .await
-        .map_err(failed)
-}
-
 /// Inserts or replaces a workspace.
 pub(super) async fn put_workspace(
     tx: &Transaction,
@@ -215,7 +176,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions, scopes, routes and imports.
+/// Removes a workspace with its subscriptions, scopes, principals, routes and imports.
 pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
@@ -228,6 +189,7 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
         .await
         .map_err(failed)?;
     routes::delete_all(tx, id).await?;
+    principals::delete_of(tx, id).await?;
     let some = Query::select()
         .column(imports::Column::ImportId)
         .from(imports::Entity)

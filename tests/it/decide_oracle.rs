@@ -50,6 +50,9 @@ fn indexed(world: &World) -> Index {
     }
     let routes = world.routes.iter();
     index.put_routes(routes.map(|r| (r.workspace.clone(), r.id.clone(), Some(r.clone()))));
+    for principal in &world.principals {
+        index.put_principal(principal);
+    }
     for key in &world.keys {
         let mut key = key.clone();
         for secret in &mut key.secrets {
@@ -69,9 +72,11 @@ fn check_of(reason: Reason) -> Option<Check> {
         Reason::FactorMissing => Check::Factors,
         Reason::NoCredential | Reason::AmbiguousCredential => Check::Credential,
         Reason::UnknownKey => Check::Identity,
-        Reason::SecretRevoked | Reason::KeyDeleted | Reason::KeyDisabled | Reason::KeyExpired => {
-            Check::Life
-        }
+        Reason::SecretRevoked
+        | Reason::KeyDeleted
+        | Reason::KeyDisabled
+        | Reason::KeyExpired
+        | Reason::PrincipalDisabled => Check::Life,
         Reason::IpNotAllowed | Reason::IpUnknown => Check::Network,
         Reason::PresentationNotAllowed => Check::Presentation,
         Reason::SubscriptionNotAllowed => Check::Subscription,

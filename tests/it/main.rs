@@ -34,8 +34,12 @@ mod oracle;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod principals;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod seeds;

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::Key;
+use claviger::domain::principal::{Principal, ScopeSource};
 use claviger::domain::route::Route;
+use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, Secret};
 use claviger::domain::time::Time;
 use claviger::domain::workspace::{
@@ -30,6 +32,7 @@ pub(crate) struct World {
     pub(crate) workspaces: Vec<Workspace>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) principals: Vec<Principal>,
     pub(crate) keys: Vec<Key>,
     pub(crate) routes: Vec<Route>,
     /// The plaintext of each secret.
@@ -137,6 +140,7 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
                     | Reason::KeyDisabled
                     | Reason::KeyExpired
                     | Reason::WorkspaceDisabled
+                    | Reason::PrincipalDisabled
             );
             let keyless = route.is_some_and(|r| r.keyless) && switched_on().is_ok();
             if dead || !keyless {
@@ -179,7 +183,7 @@ fn run_key(
 
     // 4: alive.
     let now = question.now;
-    alive(workspace, key, secret, now)?;
+    alive(world, workspace, key, secret, now)?;
 
     // 5 to 8: restrictions, each of which may be in shadow.
     let enforcement = key.settings.enforcement;
@@ -213,7 +217,7 @@ fn run_key(
         asked.and_then(|_| subscribed(world, key, acting.as_deref())),
         enforcement.shadow_subscription,
     )?;
-    restrict(scopes(key, &demands), enforcement.shadow_scopes)?;
+    restrict(scopes(world, key, &demands), enforcement.shadow_scopes)?;
     Ok(acting.filter(|_| billed))
 }
 
@@ -229,6 +233,7 @@ fn demands(question: &Question, route: Option<&Route>) -> Demands {
 }
 
 fn alive(
+    world: &World,
     workspace: Option<&Workspace>,
     key: &Key,
     secret: &Secret,
@@ -249,6 +254,10 @@ fn alive(
     if !workspace.is_some_and(|w| w.enabled) {
         return Err(Reason::WorkspaceDisabled);
     }
+    let principal = principal_of(world, key);
+    if key.settings.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
+        return Err(Reason::PrincipalDisabled);
+    }
     Ok(())
 }
 
@@ -258,15 +267,22 @@ fn find<'a>(world: &'a World, question: &Question, token: &[u8]) -> Option<(&'a 
         .iter()
         .filter(|k| k.workspace.as_str() == question.workspace);
     let data = of_workspace.filter(|k| {
-        let only_admin = !k.settings.scopes.is_empty()
-            && k.settings
-                .scopes
-                .iter()
-                .all(|s| s.as_str().starts_with("claviger:"));
-        k.workspace.as_str() != "system" && !only_admin
+        let only_admin = |scopes: &[Grant]| {
+            !scopes.is_empty() && scopes.iter().all(|s| s.as_str().starts_with("claviger:"))
+        };
+        let by_principal = principal_of(world, k).is_some_and(|p| only_admin(&p.scopes));
+        k.workspace.as_str() != "system" && !only_admin(&k.settings.scopes) && !by_principal
     });
     data.flat_map(|k| k.secrets.iter().map(move |s| (k, s)))
         .find(|(_, s)| world.tokens.get(&s.id).is_some_and(|t| t == token))
+}
+
+fn principal_of<'a>(world: &'a World, key: &Key) -> Option<&'a Principal> {
+    let mut of_workspace = world
+        .principals
+        .iter()
+        .filter(|p| p.workspace == key.workspace);
+    of_workspace.find(|p| Some(&p.id) == key.settings.principal.as_ref())
 }
 
 fn not_found(world: &World, workspace: Option<&Workspace>, token: &[u8]) -> Reason {
@@ -352,7 +368,7 @@ fn presented_well(
             all.iter().all(consents)
                 && (any.is_empty()
                     || of_workspace.contains(presentation)
-                    || any.iter().any(|s| holds(key, s) && consents(s)))
+                    || any.iter().any(|s| holds(world, key, s) && consents(s)))
         })
     };
     if good {
@@ -395,9 +411,10 @@ fn subscribed(world: &World, key: &Key, acting: Option<&str>) -> Result<(), Reas
     }
 }
 
-fn scopes(key: &Key, demands: &Demands) -> Result<(), Reason> {
+fn scopes(world: &World, key: &Key, demands: &Demands) -> Result<(), Reason> {
+    let holds = |s: &String| holds(world, key, s);
     let good = |(all, any): &(Vec<String>, Vec<String>)| {
-        all.iter().all(|s| holds(key, s)) && (any.is_empty() || any.iter().any(|s| holds(key, s)))
+        all.iter().all(holds) && (any.is_empty() || any.iter().any(holds))
     };
     if demands.iter().all(good) {
         Ok(())
@@ -406,10 +423,24 @@ fn scopes(key: &Key, demands: &Demands) -> Result<(), Reason> {
     }
 }
 
+/// A key holds what it lists; one that is bound to a principal, only what that one may, too; one whose scopes come from its
+/// principal and that lists none, all of that.
+fn holds(world: &World, key: &Key, scope: &str) -> bool {
+    let settings = &key.settings;
+    let own = listed(&settings.scopes, scope);
+    if settings.principal.is_none() {
+        return own;
+    }
+    let principal = principal_of(world, key).is_some_and(|p| listed(&p.scopes, scope));
+    match settings.scope_source {
+        ScopeSource::Principal if settings.scopes.is_empty() => principal,
+        ScopeSource::Principal | ScopeSource::Explicit => own && principal,
+    }
+}
+
 /// `a:*` holds whatever begins with `a:`; any other grant holds itself.
-fn holds(key: &Key, scope: &str) -> bool {
-    key.settings
-        .scopes
+fn listed(grants: &[Grant], scope: &str) -> bool {
+    grants
         .iter()
         .any(|grant| match grant.as_str().strip_suffix(":*") {
             Some(family) => scope

@@ -1,7 +1,10 @@
-//! Workspaces, subscriptions and scope catalogues.
+//! Workspaces, subscriptions, scope catalogues and principals.
 
+mod principals;
 mod scopes;
+mod sealed;
 mod subscriptions;
+mod sync;
 mod workspaces;
 
 use crate::app::Core;
@@ -10,8 +13,10 @@ use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::route::RouteSettings;
 
+pub use principals::{PrincipalEdit, PrincipalFilter, Upserted};
 pub use scopes::ScopeEdit;
-pub use subscriptions::SubscriptionEdit;
+pub use subscriptions::{NewSubscription, Provisioned, SubscriptionEdit};
+pub use sync::{Staged, Sync, SyncFault, Synced, Wanted};
 pub use workspaces::WorkspaceEdit;
 
 impl Core {

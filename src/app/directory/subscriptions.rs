@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
+use serde::{Deserialize, Serialize};
 
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
-use crate::app::keys::check_etag;
+use crate::app::keys::{self, NewKey, Source, check_etag};
 use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
 use crate::app::ports::Resource;
 use crate::domain::id::{SubscriptionId, WorkspaceId};
+use crate::domain::key::{Key, KeySettings};
 use crate::domain::revision;
 use crate::domain::route::SubscriptionSource;
-use crate::domain::workspace::Subscription;
+use crate::domain::scope::AdminScope;
+use crate::domain::workspace::{Subscription, Workspace};
 
 use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
 
@@ -26,20 +29,45 @@ pub enum SubscriptionEdit {
     Enabled(bool),
 }
 
+/// A subscription to make.
+#[derive(Debug, Clone)]
+pub struct NewSubscription {
+    /// Itself.
+    pub subscription: Subscription,
+    /// The key to make with it; none: what the workspace says. A name, scopes and the second secret are filled in where
+    /// they are missing.
+    pub key: Option<NewKey>,
+}
+
+/// What was made. Written so that answers from before there were keys in them can be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Provisioned {
+    /// The subscription.
+    #[serde(flatten)]
+    pub subscription: Subscription,
+    /// The key that was made with it.
+    #[serde(default)]
+    pub key: Option<Key>,
+}
+
 impl Core {
-    /// Makes a subscription.
+    /// Makes a subscription, and where it is asked for or the workspace says so, its key.
     pub async fn create_subscription(
         self: &Arc<Self>,
         call: Call,
-        mut subscription: Subscription,
-    ) -> Result<Answer<Subscription>, Error> {
+        new: NewSubscription,
+    ) -> Result<Answer<Provisioned>, Error> {
         self.mutate(
             call,
             Box::new(move |scene, caller| {
                 async move {
+                    let NewSubscription {
+                        mut subscription,
+                        key,
+                    } = new;
                     caller.require_unbound()?;
                     no_catalogue_in_system(&subscription.workspace, "subscriptions")?;
-                    scene.workspace(&subscription.workspace).await?;
+                    let workspace = scene.workspace(&subscription.workspace).await?;
                     if scene
                         .tx
                         .subscription(&subscription.workspace, &subscription.id)
@@ -59,7 +87,22 @@ impl Core {
                     scene
                         .record("CREATE", resource, (None, Some(&subscription)), false)
                         .await?;
-                    Ok(Done::new(subscription))
+                    let mut value = Provisioned {
+                        subscription,
+                        key: None,
+                    };
+                    let mut tokens = Vec::new();
+                    if let Some(new) = key_of(&value.subscription, &workspace, key) {
+                        caller.require(AdminScope::KeysWrite)?;
+                        let made = keys::make(scene, caller, &workspace, new).await;
+                        let (key, issued) = made.map_err(|e| e.inside("provision_key"))?;
+                        (value.key, tokens) = (Some(key), issued);
+                    }
+                    Ok(Done {
+                        value,
+                        tokens,
+                        unchanged: false,
+                    })
                 }
                 .boxed()
             }),
@@ -191,4 +234,37 @@ impl Core {
         )
         .await
     }
+}
+
+/// The key that comes with a subscription: always two secrets, so that it can be rotated without an outage.
+fn key_of(
+    subscription: &Subscription,
+    workspace: &Workspace,
+    asked: Option<NewKey>,
+) -> Option<NewKey> {
+    let usual = workspace.settings.provisioning.as_ref();
+    let mut new = match (asked, usual) {
+        (Some(asked), _) => asked,
+        (None, Some(_)) => NewKey {
+            workspace: workspace.id.clone(),
+            settings: KeySettings::default(),
+            primary: Source::Generate(None),
+            secondary: None,
+        },
+        (None, None) => return None,
+    };
+    let settings = &mut new.settings;
+    if settings.display_name.is_empty() {
+        settings.display_name = if subscription.display_name.is_empty() {
+            subscription.id.to_string()
+        } else {
+            subscription.display_name.clone()
+        };
+    }
+    if settings.scopes.is_empty() {
+        settings.scopes = usual.map(|usual| usual.scopes.clone()).unwrap_or_default();
+    }
+    settings.subscriptions = vec![subscription.id.clone()];
+    new.secondary = new.secondary.or(Some(Source::Generate(None)));
+    Some(new)
 }

@@ -1,6 +1,7 @@
 //! Workspaces.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 
@@ -17,11 +18,11 @@ use crate::domain::revision;
 use crate::domain::scope::AdminScope;
 use crate::domain::time::Time;
 use crate::domain::workspace::{
-    KeyScheme, Location, PresentationSet, UndemandedScopes, UnmatchedRequests, Workspace,
-    WorkspaceSettings,
+    KeyCreation, KeyScheme, LeakPolicy, Location, PresentationSet, Provisioning, UndemandedScopes,
+    UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 
-use super::exists;
+use super::{exists, sealed};
 
 /// A change of a workspace, to its new value.
 #[derive(Debug, Clone)]
@@ -35,10 +36,17 @@ pub enum WorkspaceEdit {
     UndemandedScopes(UndemandedScopes),
     Recoverable(bool),
     TwoSlots(bool),
-    RotationGuard(Option<std::time::Duration>),
+    RotationGuard(Option<Duration>),
     TokenPrefix(Option<String>),
     KeyScheme(KeyScheme),
     UnmatchedRequests(UnmatchedRequests),
+    KeyCreation(KeyCreation),
+    DefaultLifetime(Option<Duration>),
+    LongestLifetime(Option<Duration>),
+    RotationAge(Option<Duration>),
+    LeakPolicy(LeakPolicy),
+    LeakGrace(Option<Duration>),
+    Provisioning(Option<Provisioning>),
 }
 
 impl WorkspaceEdit {
@@ -47,7 +55,11 @@ impl WorkspaceEdit {
         match self {
             Self::DisplayName(v) => to.display_name = v,
             Self::Enabled(v) => to.enabled = v,
-            Self::Settings(v) => *settings = v,
+            Self::Settings(v) => {
+                let destroying_sealed = settings.destroying_sealed;
+                *settings = v;
+                settings.destroying_sealed = destroying_sealed;
+            }
             Self::Locations(v) => settings.locations = v,
             Self::Presentations(v) => settings.presentations = v,
             Self::UndemandedScopes(v) => settings.undemanded_scopes = v,
@@ -57,6 +69,13 @@ impl WorkspaceEdit {
             Self::TokenPrefix(v) => settings.token_prefix = v,
             Self::KeyScheme(v) => settings.key_scheme = v,
             Self::UnmatchedRequests(v) => settings.unmatched_requests = v,
+            Self::KeyCreation(v) => settings.key_creation = v,
+            Self::DefaultLifetime(v) => settings.default_lifetime = v,
+            Self::LongestLifetime(v) => settings.longest_lifetime = v,
+            Self::RotationAge(v) => settings.rotation_age = v,
+            Self::LeakPolicy(v) => settings.leak_policy = v,
+            Self::LeakGrace(v) => settings.leak_grace = v,
+            Self::Provisioning(v) => settings.provisioning = v,
         }
     }
 }
@@ -76,6 +95,7 @@ impl Core {
                     if scene.tx.workspace(&workspace.id).await?.is_some() {
                         return Err(exists("workspace"));
                     }
+                    check_settings(scene, &workspace).await?;
                     workspace.create_time = scene.now;
                     workspace.update_time = scene.now;
                     workspace.revision = scene.tx.revision();
@@ -135,10 +155,12 @@ impl Core {
         edits: Vec<WorkspaceEdit>,
         acknowledged: bool,
     ) -> Result<Answer<Workspace>, Error> {
-        self.mutate(
-            call,
-            Box::new(move |scene, caller| {
-                async move {
+        let sealed = self.sealed_to_lose(&call, &id, acknowledged).await?;
+        let answer = self
+            .mutate(
+                call,
+                Box::new(move |scene, caller| {
+                    async move {
                     let before = scene.workspace(&id).await?;
                     check_etag(&etag, &revision::etag(before.revision))?;
                     caller.require_unbound()?;
@@ -163,8 +185,19 @@ impl Core {
                             ));
                         }
                     }
-                    if before.settings.recoverable && !workspace.settings.recoverable {
-                        destroy_sealed(scene, &id, acknowledged).await?;
+                    if workspace.settings != before.settings {
+                        check_settings(scene, &workspace).await?;
+                    }
+                    match (before.settings.recoverable, workspace.settings.recoverable) {
+                        (true, false) => {
+                            sealed::say_first(sealed)?;
+                            let rest = sealed::destroy_first(scene, &id).await?;
+                            workspace.settings.destroying_sealed = rest;
+                        }
+                        (false, true) if before.settings.destroying_sealed => {
+                            return Err(sealed::still_destroying());
+                        }
+                        _ => {}
                     }
                     workspace.update_time = scene.now;
                     workspace.revision = scene.tx.revision();
@@ -181,9 +214,13 @@ impl Core {
                     Ok(Done::new(workspace))
                 }
                 .boxed()
-            }),
-        )
-        .await
+                }),
+            )
+            .await?;
+        if answer.value.settings.destroying_sealed {
+            self.destroy_sealed_later(answer.value.id.clone());
+        }
+        Ok(answer)
     }
 
     /// Deletes a workspace without keys.
@@ -227,25 +264,46 @@ fn switched_on(before: &Workspace, after: &Workspace, now: Time) -> Option<Time>
     }
 }
 
-/// What may be lost is said before it is.
-async fn destroy_sealed(
-    scene: &mut Scene,
-    id: &WorkspaceId,
-    acknowledged: bool,
-) -> Result<(), Error> {
-    if acknowledged {
-        scene.tx.destroy_sealed(id).await?;
+/// What settings must be together, and against the catalogue.
+async fn check_settings(scene: &mut Scene, workspace: &Workspace) -> Result<(), Error> {
+    let settings = &workspace.settings;
+    let at = |field: &str| format!("workspace.settings.{field}");
+    let lifetimes = [
+        ("default_lifetime", settings.default_lifetime),
+        ("longest_lifetime", settings.longest_lifetime),
+    ];
+    if workspace.id.is_system()
+        && let Some((field, _)) = lifetimes.iter().find(|(_, lifetime)| lifetime.is_some())
+    {
+        return Err(Error::invalid(
+            at(field),
+            "is not for `system`, whose last administrator must have no expiry; give single keys an `expire_time`",
+        ));
+    }
+    if let (Some(default), Some(longest)) = (settings.default_lifetime, settings.longest_lifetime)
+        && default > longest
+    {
+        return Err(Error::invalid(
+            at("default_lifetime"),
+            "is longer than `longest_lifetime`; shorten it, or lengthen the other",
+        ));
+    }
+    let Some(provisioning) = &settings.provisioning else {
         return Ok(());
+    };
+    let catalogue = scene.tx.scopes(&workspace.id).await?;
+    for (i, grant) in provisioning.scopes.iter().enumerate() {
+        if !catalogue.iter().any(|scope| grant.covers(&scope.name)) {
+            return Err(Error::invalid(
+                at(&format!("provisioning.scopes[{i}]")),
+                format!(
+                    "`{}` is not declared in the workspace's catalogue; declare it with `Directory.CreateScope` first",
+                    grant.as_str()
+                ),
+            ));
+        }
     }
-    match scene.tx.count_sealed(id).await? {
-        0 => Ok(()),
-        sealed => Err(Error::precondition(
-            "WARNING_NOT_ACKNOWLEDGED",
-            format!(
-                "{sealed} tokens can be read again now, and would be destroyed for good; set `acknowledge_warnings` to go ahead"
-            ),
-        )),
-    }
+    Ok(())
 }
 
 fn require_system(caller: &Caller, what: &str) -> Result<(), Error> {

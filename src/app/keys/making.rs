@@ -4,16 +4,18 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::mutate::Issued;
+use crate::app::scene::Scene;
 use crate::domain::entropy;
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
+use crate::domain::principal::ScopeSource;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::{STRONG_BITS, Tag, Token, TokenDigest};
 use crate::domain::workspace::Workspace;
 
-use super::Source;
-use super::rules::{self, Facts};
+use super::rules::{self, Bindings, Facts};
+use super::{NewKey, Source};
 
 impl Core {
     /// A new key id of this moment.
@@ -28,6 +30,35 @@ impl Core {
         self.entropy.fill(&mut random)?;
         Ok(SecretId::new(at, random))
     }
+}
+
+/// Makes a key within a change.
+pub(in crate::app) async fn make(
+    scene: &mut Scene,
+    caller: &Caller,
+    workspace: &Workspace,
+    new: NewKey,
+) -> Result<(Key, Vec<Issued>), Error> {
+    let core = scene.core.clone();
+    let two_slots = workspace.settings.two_slots;
+    let secondary = new
+        .secondary
+        .or_else(|| two_slots.then_some(Source::Generate(None)));
+    let mut draft = Draft::new(caller, new.settings, None);
+    let sources = [
+        ((Slot::Primary, "primary"), Some(new.primary)),
+        ((Slot::Secondary, "secondary"), secondary),
+    ];
+    let prefix = workspace.settings.prefix();
+    for (place, source) in sources {
+        let Some(source) = source else { continue };
+        draft.add(Value::of(&core, &workspace.id, prefix, place, source));
+    }
+    let tags: Vec<_> = draft.tags().collect();
+    let facts = Facts::gather(scene, caller, &workspace.id, draft.bindings(), &tags).await?;
+    let (mut key, tokens) = draft.finish(&core, scene.now, caller, workspace, &facts)?;
+    scene.put_key("CREATE", None, &mut key).await?;
+    Ok((key, tokens))
 }
 
 /// A key to be.
@@ -57,7 +88,7 @@ struct Made {
 
 impl Draft {
     /// A key of these settings, without secrets yet. A bound administrator makes keys of its own kind without having to
-    /// say so.
+    /// say so, and who manages only their own keys makes those.
     pub(super) fn new(
         caller: &Caller,
         mut settings: KeySettings,
@@ -65,6 +96,17 @@ impl Draft {
     ) -> Self {
         if let ([only], []) = (&*caller.subscriptions, &*settings.subscriptions) {
             settings.subscriptions = vec![only.clone()];
+        }
+        if settings.subscriptions.is_empty() {
+            settings
+                .subscriptions
+                .extend(caller.default_subscription.clone());
+        }
+        if caller.only_own && settings.principal.is_none() {
+            settings.principal.clone_from(&caller.principal);
+            if settings.scopes.is_empty() {
+                settings.scope_source = ScopeSource::Principal;
+            }
         }
         Self {
             settings,
@@ -78,9 +120,9 @@ impl Draft {
         self.values.push(value);
     }
 
-    /// The subscriptions it is to be bound to.
-    pub(super) fn subscriptions(&self) -> &[SubscriptionId] {
-        &self.settings.subscriptions
+    /// What it is to be bound to.
+    pub(super) fn bindings(&self) -> Bindings<'_> {
+        rules::bindings(&self.settings)
     }
 
     /// The tags that somebody may hold already.
@@ -111,6 +153,11 @@ impl Draft {
             revision: 0,
         };
         rules::check_settings(caller, &key, facts)?;
+        rules::check_creation(caller, workspace, &key)?;
+        let settings = &workspace.settings;
+        // Also of a key that is moved in: how long it lives here is counted from now.
+        key.settings.expire_time = key.settings.expire_time.or(settings.default_end(now));
+        rules::check_lifetime(settings, now, key.settings.expire_time)?;
         let mut tokens = Vec::new();
         for value in self.values {
             let (secret, issued) = value.into_secret(core, now, workspace, &key, facts)?;
@@ -187,6 +234,7 @@ impl Value {
             revoke_time: None,
             revocation_reason: RevocationReason::Unspecified,
             acknowledge_time: None,
+            leak_time: None,
             last_used_time: None,
         };
         let issued = made

@@ -1,6 +1,7 @@
 //! Keys: making, reading, listing, changing, deleting them.
 
 mod import;
+mod leaks;
 mod making;
 mod reveal;
 mod rules;
@@ -18,20 +19,21 @@ use crate::app::error::Error;
 use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
 use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, StateSet, UNDELETE_PERIOD};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network::IpNet;
+use crate::domain::principal::ScopeSource;
 use crate::domain::scope::Grant;
-use crate::domain::secret::Slot;
 use crate::domain::time::Time;
 use crate::domain::token::{Token, TokenDigest};
 
-use making::{Draft, Value};
 use rules::Facts;
 
 pub use import::{Import, ImportItem, ImportOutcome, Imported, NewImport};
+pub use leaks::{Leak, LeakAction, LeakReport, LeakedSecret};
+pub(in crate::app) use making::make;
 pub use reveal::Digests;
-pub(crate) use rules::check_etag;
+pub(crate) use rules::{check_etag, is_declared};
 pub use secrets::{Regeneration, Revocation};
 
 /// Where the value of a new secret comes from.
@@ -92,6 +94,9 @@ pub enum Edit {
     ShadowPresentation(bool),
     ShadowSubscription(bool),
     ShadowScopes(bool),
+    Principal(Option<PrincipalId>),
+    /// None: from the principal where the key is bound to one and lists no scopes, else from its list.
+    ScopeSource(Option<ScopeSource>),
 }
 
 impl Edit {
@@ -112,6 +117,10 @@ impl Edit {
             Self::ShadowPresentation(v) => to.enforcement.shadow_presentation = v,
             Self::ShadowSubscription(v) => to.enforcement.shadow_subscription = v,
             Self::ShadowScopes(v) => to.enforcement.shadow_scopes = v,
+            Self::Principal(v) => to.principal = v,
+            Self::ScopeSource(v) => {
+                to.scope_source = v.unwrap_or_else(|| ScopeSource::of(&to.scopes, &to.principal))
+            }
         }
     }
 }
@@ -127,6 +136,8 @@ pub struct KeyFilter {
     pub scope: Option<String>,
     /// Bound to this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Bound to this principal.
+    pub principal: Option<PrincipalId>,
     /// With this label.
     pub label: Option<(String, Option<String>)>,
     /// Expiring before.
@@ -169,30 +180,7 @@ impl Core {
             Box::new(move |scene, caller| {
                 async move {
                     let workspace = scene.workspace(&new.workspace).await?;
-                    let core = scene.core.clone();
-                    let secondary = new.secondary.or_else(|| {
-                        workspace
-                            .settings
-                            .two_slots
-                            .then_some(Source::Generate(None))
-                    });
-                    let mut draft = Draft::new(caller, new.settings, None);
-                    let sources = [
-                        ((Slot::Primary, "primary"), Some(new.primary)),
-                        ((Slot::Secondary, "secondary"), secondary),
-                    ];
-                    let prefix = workspace.settings.prefix();
-                    for (place, source) in sources {
-                        let Some(source) = source else { continue };
-                        draft.add(Value::of(&core, &workspace.id, prefix, place, source));
-                    }
-                    let tags: Vec<_> = draft.tags().collect();
-                    let facts =
-                        Facts::gather(scene, caller, &workspace.id, draft.subscriptions(), &tags)
-                            .await?;
-                    let (mut key, tokens) =
-                        draft.finish(&core, scene.now, caller, &workspace, &facts)?;
-                    scene.put_key("CREATE", None, &mut key).await?;
+                    let (key, tokens) = make(scene, caller, &workspace, new).await?;
                     Ok(Done {
                         value: key,
                         tokens,
@@ -208,8 +196,12 @@ impl Core {
     /// Reads a key.
     pub async fn get_key(&self, caller: &Caller, id: KeyId) -> Result<Key, Error> {
         let key = self.store.key(id).await?.filter(|key| caller.may_see(key));
-        key.map(|key| self.with_fresh_use(key))
-            .ok_or_else(|| Error::not_found("key"))
+        let mut key = key.ok_or_else(|| Error::not_found("key"))?;
+        if key.secrets.iter().any(|s| s.sealed.is_some()) {
+            let workspace = self.store.workspace(&key.workspace).await?;
+            reveal::hide_lost(&mut key, workspace.as_ref());
+        }
+        Ok(self.with_fresh_use(key))
     }
 
     /// Lists keys, and says how to go on.
@@ -222,8 +214,14 @@ impl Core {
             "keys {} {:?} {:?} {:?}",
             page.workspace, page.filter, page.order, caller.subscriptions
         );
+        let only_of = caller.principal.clone().filter(|_| caller.only_own);
+        let arguments = match &only_of {
+            Some(own) => format!("{arguments} of {own}"),
+            None => arguments,
+        };
         let after: Option<Cursor> = page::cursor(&page.token, &arguments)?;
-        self.require_workspace(&page.workspace).await?;
+        let workspace = self.store.workspace(&page.workspace).await?;
+        let workspace = workspace.ok_or_else(|| Error::not_found("workspace"))?;
         let all_but_deleted = StateSet {
             active: true,
             disabled: true,
@@ -238,6 +236,8 @@ impl Core {
             now: self.clock.now(),
             scope: filter.scope,
             subscription: filter.subscription,
+            principal: filter.principal,
+            only_of,
             within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
             label: filter.label,
             expire_before: filter.expire_before,
@@ -257,7 +257,10 @@ impl Core {
         })?;
         Ok((
             keys.into_iter()
-                .map(|key| self.with_fresh_use(key))
+                .map(|mut key| {
+                    reveal::hide_lost(&mut key, Some(&workspace));
+                    self.with_fresh_use(key)
+                })
                 .collect(),
             next,
         ))
@@ -290,12 +293,14 @@ impl Core {
                     only_disabled.enabled = false;
                     if key.settings != only_disabled {
                         rules::require_rights_of(scene, caller, &before, "the key has").await?;
-                        let subscriptions = &key.settings.subscriptions;
+                        let bindings = rules::bindings(&key.settings);
                         let facts =
-                            Facts::gather(scene, caller, &key.workspace, subscriptions, &[])
-                                .await?;
+                            Facts::gather(scene, caller, &key.workspace, bindings, &[]).await?;
                         rules::check_settings(caller, &key, &facts)?;
+                        let workspace = scene.workspace(&key.workspace).await?;
+                        rules::check_maker(caller, &workspace, &key)?;
                     }
+                    rules::check_longer_life(scene, &before, &key).await?;
                     rules::check_fence(&key, scene.now)?;
                     rules::keep_an_administrator(scene, &before, Some(&key)).await?;
                     scene.put_key("UPDATE", Some(&before), &mut key).await?;
@@ -400,7 +405,7 @@ impl Core {
     }
 
     /// Times of last use as this process knows them, which may be newer than what is flushed.
-    fn with_fresh_use(&self, mut key: Key) -> Key {
+    pub(in crate::app) fn with_fresh_use(&self, mut key: Key) -> Key {
         for secret in &mut key.secrets {
             secret.last_used_time = secret
                 .last_used_time

@@ -1,6 +1,6 @@
 //! Lists that show what opens keys: the tokens that are kept, or the digests of tokens. Audited, page by page.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -8,18 +8,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::Core;
-use crate::app::auth::{Caller, admin_rights};
+use crate::app::auth::{Caller, rights_to_open};
 use crate::app::error::Error;
 use crate::app::mutate::{Call, Done, Issued};
 use crate::app::ports::Resource;
 use crate::app::scene::Scene;
-use crate::domain::id::{KeyId, SecretId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::scope::AdminScope;
 use crate::domain::secret::Secret;
 use crate::domain::token::TokenDigest;
+use crate::domain::workspace::Workspace;
 
-use super::KeyPage;
+use super::{KeyPage, rules};
 
 /// Digests by secret. Never written down with an answer.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -37,10 +38,10 @@ impl Digests {
 
 impl Core {
     /// The call that reads tokens of a page: not repeatable, for it changes nothing but the audit log.
-    pub fn reveal_call(caller: Caller, method: &'static str) -> Call {
+    pub fn reveal_call(caller: Caller, right: AdminScope, method: &'static str) -> Call {
         Call {
             caller,
-            right: AdminScope::KeysReveal,
+            right,
             method,
             repeat: None,
             dry_run: false,
@@ -62,8 +63,7 @@ impl Core {
                 Box::new(move |scene, caller| {
                     async move {
                         let keys = openable(scene, caller, &workspace, &listed).await?;
-                        let tokens: Vec<_> =
-                            keys.iter().flat_map(|key| tokens_of(scene, key)).collect();
+                        let tokens = tokens_of(scene, &workspace, &keys).await?;
                         let secrets: Vec<_> = tokens.iter().map(|t| t.secret).collect();
                         let unchanged = !audit(scene, "REVEAL", workspace, &secrets).await?;
                         Ok(Done {
@@ -120,10 +120,22 @@ async fn openable(
 ) -> Result<Vec<Key>, Error> {
     let catalogue = scene.tx.scopes(workspace).await?;
     let found = scene.tx.keys(ids).await?;
+    let bound = found
+        .iter()
+        .filter_map(|key| key.settings.principal.clone());
+    let bound: BTreeSet<PrincipalId> = bound.collect();
+    let bound: Vec<_> = bound.into_iter().collect();
+    let principals = scene.tx.principals(workspace, &bound).await?;
+    let principals: HashMap<_, _> = principals.into_iter().map(|p| (p.id, p.scopes)).collect();
+    let workspace = scene.workspace(workspace).await?;
     let mut found: HashMap<KeyId, Key> = found.into_iter().map(|key| (key.id, key)).collect();
     let could_make = |key: &Key| {
-        let rights = admin_rights(&key.settings.scopes, &catalogue);
-        caller.may_see(key) && caller.require_all(&rights, "the key has").is_ok()
+        let principal = key.settings.principal.as_ref();
+        let may = principal.and_then(|id| principals.get(id));
+        let rights = rights_to_open(key, may.map(|scopes| &**scopes), &catalogue);
+        caller.may_see(key)
+            && caller.require_all(&rights, "the key has").is_ok()
+            && rules::check_maker(caller, &workspace, key).is_ok()
     };
     let listed = ids.iter().filter_map(|id| found.remove(id));
     Ok(listed.filter(could_make).collect())
@@ -172,8 +184,20 @@ async fn audit(
     Ok(true)
 }
 
-/// The tokens of a key's live secrets that its workspace keeps.
-fn tokens_of(scene: &Scene, key: &Key) -> Vec<Issued> {
+/// The tokens of these keys' live secrets that their workspace keeps.
+async fn tokens_of(
+    scene: &mut Scene,
+    workspace: &WorkspaceId,
+    keys: &[Key],
+) -> Result<Vec<Issued>, Error> {
+    // What is still sealed in one that is HASHED is about to be destroyed.
+    if !scene.workspace(workspace).await?.settings.recoverable {
+        return Ok(Vec::new());
+    }
+    Ok(keys.iter().flat_map(|key| of_key(scene, key)).collect())
+}
+
+fn of_key(scene: &Scene, key: &Key) -> Vec<Issued> {
     let live = key.secrets.iter().filter(|s| s.is_live(scene.now));
     let reveal = |secret: &Secret| {
         let token = scene
@@ -197,5 +221,14 @@ pub(super) async fn tokens_to_reveal(
     key: &Key,
 ) -> Result<Vec<Issued>, Error> {
     let keys = openable(scene, caller, &key.workspace, &[key.id]).await?;
-    Ok(keys.iter().flat_map(|key| tokens_of(scene, key)).collect())
+    tokens_of(scene, &key.workspace, &keys).await
+}
+
+/// Says of no secret that it can be read again whose workspace keeps none: what is sealed there is about to be destroyed.
+pub(super) fn hide_lost(key: &mut Key, workspace: Option<&Workspace>) {
+    if !workspace.is_some_and(|w| w.settings.recoverable) {
+        for secret in &mut key.secrets {
+            secret.sealed = None;
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::domain::time::Time;
 use crate::domain::workspace::Workspace;
 
 use super::making::Value;
-use super::rules::Facts;
+use super::rules::{Bindings, Facts};
 use super::{Source, reveal, rules};
 
 /// How many dead secrets of a key are remembered.
@@ -84,7 +84,8 @@ impl Core {
                     let place = (what.slot, "source");
                     let value = Value::of(&core, &workspace.id, prefix, place, what.source);
                     let tags: Vec<_> = value.tag().into_iter().collect();
-                    let facts = Facts::gather(scene, caller, &workspace.id, &[], &tags).await?;
+                    let nothing = Bindings::default();
+                    let facts = Facts::gather(scene, caller, &workspace.id, nothing, &tags).await?;
                     let (mut secret, issued) =
                         value.into_secret(&core, scene.now, &workspace, &before, &facts)?;
                     secret.regenerated = true;
@@ -228,7 +229,7 @@ impl Core {
 }
 
 /// A key that is rotated every hour would carry thousands of dead secrets along, all rewritten with each change.
-fn forget_oldest_dead(key: &mut Key, now: Time) {
+pub(super) fn forget_oldest_dead(key: &mut Key, now: Time) {
     let dead = key.secrets.iter().filter(|s| !s.is_live(now)).count();
     let mut surplus = dead.saturating_sub(MAX_DEAD);
     // They stand oldest first.
@@ -239,7 +240,7 @@ fn forget_oldest_dead(key: &mut Key, now: Time) {
     });
 }
 
-fn find(key: &mut Key, id: SecretId) -> Result<&mut Secret, Error> {
+pub(super) fn find(key: &mut Key, id: SecretId) -> Result<&mut Secret, Error> {
     key.secrets
         .iter_mut()
         .find(|s| s.id == id)
@@ -279,7 +280,12 @@ fn guard_rotation(
 }
 
 /// Makes room in a slot: at once, or with a grace that never outlives the key.
-fn retire(scene: &Scene, key: &mut Key, slot: Slot, grace: Duration) -> Result<(), Error> {
+pub(super) fn retire(
+    scene: &Scene,
+    key: &mut Key,
+    slot: Slot,
+    grace: Duration,
+) -> Result<(), Error> {
     let now = scene.now;
     let Some(old) = key.active(slot).map(|s| s.id) else {
         return Ok(());
@@ -307,7 +313,7 @@ fn retire(scene: &Scene, key: &mut Key, slot: Slot, grace: Duration) -> Result<(
     Ok(())
 }
 
-fn end(secret: &mut Secret, now: Time, reason: RevocationReason) {
+pub(super) fn end(secret: &mut Secret, now: Time, reason: RevocationReason) {
     secret.revoke_time = Some(now);
     secret.revocation_reason = reason;
     // Nobody may read a dead token again.

@@ -122,10 +122,68 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> St
                 set => names::unmatched(set),
             },
         ),
+        (
+            "keys made by",
+            match settings.key_creation {
+                0 => "KEYS_WRITE".to_owned(),
+                set => names::key_creation(set),
+            },
+        ),
+        (
+            "default lifetime",
+            span(settings.default_lifetime.as_ref(), "the longest"),
+        ),
+        (
+            "longest lifetime",
+            span(settings.longest_lifetime.as_ref(), "any"),
+        ),
+        ("rotation age", span(settings.rotation_age.as_ref(), "any")),
+        (
+            "on a leak",
+            match settings.leak_policy {
+                0 => "NOTIFY".to_owned(),
+                set => names::leak_policy(set),
+            },
+        ),
+        ("leak grace", span(settings.leak_grace.as_ref(), NONE)),
+        (
+            "provisioning",
+            settings.provisioning.map_or_else(
+                || NONE.to_owned(),
+                |p| format!("a key with every subscription: {}", list(&p.scopes)),
+            ),
+        ),
         ("created", look.both(workspace.create_time.as_ref(), NONE)),
         ("changed", look.both(workspace.update_time.as_ref(), NONE)),
         ("etag", or_none(&workspace.etag)),
     ])
+}
+
+fn span(span: Option<&prost_types::Duration>, none: &str) -> String {
+    let span = span.and_then(|d| std::time::Duration::try_from(*d).ok());
+    span.map_or_else(
+        || none.to_owned(),
+        |d| humantime::format_duration(d).to_string(),
+    )
+}
+
+/// Keys that need attention, each with what there is about it.
+pub(in crate::cli) fn hygiene(keys: &[v1::KeyHygiene], _look: Look<'_>) -> String {
+    let mut lines = Vec::new();
+    for needs in keys {
+        let key = needs.key.clone().unwrap_or_default();
+        lines.push(format!("{}  {}", clean(&key.id), clean(&key.display_name)));
+        for finding in &needs.findings {
+            let kind = names::finding(finding.kind);
+            lines.push(format!("  {kind:<24}{}", clean(&finding.message)));
+        }
+        let safe: Vec<_> = needs.safe_slots.iter().map(|s| names::slot(*s)).collect();
+        if !safe.is_empty() {
+            let what = "can be regenerated now:";
+            lines.push(format!("  {what:<24}{}", list(&safe)));
+        }
+    }
+    lines.join("\n")
 }
 
 pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look<'_>) -> String {
@@ -137,6 +195,22 @@ pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look<'_>) -
             Cell::new(or_none(&subscription.display_name)),
             Cell::new(clean(&subscription.workspace)),
             Cell::new(look.time(subscription.create_time.as_ref(), NONE)),
+        ]);
+    }
+    lines(&table, look)
+}
+
+pub(in crate::cli) fn principals(principals: &[v1::Principal], look: Look<'_>) -> String {
+    let header = ["STATE", "ID", "NAME", "SCOPES", "WORKSPACE", "CHANGED"];
+    let mut table = look.table(header, &[0, 1]);
+    for principal in principals {
+        table.add_row([
+            look.state(switched(principal.enabled)),
+            Cell::new(clean(&principal.id)),
+            Cell::new(or_none(&principal.display_name)),
+            Cell::new(list(&principal.scopes)),
+            Cell::new(clean(&principal.workspace)),
+            Cell::new(look.time(principal.update_time.as_ref(), NONE)),
         ]);
     }
     lines(&table, look)

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 41] = [
+pub(super) const COMMANDS: [&[&str]; 49] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -55,6 +55,14 @@ pub(super) const COMMANDS: [&[&str]; 41] = [
     &["routes", "update", "r", "--name=n"],
     &["routes", "delete", "r"],
     &["routes", "match", "/"],
+    &["principals", "get", "p"],
+    &["principals", "list"],
+    &["principals", "set", "p", "--name=n"],
+    &["principals", "delete", "p"],
+    &["principals", "sync", "-"],
+    &["hygiene"],
+    &["leaks", "report"],
+    &["leak-rules"],
 ];
 
 /// Calls without a command, each with the reason.
@@ -95,7 +103,11 @@ async fn every_call_of_the_api_has_a_command() {
                 panic!("{args:?} is no client")
             };
             let line = r#"{"import_id": "i", "key": {}, "primary": {"external_token": {}}}"#;
-            let input = if args.contains(&"check") { "{}" } else { line };
+            let input = match args.first() {
+                Some(&"check") => "{}",
+                Some(&"principals") => r#"{"id": "p"}"#,
+                _ => line,
+            };
             let mut captured = Captured {
                 input: input.into(),
                 environment: vec![("CLAVIGER_TOKEN", "t".to_owned())],

@@ -245,6 +245,7 @@ impl KeyAdmin for Fake {
         revoke_secret: RevokeSecretRequest => RevokeSecretResponse,
         reveal_secret: RevealSecretRequest => RevealSecretResponse,
         lookup_key: LookupKeyRequest => LookupKeyResponse,
+        report_leak: ReportLeakRequest => ReportLeakResponse,
     }
 }
 

@@ -50,6 +50,13 @@ impl Insights for Fake {
         }))
     }
 
+    async fn get_key_hygiene(
+        &self,
+        _: Request<v1::GetKeyHygieneRequest>,
+    ) -> Result<Response<v1::GetKeyHygieneResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     type WatchEventsStream = BoxStream<'static, Result<v1::WatchEventsResponse, Status>>;
 
     async fn watch_events(

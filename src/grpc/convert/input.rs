@@ -101,6 +101,14 @@ pub(in crate::grpc) fn duration(
     })
 }
 
+/// Writes a span of time.
+pub(in crate::grpc) fn wire_duration(span: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
+    }
+}
+
 /// Reads a slot; unspecified means PRIMARY.
 pub(in crate::grpc) fn slot(field: &str, number: i32) -> Result<Slot, Error> {
     Ok(match enumeration::<v1::Slot>(field, number)? {

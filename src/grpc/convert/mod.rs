@@ -3,7 +3,9 @@
 mod import;
 mod input;
 mod key;
+mod lifecycle;
 mod mask;
+mod principal;
 mod route;
 mod workspace;
 
@@ -12,4 +14,6 @@ pub(super) use input::*;
 pub(super) use key::*;
 pub(super) use route::*;
 
+pub(super) use lifecycle::*;
+pub(super) use principal::*;
 pub(super) use workspace::*;

@@ -10,15 +10,17 @@ use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    KeyScheme, Location, PresentationSet, Scope, Subscription, UndemandedScopes, UnmatchedRequests,
-    Workspace, WorkspaceSettings,
+    KeyCreation, KeyScheme, Location, PresentationSet, Scope, Subscription, UndemandedScopes,
+    UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
 use super::input::{
     check, duration, enumeration, parse, presentation, presentation_number, timestamp,
+    wire_duration,
 };
 use super::key::set;
+use super::lifecycle::{self, MINUTE, SECOND};
 use super::mask::{Mask, something};
 
 const MAX_GUARD: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -53,6 +55,13 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.token_prefix",
     "settings.key_scheme",
     "settings.unmatched_requests",
+    "settings.key_creation",
+    "settings.default_lifetime",
+    "settings.longest_lifetime",
+    "settings.rotation_age",
+    "settings.leak_policy",
+    "settings.leak_grace",
+    "settings.provisioning",
 ];
 
 /// Reads what an update changes.
@@ -110,6 +119,34 @@ pub(in crate::grpc) fn workspace_edits(
             "settings.unmatched_requests",
             WorkspaceEdit::UnmatchedRequests(new.unmatched_requests),
         ),
+        (
+            "settings.key_creation",
+            WorkspaceEdit::KeyCreation(new.key_creation),
+        ),
+        (
+            "settings.default_lifetime",
+            WorkspaceEdit::DefaultLifetime(new.default_lifetime),
+        ),
+        (
+            "settings.longest_lifetime",
+            WorkspaceEdit::LongestLifetime(new.longest_lifetime),
+        ),
+        (
+            "settings.rotation_age",
+            WorkspaceEdit::RotationAge(new.rotation_age),
+        ),
+        (
+            "settings.leak_policy",
+            WorkspaceEdit::LeakPolicy(new.leak_policy),
+        ),
+        (
+            "settings.leak_grace",
+            WorkspaceEdit::LeakGrace(new.leak_grace),
+        ),
+        (
+            "settings.provisioning",
+            WorkspaceEdit::Provisioning(new.provisioning),
+        ),
     ];
     edits.extend(
         parts
@@ -132,6 +169,7 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
     let scheme = enumeration::<v1::KeyScheme>(&at("key_scheme"), wire.key_scheme)?;
     let unmatched =
         enumeration::<v1::UnmatchedRequests>(&at("unmatched_requests"), wire.unmatched_requests)?;
+    let creation = enumeration::<v1::KeyCreation>(&at("key_creation"), wire.key_creation)?;
     Ok(WorkspaceSettings {
         locations: locations(&at("locations"), wire.locations)?,
         presentations: presentations(&at("presentations"), &wire.presentations)?,
@@ -157,6 +195,21 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             v1::UnmatchedRequests::Unspecified => UnmatchedRequests::Default,
             v1::UnmatchedRequests::Deny => UnmatchedRequests::Deny,
         },
+        key_creation: match creation {
+            v1::KeyCreation::Unspecified | v1::KeyCreation::KeysWrite => KeyCreation::KeysWrite,
+            v1::KeyCreation::Administrators => KeyCreation::Administrators,
+            v1::KeyCreation::SelfOnly => KeyCreation::SelfOnly,
+        },
+        default_lifetime: lifecycle::span("default_lifetime", wire.default_lifetime, MINUTE)?,
+        longest_lifetime: lifecycle::span("longest_lifetime", wire.longest_lifetime, MINUTE)?,
+        rotation_age: lifecycle::span("rotation_age", wire.rotation_age, SECOND)?,
+        leak_policy: lifecycle::leak_policy(wire.leak_policy)?,
+        leak_grace: wire
+            .leak_grace
+            .map(|d| duration(&at("leak_grace"), d, MAX_GUARD))
+            .transpose()?,
+        provisioning: wire.provisioning.map(lifecycle::provisioning).transpose()?,
+        destroying_sealed: false,
     })
 }
 
@@ -277,6 +330,11 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         UnmatchedRequests::Default => v1::UnmatchedRequests::Unspecified,
         UnmatchedRequests::Deny => v1::UnmatchedRequests::Deny,
     };
+    let creation = match settings.key_creation {
+        KeyCreation::KeysWrite => v1::KeyCreation::KeysWrite,
+        KeyCreation::Administrators => v1::KeyCreation::Administrators,
+        KeyCreation::SelfOnly => v1::KeyCreation::SelfOnly,
+    };
     v1::WorkspaceSettings {
         locations: settings.locations.iter().map(wire_location).collect(),
         presentations: settings
@@ -287,14 +345,21 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         undemanded_scopes: undemanded.into(),
         secret_storage: storage.into(),
         slots: slots.into(),
-        rotation_guard: settings.rotation_guard.map(|guard| prost_types::Duration {
-            seconds: i64::try_from(guard.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(guard.subsec_nanos()).unwrap_or(0),
-        }),
+        rotation_guard: settings.rotation_guard.map(wire_duration),
         token_prefix: settings.token_prefix.clone(),
         key_scheme: scheme.into(),
         unmatched_requests: unmatched.into(),
         key_scheme_time: settings.key_scheme_time.map(timestamp),
+        key_creation: creation.into(),
+        default_lifetime: settings.default_lifetime.map(wire_duration),
+        longest_lifetime: settings.longest_lifetime.map(wire_duration),
+        rotation_age: settings.rotation_age.map(wire_duration),
+        leak_policy: lifecycle::wire_leak_policy(settings.leak_policy).into(),
+        leak_grace: settings.leak_grace.map(wire_duration),
+        provisioning: settings
+            .provisioning
+            .as_ref()
+            .map(lifecycle::wire_provisioning),
     }
 }
 

@@ -15,6 +15,7 @@ use super::status::to_status;
 
 mod audit;
 mod explain;
+mod hygiene;
 mod watch;
 
 /// Most watches that are open at once, half of them of one workspace: each reads every change.
@@ -60,6 +61,14 @@ impl Insights for InsightsService {
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
         let page = self.page_of_audit(request).await;
         page.map(Response::new).map_err(|e| to_status(&e))
+    }
+
+    async fn get_key_hygiene(
+        &self,
+        request: Request<v1::GetKeyHygieneRequest>,
+    ) -> Result<Response<v1::GetKeyHygieneResponse>, Status> {
+        let found = self.hygiene(request).await;
+        found.map(Response::new).map_err(|e| to_status(&e))
     }
 
     type WatchEventsStream = watch::Messages;

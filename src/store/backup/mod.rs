@@ -26,8 +26,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, imports, key_terms, keys, meta, route_shapes, route_uses, routes, scopes,
-    secrets, subscriptions, workspaces,
+    changes, counter, imports, key_terms, keys, meta, principals, route_shapes, route_uses, routes,
+    scopes, secrets, subscriptions, workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -152,6 +152,7 @@ fn tables() -> Vec<Table> {
         table::<routes::Entity>(),
         table::<route_shapes::Entity>(),
         table::<route_uses::Entity>(),
+        table::<principals::Entity>(),
         table::<keys::Entity>(),
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),

@@ -7,6 +7,7 @@ pub(crate) mod imports;
 pub(crate) mod key_terms;
 pub(crate) mod keys;
 pub(crate) mod meta;
+pub(crate) mod principals;
 pub(crate) mod replay_tokens;
 pub(crate) mod route_shapes;
 pub(crate) mod route_uses;

@@ -26,6 +26,7 @@ pub(crate) struct Model {
     pub(crate) end_time: Option<i64>,
     pub(crate) revocation_reason: String,
     pub(crate) acknowledge_time: Option<i64>,
+    pub(crate) leak_time: Option<i64>,
     pub(crate) last_used_time: Option<i64>,
 }
 

@@ -15,8 +15,10 @@ use sea_orm_migration::sea_orm::DbBackend;
 mod m0001_initial;
 mod m0002_expand_imports;
 mod m0003_expand_large_sets;
+mod m0004_expand_principals;
 mod m0005_expand_routes;
 mod m0008_expand_audit;
+mod m0009_expand_lifecycle;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -35,7 +37,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_expand_imports::Migration),
             Box::new(m0003_expand_large_sets::Migration),
             Box::new(m0005_expand_routes::Migration),
+            Box::new(m0004_expand_principals::Migration),
             Box::new(m0008_expand_audit::Migration),
+            Box::new(m0009_expand_lifecycle::Migration),
         ]
     }
 }

@@ -23,6 +23,9 @@ async fn full() -> (Home, SqlStore) {
         .await
         .unwrap();
     tx.put_scope(&scope(&acme.id, "orders:read")).await.unwrap();
+    tx.put_principals(&[principal("joe@example.com", &["orders:read"])])
+        .await
+        .unwrap();
     tx.append(&change(Resource::Workspace(acme.id)))
         .await
         .unwrap();

@@ -116,7 +116,7 @@ async fn a_sealed_digest_is_read_only_when_asked_for_survives_changes_and_goes_w
     ];
     assert_eq!(digests, both);
     // Sealed tokens are destroyed apart.
-    tx.destroy_sealed(&acme()).await.unwrap();
+    tx.destroy_sealed(&acme(), None, 9).await.unwrap();
     assert_eq!(tx.sealed_digests(&ids).await.unwrap().len(), 2);
     read.secrets[0].revoke_time = Some(at(20));
     tx.put_key(&read).await.unwrap();

@@ -147,6 +147,7 @@ fn decisive(key: &Key) -> Key {
         regenerated: false,
         revocation_reason: RevocationReason::Unspecified,
         acknowledge_time: None,
+        leak_time: None,
         ..secret.clone()
     };
     let mut secrets: Vec<_> = key.secrets.iter().map(of_secret).collect();

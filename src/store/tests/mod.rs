@@ -7,6 +7,7 @@ mod feed;
 mod home;
 mod list;
 mod open;
+mod principals;
 mod records;
 mod routes;
 mod shared;
@@ -21,6 +22,7 @@ use crate::app::ports::{Actor, Change, Meta, Resource, Store, Tx};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network;
+use crate::domain::principal::{Principal, ScopeSource};
 use crate::domain::route::{Route, RouteSettings};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
@@ -87,6 +89,7 @@ fn secret(n: u128, slot: Slot) -> Secret {
         revoke_time: None,
         revocation_reason: RevocationReason::Unspecified,
         acknowledge_time: None,
+        leak_time: None,
         last_used_time: None,
     }
 }
@@ -100,6 +103,8 @@ fn key(n: u128, name: &str) -> Key {
             display_name: name.to_owned(),
             description: String::new(),
             scopes: Vec::new(),
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),
@@ -141,6 +146,8 @@ fn full_key(n: u128) -> Key {
             Grant::parse("messages:*").unwrap(),
             Grant::parse("orders:read").unwrap(),
         ],
+        scope_source: ScopeSource::Principal,
+        principal: Some("joe@example.com".parse().unwrap()),
         subscriptions: vec![sub("gold"), sub("silver")],
         allowed_cidrs: vec![
             network::parse("192.0.2.0/24").unwrap(),
@@ -218,6 +225,19 @@ fn route(id: &str, path: &str) -> Route {
             ..RouteSettings::default()
         },
         keyless: true,
+        create_time: at(1),
+        update_time: at(2),
+        revision: 3,
+    }
+}
+
+fn principal(id: &str, scopes: &[&str]) -> Principal {
+    Principal {
+        workspace: acme(),
+        id: id.parse().unwrap(),
+        display_name: format!("The {id}"),
+        enabled: true,
+        scopes: scopes.iter().map(|s| Grant::parse(s).unwrap()).collect(),
         create_time: at(1),
         update_time: at(2),
         revision: 3,

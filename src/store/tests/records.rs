@@ -181,12 +181,52 @@ async fn sealed_tokens_are_counted_and_destroyed_by_workspace() {
     let (_dir, store) = open().await;
     let mut foreign = full_key(2);
     foreign.workspace = "globex".parse().unwrap();
-    put(&store, &[full_key(1), foreign.clone()]).await;
+    put(
+        &store,
+        &[full_key(1), full_key(3), full_key(4), foreign.clone()],
+    )
+    .await;
+    assert_eq!(store.count_sealed(&acme()).await.unwrap(), 3);
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(tx.count_sealed(&acme()).await.unwrap(), 1);
-    assert_eq!(tx.destroy_sealed(&acme()).await.unwrap(), 1);
-    assert_eq!(tx.count_sealed(&acme()).await.unwrap(), 0);
-    assert_eq!(tx.count_sealed(&foreign.workspace).await.unwrap(), 1);
+    let (last, destroyed) = tx.destroy_sealed(&acme(), None, 2).await.unwrap();
+    assert_eq!((last, destroyed), (Some(KeyId::from_u128(3)), 2));
+    let rest = tx.destroy_sealed(&acme(), last, 2).await.unwrap();
+    assert_eq!(rest, (None, 1));
+    let again = tx.destroy_sealed(&acme(), None, 9).await.unwrap();
+    assert_eq!(again, (None, 0), "there is nothing left");
+    // The counter is taken, and nothing else of it: an empty change would be a gap.
+    tx.append(&change(Resource::Workspace(acme())))
+        .await
+        .unwrap();
+    commit(tx).await;
+    assert_eq!(store.count_sealed(&acme()).await.unwrap(), 0);
+    assert_eq!(store.count_sealed(&foreign.workspace).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn grants_that_were_made_use_of_add_up_and_no_change_of_the_key_loses_them() {
+    let (_dir, store) = open().await;
+    let mut key = full_key(1);
+    put(&store, &[key.clone(), full_key(2)]).await;
+    let (one, other) = (key.id, KeyId::from_u128(2));
+    let used = |grants: &[&str]| grants.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
+    let gone = KeyId::from_u128(99);
+    let first = [(one, used(&["b", "a"])), (gone, used(&["x"]))];
+    store.flush_exercised(&first).await.unwrap();
+    store
+        .flush_exercised(&[(one, used(&["c", "a"]))])
+        .await
+        .unwrap();
+    key.revision = 2;
+    put(&store, &[key]).await;
+    let found = store.exercised(&[one, other, gone]).await.unwrap();
+    let of = |id: KeyId| {
+        found
+            .get(&id)
+            .map(|g| g.iter().cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(of(one), Some(used(&["a", "b", "c"])));
+    assert_eq!((of(other), of(gone)), (Some(Vec::new()), None));
 }
 
 #[tokio::test]

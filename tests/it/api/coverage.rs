@@ -12,10 +12,12 @@ use super::raw::call;
 use super::rows::{Foreign, Names, RIGHTS, Row};
 use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
+use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
+use super::rows_principals::of_principals;
 use super::rows_routes::of_routes;
 use super::stage::{
-    Stage, creating, declaring, details, generated, holding, named, ok, routing, selling,
+    Stage, creating, declaring, details, generated, holding, knowing, named, ok, routing, selling,
 };
 
 /// The tenant `acme` with one of everything.
@@ -41,6 +43,11 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         .create_subscription(selling("acme", "spare"))
         .await);
     ok(directory().create_scope(declaring("acme", "spare")).await);
+    for id in ["joe", "spare"] {
+        ok(directory()
+            .upsert_principal(knowing("acme", id, &["orders:read"]))
+            .await);
+    }
     let workspace = v1::Workspace {
         id: "spare".to_owned(),
         ..Default::default()
@@ -68,6 +75,8 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         spare_subscription: "spare".to_owned(),
         scope: "orders:read".to_owned(),
         spare_scope: "spare".to_owned(),
+        principal: "joe".to_owned(),
+        spare_principal: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
         route: "orders".to_owned(),
         spare_route: "spare".to_owned(),
@@ -88,6 +97,8 @@ fn nobody() -> Names {
         spare_subscription: "missing".to_owned(),
         scope: "missing".to_owned(),
         spare_scope: "missing".to_owned(),
+        principal: "missing".to_owned(),
+        spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
         route: "missing".to_owned(),
         spare_route: "missing".to_owned(),
@@ -99,6 +110,8 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_routes(names))
+        .chain(of_principals(names))
+        .chain(of_insights(names))
         .chain(of_audit(names))
         .collect()
 }

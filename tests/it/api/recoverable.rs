@@ -164,3 +164,67 @@ async fn acknowledging_is_noted_once() {
         "secret_id",
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sealed_tokens_are_void_at_once_and_destroyed_behind_the_answer_whatever_comes_between()
+ {
+    const KEYS: u32 = 1_600;
+    let stage = Stage::set().await;
+    let storage = |s: v1::SecretStorage| v1::UpdateWorkspaceRequest {
+        workspace: Some(v1::Workspace {
+            id: "acme".to_owned(),
+            settings: Some(v1::WorkspaceSettings {
+                secret_storage: s.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        update_mask: super::stage::mask(&["settings.secret_storage"]),
+        acknowledge_warnings: true,
+        ..Default::default()
+    };
+    let (kept, dropped) = (
+        storage(v1::SecretStorage::Recoverable),
+        storage(v1::SecretStorage::Hashed),
+    );
+    ok(stage
+        .system
+        .directory()
+        .update_workspace(kept.clone())
+        .await);
+    for first in [0, KEYS / 2] {
+        let items = (first..first + KEYS / 2).map(super::import_stream::item);
+        let items = items.collect();
+        let answer = super::import_stream::one_message(&stage.system, "acme", false, items).await;
+        let made = answer.unwrap().results;
+        assert!(made.iter().all(|r| r.error.is_none()));
+    }
+    let tokens = async |stage: &Stage| {
+        let request = v1::ListKeysRequest {
+            workspace: "acme".to_owned(),
+            page_size: 1_000,
+            order_by: "create_time desc".to_owned(),
+            view: v1::KeyView::WithTokens.into(),
+            ..Default::default()
+        };
+        let page = ok(stage.system.keys().list_keys(request).await);
+        let recoverable = page.keys.iter().flat_map(|k| &k.secrets);
+        let recoverable = recoverable.filter(|s| s.recoverable).count();
+        (page.tokens.len(), recoverable)
+    };
+    assert_eq!(tokens(&stage).await, (1_000, 1_000));
+    ok(stage.system.directory().update_workspace(dropped).await);
+    // The newest keys are the last that it comes to.
+    assert_eq!(tokens(&stage).await, (0, 0));
+    // The process ends before or after the rest is done: what is left, the next one goes on with.
+    let stage = stage.restart().await;
+    assert_eq!(tokens(&stage).await, (0, 0));
+    // It can be switched on again only when nothing of before is left to come back.
+    match stage.system.directory().update_workspace(kept).await {
+        Ok(_) => assert_eq!(tokens(&stage).await, (0, 0)),
+        Err(status) => {
+            let (reason, _) = super::stage::details(&status);
+            assert_eq!(reason, "STILL_DESTROYING");
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) struct Names {
     pub(crate) spare_subscription: String,
     pub(crate) scope: String,
     pub(crate) spare_scope: String,
+    pub(crate) principal: String,
+    pub(crate) spare_principal: String,
     /// A workspace without keys.
     pub(crate) spare_workspace: String,
     pub(crate) route: String,

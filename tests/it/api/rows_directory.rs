@@ -42,6 +42,11 @@ fn workspaces(n: &Names) -> Vec<Row> {
             .settings
             .get_or_insert_default()
     }
+    fn granting(scope: &str) -> Option<v1::KeyProvisioning> {
+        Some(v1::KeyProvisioning {
+            scopes: vec![scope.to_owned()],
+        })
+    }
     let header = |name: &str| v1::CredentialLocation {
         location: Some(v1::credential_location::Location::Header(name.to_owned())),
     };
@@ -102,6 +107,9 @@ fn workspaces(n: &Names) -> Vec<Row> {
         settings(r).secret_storage = -1
     })
     .bad("workspace.settings.slots", |r| settings(r).slots = 99)
+    .bad("workspace.settings.key_creation", |r| {
+        settings(r).key_creation = 99
+    })
     .bad("workspace.settings.rotation_guard", |r| {
         settings(r).rotation_guard = Some(prost_types::Duration {
             seconds: 91 * 86_400,
@@ -116,6 +124,35 @@ fn workspaces(n: &Names) -> Vec<Row> {
     })
     .bad("workspace.settings.token_prefix", |r| {
         settings(r).token_prefix = Some("Bad".to_owned())
+    })
+    .bad("workspace.settings.default_lifetime", |r| {
+        settings(r).default_lifetime = super::stage::duration(59)
+    })
+    .bad("workspace.settings.default_lifetime", |r| {
+        settings(r).default_lifetime = super::stage::duration(7_200);
+        settings(r).longest_lifetime = super::stage::duration(3_600);
+    })
+    .bad("workspace.settings.longest_lifetime", |r| {
+        settings(r).longest_lifetime = super::stage::duration(3_651 * 86_400)
+    })
+    .bad("workspace.settings.longest_lifetime", |r| {
+        settings(r).longest_lifetime = super::stage::duration(3_600);
+        r.workspace.as_mut().unwrap().id = "system".to_owned();
+    })
+    .bad("workspace.settings.rotation_age", |r| {
+        settings(r).rotation_age = super::stage::duration(0)
+    })
+    .bad("workspace.settings.leak_policy", |r| {
+        settings(r).leak_policy = 99
+    })
+    .bad("workspace.settings.leak_grace", |r| {
+        settings(r).leak_grace = super::stage::duration(91 * 86_400)
+    })
+    .bad("workspace.settings.provisioning.scopes[0]", |r| {
+        settings(r).provisioning = granting("undeclared")
+    })
+    .bad("workspace.settings.provisioning.scopes[0]", |r| {
+        settings(r).provisioning = granting("claviger:keys:read")
     });
     let get = v1::GetWorkspaceRequest {
         id: n.workspace.clone(),
@@ -146,6 +183,13 @@ fn workspaces(n: &Names) -> Vec<Row> {
         .bad("id", |r| r.id = "a b".to_owned())
         .done(),
     ]
+}
+
+fn provisioning(key: v1::Key) -> Option<v1::ProvisionedKey> {
+    Some(v1::ProvisionedKey {
+        key: Some(key),
+        ..Default::default()
+    })
 }
 
 fn subscriptions(n: &Names) -> Vec<Row> {
@@ -187,6 +231,22 @@ fn subscriptions(n: &Names) -> Vec<Row> {
         )
         .bad_request_id(|r| &mut r.request_id)
         .bad("subscription", |r| r.subscription = None)
+        .bad("provision_key.key.scopes[0]", |r| {
+            r.provision_key = provisioning(super::stage::holding(&["undeclared"]))
+        })
+        .bad("provision_key.key.subscriptions", |r| {
+            r.provision_key = provisioning(v1::Key {
+                subscriptions: vec!["basic".to_owned()],
+                ..Default::default()
+            })
+        })
+        .bad("provision_key.key.display_name", |r| {
+            r.provision_key = provisioning(super::stage::named(CONTROL))
+        })
+        .bad("provision_key.secondary.generate.prefix", |r| {
+            r.provision_key = provisioning(v1::Key::default());
+            r.provision_key.as_mut().unwrap().secondary = super::stage::prefixed("Bad Prefix");
+        })
         .bad("subscription.id", |r| {
             r.subscription.as_mut().unwrap().id = ".hidden".to_owned()
         })

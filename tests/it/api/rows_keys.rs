@@ -23,7 +23,7 @@ fn list_of(item: &str, count: usize) -> Vec<String> {
 /// What any message with settings of a key can get wrong.
 fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1::Key) -> Spoil<M> {
     type Fault = (&'static str, fn(&mut v1::Key));
-    let faults: [Fault; 21] = [
+    let faults: [Fault; 25] = [
         ("key.display_name", |k| k.display_name = "x".repeat(129)),
         ("key.display_name", |k| k.display_name = CONTROL.to_owned()),
         ("key.display_name", |k| k.display_name = "  ".to_owned()),
@@ -46,6 +46,12 @@ fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1
             k.subscriptions = vec!["missing".to_owned()]
         }),
         ("key.subscriptions", |k| k.subscriptions = list_of("s#", 65)),
+        ("key.principal", |k| k.principal = "missing".to_owned()),
+        ("key.principal", |k| k.principal = "a b".to_owned()),
+        ("key.scope_source", |k| k.scope_source = 99),
+        ("key.scope_source", |k| {
+            k.scope_source = v1::ScopeSource::Principal.into()
+        }),
         ("key.allowed_cidrs[1]", |k| {
             k.allowed_cidrs = vec!["192.0.2.1".to_owned(), "192.0.2.0/33".to_owned()]
         }),
@@ -227,6 +233,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
             .bad("id", |r| r.id = CONTROL.to_owned())
             .done(),
         list_keys(n),
+        report_leak(n),
         update.done(),
         Spoil::new("KeyAdmin/LookupKey", READ, Foreign::NotFound, lookup)
             .bad("workspace", |r| r.workspace = CONTROL.to_owned())
@@ -264,6 +271,37 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
         check(n),
         batch_check(n),
     ]
+}
+
+fn report_leak(n: &Names) -> Row {
+    let found = |token: &str| v1::FoundToken {
+        token: token.to_owned(),
+        url: "https://git.example/a/b".to_owned(),
+        ..Default::default()
+    };
+    let good = v1::ReportLeakRequest {
+        workspace: n.workspace.clone(),
+        leaks: vec![found(&n.token)],
+    };
+    Spoil::new("KeyAdmin/ReportLeak", WRITE, Foreign::NotFound, good)
+        .bad("workspace", |r| r.workspace = "Not_A_Workspace".to_owned())
+        .bad("leaks", |r| r.leaks.clear())
+        .bad("leaks", |r| r.leaks = vec![r.leaks[0].clone(); 101])
+        .bad("leaks[1].token", |r| {
+            let mut short = r.leaks[0].clone();
+            short.token = "short".to_owned();
+            r.leaks.push(short);
+        })
+        .bad("leaks[0].token", |r| r.leaks[0].token.clear())
+        .bad("leaks[0].token", |r| r.leaks[0].sha256_hex = "a".repeat(64))
+        .bad("leaks[0].sha256_hex", |r| {
+            r.leaks[0].token.clear();
+            r.leaks[0].sha256_hex = "a".repeat(63);
+        })
+        .bad("leaks[0].url", |r| r.leaks[0].url = "x".repeat(2_049))
+        .bad("leaks[0].type", |r| r.leaks[0].r#type = CONTROL.to_owned())
+        .bad("leaks[0].source", |r| r.leaks[0].source = "x".repeat(129))
+        .done()
 }
 
 fn list_keys(n: &Names) -> Row {
@@ -313,6 +351,15 @@ fn list_keys(n: &Names) -> Row {
                 r,
                 v1::KeyFilter {
                     subscription: "a b".to_owned(),
+                    ..Default::default()
+                },
+            )
+        })
+        .bad("filter.principal", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    principal: "a b".to_owned(),
                     ..Default::default()
                 },
             )

@@ -385,3 +385,32 @@ pub(crate) fn selling(workspace: &str, id: &str) -> v1::CreateSubscriptionReques
         ..Default::default()
     }
 }
+
+/// A principal with these permissions.
+pub(crate) fn knowing(workspace: &str, id: &str, scopes: &[&str]) -> v1::UpsertPrincipalRequest {
+    v1::UpsertPrincipalRequest {
+        principal: Some(v1::Principal {
+            workspace: workspace.to_owned(),
+            ..somebody(id, scopes)
+        }),
+        update_mask: mask(&["scopes"]),
+        ..Default::default()
+    }
+}
+
+/// A principal with these permissions, of whatever workspace.
+pub(crate) fn somebody(id: &str, scopes: &[&str]) -> v1::Principal {
+    v1::Principal {
+        id: id.to_owned(),
+        scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+/// A key bound to a principal, which lists these scopes.
+pub(crate) fn bound_to(principal: &str, scopes: &[&str]) -> v1::Key {
+    v1::Key {
+        principal: principal.to_owned(),
+        ..holding(scopes)
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claviger::app::Core;
 use claviger::app::auth::Caller;
-use claviger::app::directory::{SubscriptionEdit, WorkspaceEdit};
+use claviger::app::directory::{NewSubscription, SubscriptionEdit, WorkspaceEdit};
 use claviger::app::envelope::Envelope;
 use claviger::app::error::{Code, Error};
 use claviger::app::keys::{Edit, NewKey, Source};
@@ -16,6 +16,7 @@ use claviger::decide::{Attributes, Demand, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::principal::ScopeSource;
 use claviger::domain::scope::AdminScope;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
 use claviger::feed::Follower;
@@ -72,6 +73,7 @@ pub(super) async fn stage() -> Stage {
         entropy: Arc::new(SystemEntropy),
         envelope,
         last_used: LastUsed::new().0,
+        exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),
@@ -132,6 +134,8 @@ pub(super) fn settings() -> KeySettings {
         display_name: "key".to_owned(),
         description: String::new(),
         scopes: Vec::new(),
+        scope_source: ScopeSource::Explicit,
+        principal: None,
         subscriptions: Vec::new(),
         allowed_cidrs: Vec::new(),
         postback_url: String::new(),
@@ -177,6 +181,10 @@ impl Stage {
             revision: 0,
         };
         let call = self.call("CreateSubscription", AdminScope::DirectoryWrite, None);
+        let new = NewSubscription {
+            subscription: new,
+            key: None,
+        };
         self.core.create_subscription(call, new).await.unwrap();
     }
 

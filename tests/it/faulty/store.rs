@@ -7,11 +7,12 @@ use claviger::app::ports::audit::{
     AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
 };
 use claviger::app::ports::{
-    Change, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, KeylessUse, Loaded, Meta,
-    Position, Store, StoreError, Tx,
+    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, KeylessUse, Loaded,
+    Meta, Position, PrincipalQuery, Store, StoreError, Tx,
 };
-use claviger::domain::id::{KeyId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use claviger::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::Key;
+use claviger::domain::principal::Principal;
 use claviger::domain::route::Route;
 use claviger::domain::time::Time;
 use claviger::domain::token::Tag;
@@ -298,6 +299,30 @@ impl Store for FaultyStore {
         self.inner.add_keyless_uses(uses).await
     }
 
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.inner.principal(workspace, id).await
+    }
+
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
+        self.inner.list_principals(query).await
+    }
+
+    async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.count_sealed(workspace).await
+    }
+
+    async fn flush_exercised(&self, used: &[(KeyId, Vec<String>)]) -> Result<(), StoreError> {
+        self.inner.flush_exercised(used).await
+    }
+
+    async fn exercised(&self, keys: &[KeyId]) -> Result<Exercised, StoreError> {
+        self.inner.exercised(keys).await
+    }
+
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
         self.inner.load(sink).await
     }
@@ -426,12 +451,13 @@ impl Tx for FaultyTx {
         self.inner.forget_secrets(keys, before, now).await
     }
 
-    async fn destroy_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        self.inner.destroy_sealed(workspace).await
-    }
-
-    async fn count_sealed(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
-        self.inner.count_sealed(workspace).await
+    async fn destroy_sealed(
+        &mut self,
+        workspace: &WorkspaceId,
+        after: Option<KeyId>,
+        keys: u32,
+    ) -> Result<(Option<KeyId>, u64), StoreError> {
+        self.inner.destroy_sealed(workspace, after, keys).await
     }
 
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
@@ -547,6 +573,50 @@ impl Tx for FaultyTx {
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError> {
         self.inner.key_with_grant(workspace, grant).await
+    }
+
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.inner.principal(workspace, id).await
+    }
+
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError> {
+        self.inner.principals(workspace, ids).await
+    }
+
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError> {
+        self.inner.put_principals(principals).await
+    }
+
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_principal(workspace, id).await
+    }
+
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        self.inner.key_with_principal(workspace, id).await
+    }
+
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError> {
+        self.inner.principal_with_grant(workspace, grants).await
     }
 
     async fn idempotency(

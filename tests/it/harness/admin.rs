@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::grpc::proto::v1::{self, Key};
@@ -96,12 +97,17 @@ impl Admin {
             list_keys(ListKeysRequest) -> ListKeysResponse,
             update_key(UpdateKeyRequest) -> UpdateKeyResponse,
             delete_key(DeleteKeyRequest) -> DeleteKeyResponse,
-            regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse;
+            regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse,
+            reveal_secret(RevealSecretRequest) -> RevealSecretResponse,
+            report_leak(ReportLeakRequest) -> ReportLeakResponse;
+        InsightsClient:
+            get_key_hygiene(GetKeyHygieneRequest) -> GetKeyHygieneResponse;
         DirectoryClient:
             create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse,
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
-            create_scope(CreateScopeRequest) -> CreateScopeResponse;
+            create_scope(CreateScopeRequest) -> CreateScopeResponse,
+            upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
         RoutesClient:
             create_route(CreateRouteRequest) -> CreateRouteResponse,
             get_route(GetRouteRequest) -> GetRouteResponse,

@@ -27,7 +27,7 @@ pub(crate) use http::{Response, Target, get, header};
 pub(crate) use load::{Questions, Writers, Written, revision};
 pub(crate) use postgres::{Database, Postgres};
 pub(crate) use process::{
-    BINARY, Ended, Folder, Process, Starting, bootstrap_token, run, serve_args,
+    BINARY, Ended, Folder, Process, Starting, bootstrap_token, offline, run, serve_args,
 };
 pub(crate) use rig::{Rig, RigOptions, demands};
 pub(crate) use secrets::{register, scan, scan_all};

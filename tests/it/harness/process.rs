@@ -284,6 +284,27 @@ pub(crate) fn run(folder: &Folder, args: &[&str], env: &[(&str, &str)]) -> Ended
     }
 }
 
+/// Runs a command that works on a database and ends; whether it ended well, and what it said on standard output and error.
+pub(crate) fn offline(
+    command: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> (bool, String, String) {
+    let ended = Command::new(BINARY)
+        .arg(command)
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        ended.status.success(),
+        text(&ended.stdout),
+        text(&ended.stderr),
+    )
+}
+
 /// The address in a `listening` event of this listener.
 fn listening(line: &str, listener: &str) -> Option<String> {
     let fields = event(line, "listening")?;

@@ -130,7 +130,7 @@ impl TestServer {
     /// With this `authorization`, or none.
     pub(crate) fn client(&self, authorization: Option<String>) -> Client {
         let bearer = authorization.map(|text| MetadataValue::try_from(text).unwrap());
-        self.connect(Caller(bearer))
+        self.connect(Caller(bearer, Vec::new()))
     }
 
     /// As a client of an earlier start.
@@ -148,6 +148,14 @@ impl TestServer {
 
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    /// What its clock says, to the second.
+    pub(crate) fn now(&self) -> prost_types::Timestamp {
+        prost_types::Timestamp {
+            seconds: self.clock.now().micros() / 1_000_000,
+            nanos: 0,
+        }
     }
 }
 
@@ -235,9 +243,11 @@ fn config(place: &Place) -> Config {
     }
 }
 
-/// Puts the caller's key on each call.
+/// Puts the caller's key on each call, and what else is to be said with it.
 #[derive(Clone)]
-pub(crate) struct Caller(Option<MetadataValue<tonic::metadata::Ascii>>);
+pub(crate) struct Caller(Option<Value>, Vec<(&'static str, Value)>);
+
+type Value = MetadataValue<tonic::metadata::Ascii>;
 
 impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -245,6 +255,9 @@ impl Interceptor for Caller {
             request
                 .metadata_mut()
                 .insert("authorization", bearer.clone());
+        }
+        for (name, value) in &self.1 {
+            request.metadata_mut().insert(*name, value.clone());
         }
         Ok(request)
     }
@@ -260,6 +273,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The same caller, who says this with each call.
+    pub(crate) fn saying(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        let value = MetadataValue::try_from(value).unwrap();
+        client.caller.1.push((name, value));
+        client
+    }
+
     pub(crate) fn line(&self) -> Line {
         InterceptedService::new(self.channel.clone(), self.caller.clone())
     }

@@ -188,11 +188,11 @@ pub(super) fn factors(
                         let sold = acting.is_none_or(|acting| {
                             bound.is_empty() || bound.iter().any(|s| s.as_str() == acting)
                         });
-                        alive(workspace, key, secret, question.now).is_ok()
+                        alive(world, workspace, key, secret, question.now).is_ok()
                             && near
                             && sold
                             && own != Some(key.id)
-                            && holds(key, scope)
+                            && holds(world, key, scope)
                     })
                 }
             }

@@ -11,7 +11,9 @@ mod history;
 mod killed;
 mod large;
 mod outage;
+mod rotation;
 mod secrets;
+mod settings;
 mod start;
 mod watch;
 

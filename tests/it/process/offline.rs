@@ -1,25 +1,14 @@
 //! What is done to a database without serving: its schema, another history.
 
-use std::process::Command;
-
 use claviger::grpc::proto::v1::Decision;
 
-use crate::harness::{BINARY, Folder, Process, key};
+use crate::harness::{Folder, Process, key};
 
 /// Runs a command on the database of a folder; returns whether it ended well, and what it said.
 fn offline(folder: &Folder, command: &str) -> (bool, String, String) {
-    let ended = Command::new(BINARY)
-        .args([command, "--log", "off", "--data-dir"])
-        .arg(folder.data())
-        .env_clear()
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        ended.status.success(),
-        text(&ended.stdout),
-        text(&ended.stderr),
-    )
+    let data = folder.data();
+    let args = ["--log", "off", "--data-dir", data.to_str().unwrap()];
+    crate::harness::offline(command, &args, &[])
 }
 
 #[test]
