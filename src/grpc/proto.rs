@@ -178,6 +178,8 @@ impl fmt::Debug for v1::HttpRequest {
             .field("headers", &self.headers)
             .field("path", &path)
             .field("query", &Hidden(path.len() == self.path.len()))
+            .field("method", &self.method)
+            .field("host", &self.host)
             .finish()
     }
 }
@@ -187,6 +189,15 @@ impl fmt::Debug for v1::HttpHeader {
         f.debug_struct("HttpHeader")
             .field("name", &self.name)
             .field("value", &Hidden::of(&self.value))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::HeaderValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderValues")
+            .field("values", &Hidden(self.values.is_empty()))
+            .field("tags", &self.tags.len())
             .finish()
     }
 }
@@ -292,7 +303,18 @@ mod tests {
                     http: Some(v1::HttpRequest {
                         headers: vec![header],
                         path: format!("/orders?apikey={SECRET}"),
+                        ..Default::default()
                     }),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::HeaderFactor {
+                    demand: Some(v1::header_factor::Demand::OneOf(v1::HeaderValues {
+                        values: vec![text()],
+                        tags: Vec::new(),
+                    })),
                     ..Default::default()
                 }
             ),
