@@ -9,6 +9,10 @@ use time::format_description::well_known::Rfc3339;
 use super::names;
 use crate::grpc::proto::v1;
 
+mod routes;
+
+pub(super) use routes::route;
+
 /// A moment of the API; none where it is outside of what can be written.
 pub(super) fn moment(at: &Timestamp) -> Option<OffsetDateTime> {
     let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
@@ -57,9 +61,7 @@ pub(super) fn key(key: &v1::Key) -> Value {
         "purge_time": time(key.purge_time.as_ref()),
         "last_used_time": time(key.last_used_time.as_ref()),
         "etag": key.etag,
-        "warnings": key.warnings.iter()
-            .map(|w| json!({"code": w.code, "message": w.message}))
-            .collect::<Vec<_>>(),
+        "warnings": key.warnings.iter().map(warning).collect::<Vec<_>>(),
         "scope_source": names::scope_source(key.scope_source),
         "principal": key.principal,
     })
@@ -131,6 +133,45 @@ pub(super) fn hygiene(needs: &v1::KeyHygiene) -> Value {
     })
 }
 
+pub(super) fn delivery(delivery: &v1::Delivery) -> Value {
+    json!({
+        "id": delivery.id,
+        "workspace": delivery.workspace,
+        "key_id": delivery.key_id,
+        "sequence": delivery.sequence,
+        "type": delivery.r#type,
+        "event_id": delivery.event_id,
+        "url": delivery.url,
+        "state": names::delivery_state(delivery.state),
+        "attempts": delivery.attempts,
+        "failure": names::failure(delivery.failure),
+        "http_status": delivery.http_status,
+        "create_time": time(delivery.create_time.as_ref()),
+        "last_attempt_time": time(delivery.last_attempt_time.as_ref()),
+        "next_attempt_time": time(delivery.next_attempt_time.as_ref()),
+        "end_time": time(delivery.end_time.as_ref()),
+    })
+}
+
+pub(super) fn signing_secret(secret: &v1::SigningSecret) -> Value {
+    json!({
+        "id": secret.id,
+        "workspace": secret.workspace,
+        "create_time": time(secret.create_time.as_ref()),
+        "expire_time": time(secret.expire_time.as_ref()),
+    })
+}
+
+pub(super) fn tested(answer: &v1::TestPostbackResponse) -> Value {
+    json!({
+        "delivered": answer.delivered,
+        "failure": names::failure(answer.failure),
+        "http_status": answer.http_status,
+        "id": answer.id,
+        "elapsed": answer.elapsed.as_ref().map(duration),
+    })
+}
+
 pub(super) fn issued(token: &v1::IssuedToken) -> Value {
     json!({
         "secret_id": token.secret_id,
@@ -155,8 +196,14 @@ pub(super) fn check(answer: &v1::CheckResponse) -> Value {
         "off_the_record": answer.off_the_record,
         "shadowed": answer.shadowed.iter().map(|r| names::reason(*r)).collect::<Vec<_>>(),
         "revision": answer.revision,
+        "route": answer.route,
+        "warnings": answer.warnings.iter().map(warning).collect::<Vec<_>>(),
         "principal": answer.principal,
     })
+}
+
+pub(super) fn warning(warning: &v1::Warning) -> Value {
+    json!({ "code": warning.code, "message": warning.message })
 }
 
 pub(super) fn explained(answer: &v1::ExplainResponse) -> Value {
@@ -241,6 +288,9 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "slots": names::slots(settings.slots),
         "rotation_guard": settings.rotation_guard.as_ref().map(duration),
         "token_prefix": settings.token_prefix,
+        "key_scheme": names::key_scheme(settings.key_scheme),
+        "key_scheme_time": time(settings.key_scheme_time.as_ref()),
+        "unmatched_requests": names::unmatched(settings.unmatched_requests),
         "key_creation": names::key_creation(settings.key_creation),
         "default_lifetime": settings.default_lifetime.as_ref().map(duration),
         "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),
