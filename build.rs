@@ -12,9 +12,13 @@ const SECRET_MESSAGES: &[&str] = &[
     "claviger.v1.LookupKeyRequest",
     "claviger.v1.FoundToken",
     "claviger.v1.Secret",
+    "claviger.v1.PublishEventRequest",
+    "claviger.v1.CreateSigningSecretResponse",
+    "claviger.v1.RotateSigningSecretResponse",
     "claviger.v1.Credential",
     "claviger.v1.HttpRequest",
     "claviger.v1.HttpHeader",
+    "claviger.v1.HeaderValues",
 ];
 
 #[expect(

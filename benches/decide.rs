@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use claviger::app::authorize::Surface;
 use claviger::app::recorder::{Recorder, Seen, Spare};
-use claviger::decide::{Demand, Headers, Presented, Question, decide};
+use claviger::decide::{Attributes, Demand, Headers, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
 use claviger::domain::network;
+use claviger::domain::principal::ScopeSource;
 use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
@@ -134,6 +135,8 @@ fn world(keys: usize) -> World {
                     grants[n % 50].clone(),
                     Grant::parse("messages:send").expect("a valid scope"),
                 ],
+                scope_source: ScopeSource::Explicit,
+                principal: None,
                 subscriptions: Vec::new(),
                 allowed_cidrs: if n % 4 == 0 { vec![cidr] } else { Vec::new() },
                 postback_url: String::new(),
@@ -170,6 +173,10 @@ fn ask<'q>(presented: Presented<'q>, scopes: &'q [String]) -> Question<'q> {
         any_of: Demand::NONE,
         subscription: "",
         must_demand: true,
+        attributes: Attributes {
+            method: b"GET",
+            ..Attributes::default()
+        },
     }
 }
 
@@ -243,7 +250,6 @@ fn decide_once(world: &World, token: &[u8], scopes: &[String], recorder: Option<
         recorder.note(&Seen {
             now: NOW,
             surface: Surface::Envoy,
-            method: b"GET",
             question: &question,
             verdict: &verdict,
             view: &view,

@@ -19,6 +19,7 @@ use claviger::app::ports::{Actor, Change, ImportRecord, Meta, Resource, Store as
 use claviger::config::ServeArgs;
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::principal::ScopeSource;
 use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{LookupKey, Token};
@@ -211,6 +212,8 @@ fn key(n: u64) -> Key {
             display_name: format!("Customer {n}"),
             description: String::new(),
             scopes: Vec::new(),
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),

@@ -17,6 +17,10 @@ use crate::app::limit::{Limit, Shares};
 use crate::app::recorder::Recorder;
 use crate::domain::decision::Reason;
 
+mod postbacks;
+
+use postbacks::PostbackMetrics;
+
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
 pub fn start_log(
     json: bool,
@@ -73,6 +77,7 @@ impl Metrics {
             "Connections refused because there were too many",
             refused_connections.clone(),
         );
+        registry.register_collector(Box::new(PostbackMetrics(core.clone())));
         registry.register_collector(Box::new(Counts {
             core,
             calls,
@@ -138,6 +143,16 @@ impl Collector for Counts {
         )?;
         for reason in Reason::ALL {
             ConstCounter::new(self.counts.shadowed(reason))
+                .encode(family.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "grandfathered",
+            "Requests let through without a good key by routes that are grandfathered, by what would have denied them",
+            None,
+            MetricType::Counter,
+        )?;
+        for reason in Reason::ALL {
+            ConstCounter::new(self.counts.grandfathered(reason))
                 .encode(family.encode_family(&[("reason", reason.as_str())])?)?;
         }
         let mut family = encoder.encode_descriptor(

@@ -8,7 +8,9 @@ use crate::app::ports::Interval;
 use crate::app::recorder::Seen;
 use crate::decide::{self, Question, Verdict};
 use crate::domain::decision::Reason;
+use crate::domain::id::WorkspaceId;
 use crate::domain::revision::Revision;
+use crate::index::KeyRecord;
 
 /// Through which door a question came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,7 @@ impl Surface {
 pub struct DecisionCounts {
     by_reason: [[AtomicU64; Reason::ALL.len()]; Surface::ALL.len()],
     shadowed: [AtomicU64; Reason::ALL.len()],
+    grandfathered: [AtomicU64; Reason::ALL.len()],
 }
 
 impl DecisionCounts {
@@ -53,6 +56,10 @@ impl DecisionCounts {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }
+        let without_key = verdict.grandfathered.filter(|_| verdict.is_allow());
+        if let Some(count) = without_key.and_then(|reason| self.grandfathered.get(reason.index())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How many decisions came out for this reason.
@@ -68,6 +75,13 @@ impl DecisionCounts {
             .get(reason.index())
             .map_or(0, |n| n.load(Ordering::Relaxed))
     }
+
+    /// How often this reason would have denied, were the route not grandfathered.
+    pub fn grandfathered(&self, reason: Reason) -> u64 {
+        self.grandfathered
+            .get(reason.index())
+            .map_or(0, |n| n.load(Ordering::Relaxed))
+    }
 }
 
 impl Core {
@@ -75,7 +89,7 @@ impl Core {
     /// it is known, is for the request log.
     pub fn decide<R>(
         &self,
-        (surface, method): (Surface, &[u8]),
+        surface: Surface,
         question: &Question<'_>,
         counts: &DecisionCounts,
         answer: impl FnOnce(&Verdict<'_>, Revision) -> R,
@@ -87,33 +101,55 @@ impl Core {
         let view = self.index.view();
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
-        let seen = Seen {
+        self.observe(&Seen {
             now,
             surface,
-            method,
             question,
             verdict: &verdict,
             view: &view,
-        };
-        self.observe(&seen);
+        });
         Ok(answer(&verdict, view.revision))
+    }
+
+    /// The workspace of a request that names none: that whose routes claim its host, else the process's default.
+    pub fn workspace_of_host(&self, host: &[u8]) -> WorkspaceId {
+        let claimant = self.index.workspace_of_host(host);
+        claimant.unwrap_or_else(|| self.default_workspace.clone())
     }
 }
 
 impl Core {
     /// What a decision leaves behind. Whatever is added here is in memory, and costs next to nothing.
     fn observe(&self, seen: &Seen<'_, '_, '_>) {
-        if let (true, Some((key, secret))) = (seen.verdict.is_allow(), seen.verdict.key) {
-            let used = if key.off_the_record {
-                // When exactly a request came is not recorded either.
-                Interval::Hour.begin(seen.now)
-            } else {
-                seen.now
-            };
-            self.last_used.note(&secret.usage, used);
-            self.exercised.note(seen.question, key);
+        if seen.verdict.is_allow() {
+            self.note_uses(seen);
         }
         self.recorder.note(seen);
+        let strangers = &self.postbacks.strangers;
+        if !strangers.note(seen.verdict, seen.question.source_ip, seen.now) {
+            self.postbacks.counts.miss();
+        }
+    }
+
+    /// Notes what was used: the key, a further key that the route demands, or neither, which is counted at the route.
+    fn note_uses(&self, seen: &Seen<'_, '_, '_>) {
+        let verdict = seen.verdict;
+        // When exactly a key that is off the record came is not recorded either.
+        let moment = |key: &KeyRecord| match key.off_the_record {
+            true => Interval::Hour.begin(seen.now),
+            false => seen.now,
+        };
+        if let Some((key, _)) = verdict.identity() {
+            self.exercised.note(&seen.demands(), key);
+        }
+        let keys = [verdict.identity(), verdict.factor_key];
+        for (key, secret) in keys.into_iter().flatten() {
+            self.last_used.note(&secret.usage, moment(key));
+        }
+        if let (Some(route), Some(reason)) = (verdict.route(), verdict.grandfathered) {
+            let now = verdict.key.map_or(seen.now, |(key, _)| moment(key));
+            route.uses.note(reason, now);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::app::ports::{Actor, Entropy, EntropyError, Resource};
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
+use crate::domain::principal::ScopeSource;
 use crate::domain::revision::Revision;
 use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
@@ -217,6 +218,8 @@ async fn make_administrator(
             display_name: name.to_owned(),
             description: String::new(),
             scopes: vec![all],
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),

@@ -96,6 +96,8 @@ impl Core {
             now,
             scope: None,
             subscription: None,
+            principal: None,
+            only_of: None,
             within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
             label: None,
             expire_before: None,

@@ -19,10 +19,12 @@ pub mod mutate;
 mod pace;
 pub mod page;
 pub mod ports;
+pub mod postbacks;
 pub mod purge;
 pub mod recorded;
 pub mod recorder;
 mod replay;
+pub mod routes;
 pub mod scene;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use self::envelope::Envelope;
 use self::exercised::ExercisedGrants;
 use self::last_used::LastUsed;
 use self::ports::{Clock, Entropy, Feed, Records, Store};
+use self::postbacks::Postbacks;
 use self::recorder::Recorder;
 
 /// What every use case works with.
@@ -59,6 +62,8 @@ pub struct Core {
     pub recorder: Recorder,
     /// What was written of it.
     pub records: Arc<dyn Records>,
+    /// Events on their way to keys' POSTback URLs.
+    pub postbacks: Postbacks,
     /// Which grants were made use of.
     pub exercised: ExercisedGrants,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.

@@ -153,6 +153,7 @@ impl Core {
             actor,
             doubt: Doubt::default(),
             changed: false,
+            announced: false,
         })
     }
 
@@ -160,9 +161,9 @@ impl Core {
     where
         T: Serialize + DeserializeOwned + Sync,
     {
-        let mut scene = self.scene(Actor::Key(call.caller.key)).await?;
+        let mut scene = self.scene(call.caller.actor()).await?;
         let caller = call.caller.recheck(&mut *scene.tx, scene.now).await?;
-        caller.require(call.right)?;
+        let caller = caller.using(call.right)?;
         if let Some(answer) = self.replay(&call, &caller, &mut scene).await? {
             // The call that made the change may not have applied it yet, or may have failed to.
             drop(scene);
@@ -233,7 +234,12 @@ impl Core {
     /// Commits; the index does not have it yet. Returns what is in doubt if it does not get it.
     pub(in crate::app) async fn commit(&self, scene: Scene) -> Result<Doubt, Error> {
         match scene.tx.commit().await {
-            Ok(()) => Ok(scene.doubt),
+            Ok(()) => {
+                if scene.announced {
+                    self.postbacks.wake();
+                }
+                Ok(scene.doubt)
+            }
             Err(StoreError::OutcomeUnknown(cause)) => {
                 self.feed.doubt(scene.doubt);
                 Err(Error::outcome_unknown(cause))

@@ -1,5 +1,7 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
+pub mod audit;
+pub mod outbox;
 mod records;
 
 use std::collections::{BTreeSet, HashMap};
@@ -8,16 +10,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::decision::Reason;
+use crate::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
+use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 pub use records::*;
-pub mod audit;
 
 use audit::AuditLog;
+use outbox::{Delivery, NewEvent, SigningSecret};
 
 /// The time of day.
 pub trait Clock: Send + Sync + 'static {
@@ -108,8 +115,39 @@ pub trait Store: AuditLog + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError>;
 
-    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes
-    /// and subscriptions before keys); returns the revision of that snapshot.
+    /// One route.
+    async fn route(
+        &self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError>;
+    /// A workspace's routes by id, those after `after`.
+    async fn list_routes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&RouteId>,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError>;
+    /// How often these routes of a workspace were passed without a key, as far as it was written down.
+    async fn keyless_uses(
+        &self,
+        workspace: &WorkspaceId,
+        routes: &[RouteId],
+    ) -> Result<Vec<KeylessUse>, StoreError>;
+    /// Adds to that. Not a change: it takes no revision; what is of routes that are gone is dropped.
+    async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError>;
+
+    /// One principal.
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError>;
+    /// A workspace's principals by a query, ordered by id.
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError>;
+
+    /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes,
+    /// subscriptions, principals and routes before keys); returns the revision of that snapshot.
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
     /// Which revision the database is at: what is asked to find out whether there is anything to read from the feed.
     async fn position(&self) -> Result<Position, StoreError>;
@@ -200,7 +238,7 @@ pub trait Tx: Send {
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
     /// Inserts or replaces a workspace.
     async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError>;
-    /// Removes a workspace with its subscriptions, scopes, and the memory of its imports.
+    /// Removes a workspace with its subscriptions, scopes, principals, routes, and the memory of its imports.
     async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError>;
     /// Whether a workspace has keys, deleted ones too.
     async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError>;
@@ -246,6 +284,63 @@ pub trait Tx: Send {
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError>;
 
+    /// One route.
+    async fn route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError>;
+    /// All routes of a workspace, by id.
+    async fn routes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Route>, StoreError>;
+    /// How many routes a workspace has.
+    async fn count_routes(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
+    /// Another route of the workspace that has one of this route's shapes.
+    async fn route_in_conflict(&mut self, route: &Route) -> Result<Option<RouteId>, StoreError>;
+    /// Routes of other workspaces that claim hosts.
+    async fn claims_of_others(&mut self, workspace: &WorkspaceId)
+    -> Result<Vec<Route>, StoreError>;
+    /// Inserts or replaces a route, and its shapes.
+    async fn put_route(&mut self, route: &Route) -> Result<(), StoreError>;
+    /// Removes a route, its shapes, and the counts of those who passed it without a key.
+    async fn delete_route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<(), StoreError>;
+
+    /// One principal.
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError>;
+    /// Those of these principals that there are, in no order.
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError>;
+    /// Inserts or replaces principals, many in one statement.
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError>;
+    /// Removes a principal.
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError>;
+    /// A key bound to a principal, deleted ones too.
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError>;
+    /// A principal that lists one of these grants.
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError>;
+
     /// The idempotency record of this id.
     async fn idempotency(&mut self, id: &[u8; 32])
     -> Result<Option<IdempotencyRecord>, StoreError>;
@@ -270,6 +365,31 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         imports: &[ImportRecord],
         time: Time,
+    ) -> Result<(), StoreError>;
+
+    /// Writes events that are to be delivered, each with the next number of its key.
+    async fn put_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError>;
+    /// Sends the pending events of a key to another URL.
+    async fn retarget_events(&mut self, key: KeyId, url: &str) -> Result<(), StoreError>;
+    /// Makes a delivery pending anew, to this URL where one is given; returns it as it is then, none where there is none.
+    async fn redeliver(
+        &mut self,
+        id: EventId,
+        url: Option<&str>,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError>;
+    /// The signing secrets of a workspace, ended ones too until they are cleared away.
+    async fn signing_secrets(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<SigningSecret>, StoreError>;
+    /// Inserts or replaces a signing secret.
+    async fn put_signing_secret(&mut self, secret: &SigningSecret) -> Result<(), StoreError>;
+    /// Makes due what failed for lack of a signing secret.
+    async fn hasten_unsigned(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Time,
     ) -> Result<(), StoreError>;
 
     /// Says that the bootstrap key has been made; false where it had been made before.
@@ -333,6 +453,10 @@ pub struct KeyQuery {
     pub scope: Option<String>,
     /// Bound to this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Bound to this principal.
+    pub principal: Option<PrincipalId>,
+    /// Bound to this one: all that who manages only their own may see.
+    pub only_of: Option<PrincipalId>,
     /// Bound to some of these, and to none besides: what a bound administrator may see.
     pub within: Option<Vec<SubscriptionId>>,
     /// With this label, and this value of it where given.
@@ -347,6 +471,21 @@ pub struct KeyQuery {
     pub order: KeyOrder,
     /// Only those after this place in the order.
     pub after: Option<KeyCursor>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Which principals to list.
+#[derive(Debug, Clone)]
+pub struct PrincipalQuery {
+    /// Of this workspace.
+    pub workspace: WorkspaceId,
+    /// Part of the id or the display name, folded.
+    pub name_contains: Option<String>,
+    /// Only those that are enabled, or that are not.
+    pub enabled: Option<bool>,
+    /// Only those after this one.
+    pub after: Option<PrincipalId>,
     /// How many at most.
     pub limit: u32,
 }
@@ -398,6 +537,10 @@ pub enum Loaded {
     Workspace(Box<Workspace>, Vec<Scope>),
     /// A subscription.
     Subscription(Subscription),
+    /// A route.
+    Route(Box<Route>),
+    /// A principal.
+    Principal(Principal),
     /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are
     /// left out, and the order of its secrets.
     Key(Box<Key>),
@@ -430,8 +573,27 @@ pub struct FeedBatch {
     pub workspaces: Vec<(WorkspaceId, Option<WorkspaceRow>)>,
     /// Subscriptions touched; none: it is gone.
     pub subscriptions: Vec<((WorkspaceId, SubscriptionId), Option<Subscription>)>,
+    /// Routes touched; none: it is gone.
+    pub routes: Vec<((WorkspaceId, RouteId), Option<Route>)>,
+    /// Principals touched; none: it is gone.
+    pub principals: Vec<((WorkspaceId, PrincipalId), Option<Principal>)>,
     /// Keys touched; none: it is gone.
     pub keys: Vec<(KeyId, Option<Key>)>,
+}
+
+/// How often a route was passed without a key for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeylessUse {
+    /// The route's workspace.
+    pub workspace: WorkspaceId,
+    /// The route.
+    pub route: RouteId,
+    /// What would have denied.
+    pub reason: Reason,
+    /// How often.
+    pub count: u64,
+    /// When the last one came.
+    pub last: Time,
 }
 
 /// A stored answer to a repeatable call.
@@ -484,6 +646,8 @@ pub struct Change {
 pub enum Actor {
     /// An administrator, by key.
     Key(KeyId),
+    /// The same, as a principal that it named.
+    OnBehalf(KeyId, PrincipalId),
     /// The first start.
     Bootstrap,
     /// `claviger recover` or `adopt-restore`, by whoever holds database and root key.
@@ -503,15 +667,22 @@ pub enum Resource {
     Subscription(WorkspaceId, SubscriptionId),
     /// A catalogue entry of a workspace.
     Scope(WorkspaceId, String),
+    /// A route of a workspace.
+    Route(WorkspaceId, RouteId),
+    /// A principal of a workspace.
+    Principal(WorkspaceId, PrincipalId),
 }
 
 impl Resource {
     /// The workspace it belongs to.
     pub fn workspace(&self) -> &WorkspaceId {
         match self {
-            Self::Key(w, _) | Self::Workspace(w) | Self::Subscription(w, _) | Self::Scope(w, _) => {
-                w
-            }
+            Self::Key(w, _)
+            | Self::Workspace(w)
+            | Self::Subscription(w, _)
+            | Self::Scope(w, _)
+            | Self::Principal(w, _)
+            | Self::Route(w, _) => w,
         }
     }
 }

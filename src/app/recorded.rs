@@ -303,6 +303,8 @@ fn in_shadow(
         now,
         scope: None,
         subscription: None,
+        principal: None,
+        only_of: None,
         within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
         label: None,
         expire_before: None,

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use tokio::sync::Notify;
 
 use crate::app::authorize::Surface;
-use crate::decide::{Question, Verdict, is_off_the_record};
+use crate::decide::{Demands, Question, Verdict, is_off_the_record};
 use crate::domain::decision::Reason;
 use crate::domain::time::Time;
 use crate::index::View;
@@ -37,14 +37,20 @@ pub struct Seen<'a, 'q, 'v> {
     pub now: Time,
     /// Through which door.
     pub surface: Surface,
-    /// The method of the request; empty: not known.
-    pub method: &'a [u8],
     /// What was asked.
     pub question: &'a Question<'q>,
     /// What was decided.
     pub verdict: &'a Verdict<'v>,
     /// On what.
     pub view: &'a View<'v>,
+}
+
+impl<'a> Seen<'a, '_, '_> {
+    /// What was demanded of scopes, by the request and by its route.
+    pub fn demands(&self) -> Demands<'a> {
+        let (question, verdict): (&Question<'a>, &Verdict<'a>) = (self.question, self.verdict);
+        question.demands(verdict.taken)
+    }
 }
 
 /// What decisions leave behind, until it is taken to be written down.
@@ -129,13 +135,17 @@ impl Recorder {
         let key = seen.verdict.key.map(|(key, _)| key);
         let allowed = seen.verdict.is_allow();
         // Looked up before anything is locked; where the log wants none of it, not at all.
-        let on_the_record = match key {
-            Some(key) => !key.off_the_record,
-            None => {
-                !workspace.log.denied
-                    || !is_undecided_whose(seen.verdict.reason)
-                    || !is_off_the_record(seen.question, seen.view)
-            }
+        let further = seen.verdict.factor_key.map(|(key, _)| key);
+        let on_the_record = if key.into_iter().chain(further).any(|key| key.off_the_record) {
+            false
+        } else {
+            let wanted = match allowed {
+                true => workspace.log.allowed_below > 0,
+                false => workspace.log.denied,
+            };
+            !wanted
+                || !may_hold_more(seen.verdict)
+                || !is_off_the_record(seen.question, seen.verdict, seen.view)
         };
         let Some(mut part) = self.part() else {
             return;
@@ -208,12 +218,19 @@ impl Aligned {
     }
 }
 
-/// Whether a denial for this reason came before it was looked at whose the credential is.
-fn is_undecided_whose(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NothingDemanded | Reason::AmbiguousCredential | Reason::MalformedCredential
-    )
+/// Whether a request may hold a credential of which nobody looked whose it is: the decision came before, or passes without
+/// a key, or rests on a factor that did not do.
+fn may_hold_more(verdict: &Verdict<'_>) -> bool {
+    let of_key = match verdict.grandfathered.unwrap_or(verdict.reason) {
+        // A route that is open asks for no key.
+        Reason::Ok | Reason::WorkspaceDisabled => verdict.key.is_none(),
+        Reason::NothingDemanded
+        | Reason::RouteUnknown
+        | Reason::AmbiguousCredential
+        | Reason::MalformedCredential => true,
+        _ => false,
+    };
+    of_key || verdict.reason == Reason::FactorMissing
 }
 
 /// The subscription a decision is accounted to; a denial that came before that was asked is the key's only one's.

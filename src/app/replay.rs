@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::Core;
-use crate::app::auth::{Caller, admin_rights};
+use crate::app::auth::{Caller, rights_to_open_now};
 use crate::app::error::{Code, Error};
 use crate::app::mutate::{Answer, Call, Done, Issued, Repeat};
 use crate::app::ports::{IdempotencyRecord, REPLAY_PERIOD};
@@ -17,11 +17,21 @@ impl Core {
     fn repeat_ids(&self, call: &Call, repeat: &Repeat) -> ([u8; 32], [u8; 32]) {
         let lookup = self.envelope.lookup();
         let caller = call.caller.key.to_bytes();
-        let id = lookup.derive(
-            "request-id",
-            &[&caller, call.method.as_bytes(), &repeat.request_id],
-        );
-        (id, lookup.derive("request", &[&repeat.request]))
+        let mut id: Vec<&[u8]> = vec![&caller, call.method.as_bytes(), &repeat.request_id];
+        let mut request: Vec<&[u8]> = vec![&repeat.request];
+        // What one user of a portal was given is no other's, and what the metadata says is part of the request.
+        if call.caller.on_behalf {
+            id.extend(
+                call.caller
+                    .principal
+                    .as_ref()
+                    .map(|id| id.as_str().as_bytes()),
+            );
+        }
+        let default = call.caller.default_subscription.as_ref();
+        request.extend(default.map(|id| id.as_str().as_bytes()));
+        let id = lookup.derive("request-id", &id);
+        (id, lookup.derive("request", &request))
     }
 
     pub(super) async fn replay<T: DeserializeOwned>(
@@ -140,10 +150,7 @@ async fn may_have(
             .secrets
             .iter()
             .any(|s| s.id == issued.secret && s.is_live(scene.now));
-    let rights = admin_rights(
-        &key.settings.scopes,
-        &scene.tx.scopes(&key.workspace).await?,
-    );
+    let rights = rights_to_open_now(&mut *scene.tx, &key).await?;
     Ok(live && caller.may_see(&key) && caller.require_all(&rights, "").is_ok())
 }
 

@@ -1,4 +1,4 @@
-//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed.
+//! `claviger workspaces`, `subscriptions` and `scopes`: what can be typed. `principals` has a file of its own.
 
 use clap::{Args, Subcommand};
 
@@ -7,11 +7,16 @@ use super::connect::WorkspaceOption;
 use super::names::PresentationName;
 use super::page::PageArgs;
 use settings::SettingsArgs;
+pub(super) use settings::location;
 
+mod principals;
 mod records;
 mod run;
 mod settings;
+mod sync;
 
+pub use principals::PrincipalsArgs;
+pub(super) use principals::principals;
 pub(super) use run::{scopes, subscriptions, workspaces};
 
 /// Make and manage workspaces: tenants, each with keys, subscriptions, scopes and settings of its own.
@@ -135,7 +140,7 @@ struct UpdateWorkspaceArgs {
 #[command(after_help = "\
 Examples:
   claviger subscriptions create gold-42 --display-name 'Gold, customer 42'
-  claviger subscriptions create gold-43 --provision-key --scope orders:read    # with a key of two secrets
+  claviger subscriptions create gold-43 --provision --scope orders:read    # with a key of two secrets
   claviger subscriptions update gold-42 --enabled false      # refuses requests for it at once")]
 pub struct SubscriptionsArgs {
     #[command(flatten)]
@@ -187,13 +192,13 @@ struct CreateSubscriptionArgs {
     /// Make a key for it in the same change, with a PRIMARY and a SECONDARY secret; where the workspace provisions keys, one is
     /// made anyway
     #[arg(long)]
-    provision_key: bool,
+    provision: bool,
     /// A scope of that key; can be repeated [default: those that the workspace provisions]
     #[arg(
         long = "scope",
         value_delimiter = ',',
         value_name = "SCOPE",
-        requires = "provision_key"
+        requires = "provision"
     )]
     scopes: Vec<String>,
     #[command(flatten)]
@@ -250,7 +255,7 @@ enum ScopesCommand {
     List(PageArgs),
     /// Change a scope
     Update(UpdateScopeArgs),
-    /// Delete a scope that no key lists
+    /// Delete a scope that no key and no principal lists
     Delete(DeleteArgs),
 }
 

@@ -282,6 +282,8 @@ fn cell(
             .unwrap_or_default(),
         "allow_weak" => digest.map(|d| d.allow_weak.to_string()).unwrap_or_default(),
         "scopes" => key.scopes.join(";"),
+        "scope_source" => super::names::scope_source(key.scope_source),
+        "principal" => key.principal.clone(),
         "subscriptions" => key.subscriptions.join(";"),
         "allowed_cidrs" => key.allowed_cidrs.join(";"),
         "expire_time" => time(key.expire_time.as_ref()),

@@ -20,15 +20,15 @@ use super::io::Io;
 use ledger::Ledger;
 use read::Rules;
 
-mod format;
+pub(super) mod format;
 mod kong;
 mod ledger;
 mod native;
-mod progress;
-mod read;
+pub(super) mod progress;
+pub(super) mod read;
 mod report;
 mod send;
-mod table;
+pub(super) mod table;
 mod unkey;
 
 /// Every column that a CSV file may have, as `claviger export` writes them.
@@ -47,7 +47,7 @@ Examples:
 
 Formats:
   csv    the first line names the columns: import_id, display_name, description, token or sha256_hex, asserted_bits,
-         allow_weak, scopes, subscriptions, allowed_cidrs, expire_time, enabled, labels (NAME=VALUE), create_time, …;
+         allow_weak, scopes, principal, subscriptions, allowed_cidrs, expire_time, enabled, labels (NAME=VALUE), create_time, …;
          lists are separated by `;` or spaces. An unknown column is an error that lists those there are
   jsonl  one object a line, {\"import_id\", \"key\": {…}, \"primary\": {\"external_token\" or \"external_digest\": {…}}, \"secondary\"},
          as the API has them and `claviger export` writes them
@@ -138,16 +138,16 @@ pub(super) enum Format {
 }
 
 /// A file to read, and what is known of it.
-struct Source {
-    reader: Box<dyn Read + Send>,
+pub(super) struct Source {
+    pub(super) reader: Box<dyn Read + Send>,
     /// Its size in bytes; unknown for standard input.
-    size: Option<u64>,
+    pub(super) size: Option<u64>,
     /// When it was last changed.
     changed: Option<OffsetDateTime>,
 }
 
 impl Source {
-    fn open(path: &Path, io: &mut Io<'_>) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, io: &mut Io<'_>) -> Result<Self, Failure> {
         if path == Path::new("-") {
             return Ok(Self {
                 reader: std::mem::replace(&mut io.input, Box::new(std::io::empty())),
@@ -202,7 +202,10 @@ pub(super) async fn run(args: ImportArgs, io: &mut Io<'_>) -> Result<Exit, Failu
         exported_at: args.defaults.exported_at.or(source.changed),
     };
     let rows = read::start(reader, format, rules);
-    let mut ledger = Ledger::new(report, progress::Progress::new(source.size, io.lively));
+    let mut ledger = Ledger::new(
+        report,
+        progress::Progress::new("keys", source.size, io.lively),
+    );
     let order = send::Order {
         workspace: args.workspace.workspace,
         dry_run: args.dry_run,

@@ -10,8 +10,10 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod records;
+mod routes;
 
 pub(super) use records::{logged_decision, shadow_report, usage_point};
+pub(super) use routes::route;
 
 /// A moment of the API; none where it is outside of what can be written.
 pub(super) fn moment(at: &Timestamp) -> Option<OffsetDateTime> {
@@ -61,9 +63,9 @@ pub(super) fn key(key: &v1::Key) -> Value {
         "purge_time": time(key.purge_time.as_ref()),
         "last_used_time": time(key.last_used_time.as_ref()),
         "etag": key.etag,
-        "warnings": key.warnings.iter()
-            .map(|w| json!({"code": w.code, "message": w.message}))
-            .collect::<Vec<_>>(),
+        "warnings": key.warnings.iter().map(warning).collect::<Vec<_>>(),
+        "scope_source": names::scope_source(key.scope_source),
+        "principal": key.principal,
     })
 }
 
@@ -133,6 +135,45 @@ pub(super) fn hygiene(needs: &v1::KeyHygiene) -> Value {
     })
 }
 
+pub(super) fn delivery(delivery: &v1::Delivery) -> Value {
+    json!({
+        "id": delivery.id,
+        "workspace": delivery.workspace,
+        "key_id": delivery.key_id,
+        "sequence": delivery.sequence,
+        "type": delivery.r#type,
+        "event_id": delivery.event_id,
+        "url": delivery.url,
+        "state": names::delivery_state(delivery.state),
+        "attempts": delivery.attempts,
+        "failure": names::failure(delivery.failure),
+        "http_status": delivery.http_status,
+        "create_time": time(delivery.create_time.as_ref()),
+        "last_attempt_time": time(delivery.last_attempt_time.as_ref()),
+        "next_attempt_time": time(delivery.next_attempt_time.as_ref()),
+        "end_time": time(delivery.end_time.as_ref()),
+    })
+}
+
+pub(super) fn signing_secret(secret: &v1::SigningSecret) -> Value {
+    json!({
+        "id": secret.id,
+        "workspace": secret.workspace,
+        "create_time": time(secret.create_time.as_ref()),
+        "expire_time": time(secret.expire_time.as_ref()),
+    })
+}
+
+pub(super) fn tested(answer: &v1::TestPostbackResponse) -> Value {
+    json!({
+        "delivered": answer.delivered,
+        "failure": names::failure(answer.failure),
+        "http_status": answer.http_status,
+        "id": answer.id,
+        "elapsed": answer.elapsed.as_ref().map(duration),
+    })
+}
+
 pub(super) fn issued(token: &v1::IssuedToken) -> Value {
     json!({
         "secret_id": token.secret_id,
@@ -157,7 +198,14 @@ pub(super) fn check(answer: &v1::CheckResponse) -> Value {
         "off_the_record": answer.off_the_record,
         "shadowed": answer.shadowed.iter().map(|r| names::reason(*r)).collect::<Vec<_>>(),
         "revision": answer.revision,
+        "route": answer.route,
+        "warnings": answer.warnings.iter().map(warning).collect::<Vec<_>>(),
+        "principal": answer.principal,
     })
+}
+
+pub(super) fn warning(warning: &v1::Warning) -> Value {
+    json!({ "code": warning.code, "message": warning.message })
 }
 
 pub(super) fn explained(answer: &v1::ExplainResponse) -> Value {
@@ -191,6 +239,7 @@ pub(super) fn audit_event(event: &v1::AuditEvent) -> Value {
         "before": event.before.as_ref().map(object),
         "after": event.after.as_ref().map(object),
         "changed_fields": event.changed_fields,
+        "on_behalf_of": event.on_behalf_of,
     })
 }
 
@@ -246,6 +295,10 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "request_log_sample": settings.request_log_sample,
         "request_log_retention": settings.request_log_retention.as_ref().map(duration),
         "usage_retention": settings.usage_retention.as_ref().map(duration),
+        "key_scheme": names::key_scheme(settings.key_scheme),
+        "key_scheme_time": time(settings.key_scheme_time.as_ref()),
+        "unmatched_requests": names::unmatched(settings.unmatched_requests),
+        "key_creation": names::key_creation(settings.key_creation),
         "default_lifetime": settings.default_lifetime.as_ref().map(duration),
         "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),
         "rotation_age": settings.rotation_age.as_ref().map(duration),
@@ -296,6 +349,19 @@ pub(super) fn scope(scope: &v1::Scope) -> Value {
     })
 }
 
+pub(super) fn principal(principal: &v1::Principal) -> Value {
+    json!({
+        "workspace": principal.workspace,
+        "id": principal.id,
+        "display_name": principal.display_name,
+        "enabled": principal.enabled,
+        "scopes": principal.scopes,
+        "create_time": time(principal.create_time.as_ref()),
+        "update_time": time(principal.update_time.as_ref()),
+        "etag": principal.etag,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,7 +386,7 @@ mod tests {
         assert_eq!(value["expire_time"], "2026-01-01T00:00:00Z");
         assert_eq!(value["last_used_time"], Value::Null);
         assert_eq!(value["enforcement"]["network"], "SHADOW");
-        assert_eq!(value.as_object().unwrap().len(), 22);
+        assert_eq!(value.as_object().unwrap().len(), 24);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Common;
 use super::connect::WorkspaceOption;
 use super::input::{self, When};
-use super::names::{ModeName, RevocationName, SlotName, StateName};
+use super::names::{ModeName, RevocationName, SlotName, SourceName, StateName};
 use super::page::PageArgs;
 
 mod issue;
@@ -163,6 +163,12 @@ pub(super) struct SettingArgs {
     /// What it may act for; can be repeated, or separated by commas [none: bound to nothing]
     #[arg(long = "subscription", value_delimiter = ',', value_name = "ID")]
     pub(super) subscriptions: Vec<String>,
+    /// The principal that it is bound to: it opens no more than that one may
+    #[arg(long, value_name = "ID")]
+    pub(super) principal: Option<String>,
+    /// Where its scopes come from [default: with a principal and no `--scope` from that one]
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub(super) scope_source: Option<SourceName>,
     /// Where it may be used from; can be repeated, or separated by commas [none: anywhere]
     #[arg(long = "cidr", value_delimiter = ',', value_name = "CIDR")]
     pub(super) cidrs: Vec<String>,
@@ -198,6 +204,7 @@ pub(super) struct SettingArgs {
 Examples:
   claviger keys create shop --scope orders:read,orders:write --expires 90d
   claviger keys create ci --scope build --token-only > token        # for scripts
+  claviger keys create joes --principal joe@example.com             # opens what Joe may
   claviger keys create legacy --external-token-file - < old-token   # made by another system
   claviger keys create legacy --sha256 HEX --asserted-bits 128      # only its digest
 
@@ -260,6 +267,9 @@ pub(super) struct ListArgs {
     /// Keys bound to this subscription
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) subscription: String,
+    /// Keys bound to this principal
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    pub(super) principal: String,
     /// Keys with this label: `NAME` or `NAME=VALUE`
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) label: String,
@@ -293,6 +303,8 @@ pub(super) enum Clear {
     Scopes,
     /// Bound to nothing
     Subscriptions,
+    /// Bound to no principal, granting what it lists
+    Principal,
     /// Usable from anywhere
     Cidrs,
     /// No labels

@@ -224,9 +224,9 @@ mod tests {
                     format!("x{token}"),
                     format!("{token}x"),
                     format!("{prefix}-{body}"),
-                    format!("{prefix}_{}", &body[1..]),
+                    format!("{prefix}_{}", body.split_at(1).1),
                     format!("{}_{body}", prefix.to_uppercase()),
-                    format!("{prefix}_{}.{}", &body[..20], &body[21..]),
+                    format!("{prefix}_{}.{}", body.split_at(20).0, body.split_at(21).1),
                     format!("other_{token}"),
                 ] {
                     assert!(!expression.is_match(&text), "{text}");

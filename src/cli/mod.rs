@@ -31,14 +31,16 @@ mod login;
 mod manual;
 mod names;
 mod page;
+mod postbacks;
 mod profile;
 mod records;
+mod routes;
 mod table;
 
 pub use audit::AuditArgs;
 pub use backup::{BackupArgs, RestoreArgs};
 pub use check::CheckArgs;
-pub use directory::{ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
+pub use directory::{PrincipalsArgs, ScopesArgs, SubscriptionsArgs, WorkspacesArgs};
 pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use failure::Exit;
@@ -51,7 +53,9 @@ pub use leak_rules::LeakRulesArgs;
 pub use leaks::LeaksArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
+pub use postbacks::PostbacksArgs;
 pub use records::{DecisionsArgs, ShadowArgs, UsageArgs};
+pub use routes::RoutesArgs;
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -128,6 +132,12 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// See, test and send POSTbacks: events of keys, delivered to the keys' URLs
+    Postbacks(Box<PostbacksArgs>),
+    /// Make and manage routes
+    Routes(Box<RoutesArgs>),
+    /// Manage principals and synchronise them: users and machine accounts that keys are bound to
+    Principals(Box<PrincipalsArgs>),
     /// List keys that need attention, with what to do about each
     Hygiene(Box<HygieneArgs>),
     /// Say that tokens were found in public
@@ -177,6 +187,9 @@ impl ClientCommand {
             Self::Workspaces(args) => args.is_repeatable(),
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
+            Self::Postbacks(args) => args.is_repeatable(),
+            Self::Routes(args) => args.is_repeatable(),
+            Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
             | Self::Decisions(_)
             | Self::Usage(_)
@@ -234,6 +247,9 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Postbacks(args) => postbacks::run(*args, io).await,
+        ClientCommand::Routes(args) => routes::run(*args, io).await,
+        ClientCommand::Principals(args) => directory::principals(*args, io).await,
         ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,
         ClientCommand::Leaks(args) => leaks::run(*args, io).await,
         ClientCommand::LeakRules(args) => leak_rules::run(*args, io).await,

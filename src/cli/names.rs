@@ -49,6 +49,20 @@ shown! {
     surface: v1::Surface, "SURFACE_";
     /// Which requests are logged.
     request_log: v1::RequestLog, "REQUEST_LOG_";
+    /// Where a delivery stands.
+    delivery_state: v1::delivery::State, "STATE_";
+    /// Why an attempt failed.
+    failure: v1::delivery::Failure, "FAILURE_";
+    /// Whether routes demand keys.
+    key_scheme: v1::KeyScheme, "KEY_SCHEME_";
+    /// What becomes of requests that no route takes.
+    unmatched: v1::UnmatchedRequests, "UNMATCHED_REQUESTS_";
+    /// Who may pass a route.
+    access: v1::Access, "ACCESS_";
+    /// Who makes keys.
+    key_creation: v1::KeyCreation, "KEY_CREATION_";
+    /// Where the scopes of a key come from.
+    scope_source: v1::ScopeSource, "SCOPE_SOURCE_";
     /// What becomes of a key whose token was found in public.
     leak_policy: v1::LeakPolicy, "LEAK_POLICY_";
     /// Whether something is a key's token.
@@ -95,6 +109,15 @@ typed! {
         Expired => Expired,
         /// Deleted, not yet purged
         Deleted => Deleted,
+    }
+    /// Where a delivery stands, to filter by.
+    DeliveryStateName => v1::delivery::State {
+        /// Tried, or waiting for the next attempt
+        Pending => Pending,
+        /// Taken by the receiver
+        Delivered => Delivered,
+        /// Given up
+        Dead => Dead,
     }
     /// A slot.
     SlotName => v1::Slot {
@@ -181,6 +204,8 @@ typed! {
         KeyExpired => KeyExpired,
         /// The workspace was disabled
         WorkspaceDisabled => WorkspaceDisabled,
+        /// The key's principal was disabled, or is gone
+        PrincipalDisabled => PrincipalDisabled,
         /// The address was not in the key's networks
         IpNotAllowed => IpNotAllowed,
         /// The address was not known
@@ -191,6 +216,10 @@ typed! {
         SubscriptionNotAllowed => SubscriptionNotAllowed,
         /// A scope was missing
         InsufficientScope => InsufficientScope,
+        /// No route took it, or none of the name
+        RouteUnknown => RouteUnknown,
+        /// What its route demands beside the key was missing
+        FactorMissing => FactorMissing,
     }
     /// How usage is added up.
     IntervalName => v1::UsageInterval {
@@ -220,6 +249,43 @@ typed! {
         DeniedAndSampled => DeniedAndSampled,
         /// None
         Off => Off,
+    }
+    /// Whether routes demand keys.
+    KeySchemeName => v1::KeyScheme {
+        /// Not yet: routes made now are grandfathered
+        Off => Off,
+        /// Yes: routes that are made or saved now demand a key
+        On => On,
+    }
+    /// What becomes of requests that no route takes.
+    UnmatchedName => v1::UnmatchedRequests {
+        /// Judged by what they themselves demand
+        Default => Unspecified,
+        /// Denied
+        Deny => Deny,
+    }
+    /// Who may pass a route.
+    AccessName => v1::Access {
+        /// Who has a key that is good for it
+        KeyRequired => KeyRequired,
+        /// Everybody
+        Public => Public,
+    }
+    /// Who makes keys.
+    CreationName => v1::KeyCreation {
+        /// Whoever holds `claviger:keys:write`, or for themselves `claviger:keys:self`
+        KeysWrite => KeysWrite,
+        /// Only who holds `claviger:*`
+        Administrators => Administrators,
+        /// Only for themselves
+        SelfOnly => SelfOnly,
+    }
+    /// Where the scopes of a key come from.
+    SourceName => v1::ScopeSource {
+        /// What it lists, within what its principal may
+        Explicit => Explicit,
+        /// What its principal may, cut down to what it lists
+        Principal => Principal,
     }
     /// What becomes of a key whose token was found in public.
     LeakPolicyName => v1::LeakPolicy {

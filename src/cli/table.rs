@@ -13,11 +13,17 @@ use crate::grpc::proto::v1;
 
 mod directory;
 mod insights;
+mod postbacks;
 mod records;
+mod routes;
 
-pub(super) use directory::{hygiene, profiles, scopes, subscriptions, workspace, workspaces};
+pub(super) use directory::{
+    hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
+};
 pub(super) use insights::{audit_events, explained};
+pub(super) use postbacks::{deliveries, signing_secrets};
 pub(super) use records::{decisions, shadow_reports, usage};
+pub(super) use routes::{matched, route, routes};
 
 /// How far columns are apart.
 const GAP: u16 = 2;
@@ -98,8 +104,8 @@ impl<'a> Look<'a> {
 
     fn state(self, name: String) -> Cell {
         let colour = match name.as_str() {
-            "ACTIVE" | "ENABLED" => Color::Green,
-            "DISABLED" | "RETIRING" => Color::Yellow,
+            "ACTIVE" | "ENABLED" | "DELIVERED" => Color::Green,
+            "DISABLED" | "RETIRING" | "PENDING" => Color::Yellow,
             _ => Color::Red,
         };
         let cell = Cell::new(name);
@@ -243,6 +249,11 @@ pub(super) fn key(key: &v1::Key, look: Look<'_>) -> String {
         ("last used", look.both(key.last_used_time.as_ref(), "never")),
         ("etag", or_none(&key.etag)),
     ];
+    if !key.principal.is_empty() {
+        let source = names::scope_source(key.scope_source);
+        rows.push(("principal", clean(&key.principal)));
+        rows.push(("scopes from", source));
+    }
     if let Some(shadow) = key
         .enforcement
         .as_ref()
@@ -364,6 +375,15 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
         ("scopes", list(&answer.scopes)),
         ("revision", or_none(&answer.revision)),
     ];
+    if !answer.route.is_empty() {
+        rows.push(("route", clean(&answer.route)));
+    }
+    for warning in &answer.warnings {
+        rows.push(("warning", clean(&warning.message)));
+    }
+    if !answer.principal.is_empty() {
+        rows.push(("principal", clean(&answer.principal)));
+    }
     if !answer.challenge.is_empty() {
         rows.push(("challenge", clean(&answer.challenge)));
     }

@@ -85,6 +85,9 @@ fn no_option_takes_a_token_as_its_value() {
                 "with-tokens",
                 "token-prefix",
                 "secret-storage",
+                "key-scheme",
+                "key-header",
+                "key-creation",
             ];
             let secret =
                 name.contains("token") || name.contains("credential") || name.contains("key");

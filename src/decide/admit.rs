@@ -6,7 +6,7 @@ use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::time::Time;
 use crate::domain::token::{self, TokenDigest};
-use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceRecord};
 
 use super::{check_alive, check_network};
 
@@ -19,6 +19,8 @@ pub struct Admitted<'v> {
     pub secret: &'v SecretRecord,
     /// Its workspace.
     pub workspace: &'v WorkspaceRecord,
+    /// The principal that the key is bound to.
+    pub principal: Option<&'v PrincipalRecord>,
 }
 
 /// The administrator that a credential is, by the same checks as any request (3 to 5). A token is unique within a
@@ -46,7 +48,7 @@ pub fn admit<'v>(
     let (key, secret) = match (of(WorkspaceId::SYSTEM), workspace) {
         (Some(found), _) => found,
         (None, Some(name)) => of(name).ok_or(Reason::UnknownKey)?,
-        (None, None) => only_best(view.holders(&tag), now)?,
+        (None, None) => only_best(view.holders(&tag), view, now)?,
     };
     still_admitted(key, secret, source_ip, view, now)
 }
@@ -56,11 +58,17 @@ type Holder<'v> = (&'v KeyRecord, &'v SecretRecord);
 /// The only one of the best kind: live and by token, else live, else any.
 fn only_best<'v>(
     holders: impl Iterator<Item = Holder<'v>>,
+    view: &View<'_>,
     now: Time,
 ) -> Result<Holder<'v>, Reason> {
-    let kind = |(key, secret): &Holder<'_>| match secret.is_live(now) && !key.deleted && key.enabled
-    {
-        true if !secret.by_digest => 0,
+    let stopped = |key: &KeyRecord| {
+        key.principal.is_some() && !view.principal_of(key).is_some_and(|p| p.enabled)
+    };
+    let lives = |(key, secret): &Holder<'_>| {
+        secret.is_live(now) && !key.deleted && key.enabled && !stopped(key)
+    };
+    let kind = |holder: &Holder<'_>| match lives(holder) {
+        true if !holder.1.by_digest => 0,
         true => 1,
         false => 2,
     };
@@ -111,11 +119,13 @@ fn still_admitted<'v>(
     let workspace = view
         .workspace(key.workspace.as_str())
         .ok_or(Reason::WorkspaceDisabled)?;
-    check_alive(key, secret, workspace, now)?;
+    let principal = view.principal_of(key);
+    check_alive(key, secret, workspace, principal, now)?;
     check_network(key, source_ip)?;
     Ok(Admitted {
         key,
         secret,
         workspace,
+        principal,
     })
 }

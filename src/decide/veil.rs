@@ -1,7 +1,8 @@
 //! Whether a request is off the record, where the decision did not come to its key.
 
 use super::extract::{decode_basic, decode_percent};
-use super::{Presented, Question, locations};
+use super::{Presented, Question, Verdict, locations};
+use crate::domain::route::{Factor, HeaderDemand};
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::Location;
 use crate::index::View;
@@ -11,7 +12,7 @@ const MOST: usize = 8;
 
 /// Whether anything that a request presents is of a key that is off the record. For denials that were decided before it was
 /// looked at whose the credential is: what is recorded of them must not betray such a key either.
-pub fn is_off_the_record(question: &Question<'_>, view: &View<'_>) -> bool {
+pub fn is_off_the_record(question: &Question<'_>, verdict: &Verdict<'_>, view: &View<'_>) -> bool {
     let mut search = Search {
         view,
         seen: 0,
@@ -22,10 +23,17 @@ pub fn is_off_the_record(question: &Question<'_>, view: &View<'_>) -> bool {
         // Nothing is recorded of what is only explained.
         Presented::Supposed { .. } => return true,
         Presented::Http { headers, path } => {
-            let locations = locations(view.workspace(question.workspace).map(|w| &**w));
+            let locations = locations(verdict.locations());
             let locations = &*locations;
+            let factors = verdict.route().map(|route| &*route.settings.factors);
+            let factors = factors.unwrap_or_default();
+            let is_place = |name: &[u8]| {
+                name.eq_ignore_ascii_case(b"authorization")
+                    || is_header(locations, name)
+                    || is_factor(factors, name)
+            };
             headers.for_each(&mut |name, value| {
-                if name.eq_ignore_ascii_case(b"authorization") || is_header(locations, name) {
+                if is_place(name) {
                     search.header(value);
                 }
             });
@@ -45,6 +53,18 @@ fn is_header(locations: &[Location], name: &[u8]) -> bool {
     locations
         .iter()
         .any(|l| matches!(l, Location::Header(own) if name.eq_ignore_ascii_case(own.as_bytes())))
+}
+
+/// Whether a route demands a further key in this header.
+fn is_factor(factors: &[Factor], name: &[u8]) -> bool {
+    factors.iter().any(|factor| match factor {
+        Factor::Header {
+            name: own,
+            demand: HeaderDemand::Key(_),
+            ..
+        } => name.eq_ignore_ascii_case(own.as_bytes()),
+        _ => false,
+    })
 }
 
 struct Search<'s, 'v> {

@@ -5,6 +5,8 @@
 pub enum Reason {
     /// All checks passed.
     Ok,
+    /// No route of the workspace takes the request, and it demands one; or the route that it names does not exist.
+    RouteUnknown,
     /// The check demands no scope, and the workspace does not allow that.
     NothingDemanded,
     /// No credential.
@@ -25,6 +27,8 @@ pub enum Reason {
     KeyExpired,
     /// The workspace is disabled or does not exist.
     WorkspaceDisabled,
+    /// The principal that the key is bound to is disabled.
+    PrincipalDisabled,
     /// The address is not in the key's networks.
     IpNotAllowed,
     /// The key has networks, and the address is not known.
@@ -35,12 +39,15 @@ pub enum Reason {
     SubscriptionNotAllowed,
     /// A demanded scope is missing.
     InsufficientScope,
+    /// Something that the route demands beside the key is missing.
+    FactorMissing,
 }
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Ok,
+        Self::RouteUnknown,
         Self::NothingDemanded,
         Self::NoCredential,
         Self::AmbiguousCredential,
@@ -51,17 +58,20 @@ impl Reason {
         Self::KeyDisabled,
         Self::KeyExpired,
         Self::WorkspaceDisabled,
+        Self::PrincipalDisabled,
         Self::IpNotAllowed,
         Self::IpUnknown,
         Self::PresentationNotAllowed,
         Self::SubscriptionNotAllowed,
         Self::InsufficientScope,
+        Self::FactorMissing,
     ];
 
     /// The stable name, as logs, metrics and Envoy's metadata carry it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::RouteUnknown => "ROUTE_UNKNOWN",
             Self::NothingDemanded => "NOTHING_DEMANDED",
             Self::NoCredential => "NO_CREDENTIAL",
             Self::AmbiguousCredential => "AMBIGUOUS_CREDENTIAL",
@@ -72,11 +82,13 @@ impl Reason {
             Self::KeyDisabled => "KEY_DISABLED",
             Self::KeyExpired => "KEY_EXPIRED",
             Self::WorkspaceDisabled => "WORKSPACE_DISABLED",
+            Self::PrincipalDisabled => "PRINCIPAL_DISABLED",
             Self::IpNotAllowed => "IP_NOT_ALLOWED",
             Self::IpUnknown => "IP_UNKNOWN",
             Self::PresentationNotAllowed => "PRESENTATION_NOT_ALLOWED",
             Self::SubscriptionNotAllowed => "SUBSCRIPTION_NOT_ALLOWED",
             Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::FactorMissing => "FACTOR_MISSING",
         }
     }
 
@@ -97,14 +109,30 @@ impl Reason {
             | Self::KeyDeleted
             | Self::KeyDisabled
             | Self::KeyExpired
-            | Self::WorkspaceDisabled => 401,
-            Self::NothingDemanded
+            | Self::WorkspaceDisabled
+            | Self::PrincipalDisabled
+            | Self::FactorMissing => 401,
+            Self::RouteUnknown
+            | Self::NothingDemanded
             | Self::IpNotAllowed
             | Self::IpUnknown
             | Self::PresentationNotAllowed
             | Self::SubscriptionNotAllowed
             | Self::InsufficientScope => 403,
         }
+    }
+
+    /// Whether a key that is known is refused for what it is: revoked, deleted, disabled, expired. Nothing lets it pass.
+    pub const fn is_dead_key(self) -> bool {
+        matches!(
+            self,
+            Self::SecretRevoked
+                | Self::KeyDeleted
+                | Self::KeyDisabled
+                | Self::KeyExpired
+                | Self::WorkspaceDisabled
+                | Self::PrincipalDisabled
+        )
     }
 
     /// Its place in [`Self::ALL`].

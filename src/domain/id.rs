@@ -1,4 +1,5 @@
-//! Identifiers: of keys and secrets (ours, time-ordered), of workspaces and subscriptions (chosen by their owners).
+//! Identifiers: of keys, secrets and events (ours, time-ordered), of workspaces, subscriptions and principals (chosen by
+//! others).
 
 use std::fmt;
 use std::str::FromStr;
@@ -85,6 +86,14 @@ time_ordered_id!(
     /// The id of a secret: `sec_` and 32 hexadecimal digits.
     SecretId, "sec_", "a secret"
 );
+time_ordered_id!(
+    /// The id of an event on its way to a key's POSTback URL: `evt_` and 32 hexadecimal digits.
+    EventId, "evt_", "an event"
+);
+time_ordered_id!(
+    /// The id of a secret that POSTbacks are signed with: `sig_` and 32 hexadecimal digits.
+    SigningSecretId, "sig_", "a signing secret"
+);
 
 /// The id of a workspace: 1 to 63 of `[a-z0-9-]`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -165,6 +174,54 @@ impl FromStr for SubscriptionId {
     }
 }
 
+/// The id of a route: 1 to 64 of `[A-Za-z0-9._-]`, starting with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RouteId(Arc<str>);
+
+impl RouteId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RouteId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        // The alphabet of subscriptions, which is that of names in URLs and headers.
+        text.parse::<SubscriptionId>().map(|id| Self(id.0))
+    }
+}
+
+/// The id of a principal, as where it comes from: 1 to 128 visible ASCII characters without comma. It stands in a header.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PrincipalId(Arc<str>);
+
+impl PrincipalId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PrincipalId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let plain = |b: u8| b.is_ascii_graphic() && b != b',';
+        if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(Invalid::new(
+                "must be 1 to 128 visible ASCII characters without comma",
+            ))
+        }
+    }
+}
+
 macro_rules! text_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -192,6 +249,8 @@ macro_rules! text_id {
 }
 text_id!(WorkspaceId);
 text_id!(SubscriptionId);
+text_id!(RouteId);
+text_id!(PrincipalId);
 
 #[cfg(test)]
 mod tests {
@@ -220,10 +279,23 @@ mod tests {
     }
 
     #[test]
-    fn workspace_and_subscription_ids_keep_their_alphabet() {
+    fn ids_that_others_choose_keep_their_alphabet() {
         assert!("acme-1".parse::<WorkspaceId>().is_ok());
         for text in ["", "-a", "a-", "A", "a_b", "a.b", &"a".repeat(64)] {
             assert!(text.parse::<WorkspaceId>().is_err(), "{text}");
+        }
+        for text in [
+            "joe",
+            "joe@example.com",
+            "AD\\joe",
+            "auth0|1",
+            "CN=joe;O=x",
+            &"x".repeat(128),
+        ] {
+            assert!(text.parse::<PrincipalId>().is_ok(), "{text}");
+        }
+        for text in ["", "a b", "a,b", "j\u{f6}", "a\n", &"x".repeat(129)] {
+            assert!(text.parse::<PrincipalId>().is_err(), "{text}");
         }
         assert!("Sub_1.x-Y".parse::<SubscriptionId>().is_ok());
         for text in ["", ".a", "a b", "ä", &"a".repeat(65)] {

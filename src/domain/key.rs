@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{KeyId, SubscriptionId, WorkspaceId};
+use super::id::{KeyId, PrincipalId, SubscriptionId, WorkspaceId};
 use super::network::IpNet;
+use super::principal::{Granted, ScopeSource};
 use super::revision;
 use super::scope::Grant;
 use super::secret::{Secret, Slot};
@@ -44,8 +45,14 @@ pub struct KeySettings {
     pub display_name: String,
     /// A longer text for people.
     pub description: String,
-    /// What it grants, sorted, without doubles.
+    /// What it lists to grant, sorted, without doubles.
     pub scopes: Vec<Grant>,
+    /// Where what it grants comes from.
+    #[serde(default)]
+    pub scope_source: ScopeSource,
+    /// Who it is bound to.
+    #[serde(default)]
+    pub principal: Option<PrincipalId>,
     /// What it is bound to, sorted, without doubles; empty: nothing.
     pub subscriptions: Vec<SubscriptionId>,
     /// Where it may be used from, sorted, without doubles; empty: anywhere.
@@ -62,6 +69,22 @@ pub struct KeySettings {
     pub labels: BTreeMap<String, String>,
     /// Which restrictions only report.
     pub enforcement: Enforcement,
+}
+
+impl KeySettings {
+    /// What it grants, where its principal may do this; one that is not there may do nothing.
+    pub fn granted<'a>(&'a self, principal: Option<&'a [Grant]>) -> Granted<'a> {
+        let within = self
+            .principal
+            .as_ref()
+            .map(|_| principal.unwrap_or_default());
+        Granted::of(&self.scopes, self.scope_source, within)
+    }
+
+    /// Whether all that it lists are rights over Claviger.
+    pub fn lists_only_rights(&self) -> bool {
+        !self.scopes.is_empty() && self.scopes.iter().all(Grant::is_admin)
+    }
 }
 
 /// Which restrictions only report instead of denying; false: enforced.
@@ -117,6 +140,8 @@ impl Default for KeySettings {
             display_name: String::new(),
             description: String::new(),
             scopes: Vec::new(),
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),

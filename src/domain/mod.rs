@@ -1,4 +1,4 @@
-//! What a key *is*: keys, secrets, tokens, scopes, networks, workspaces, decisions.
+//! What a key *is*: keys, secrets, tokens, scopes, networks, workspaces, principals, decisions.
 //!
 //! Invariant: everything here is pure. No I/O, no async, no clock, no randomness: time and random bytes are parameters.
 
@@ -9,7 +9,10 @@ pub mod invalid;
 pub mod key;
 pub mod leak;
 pub mod network;
+pub mod postback;
+pub mod principal;
 pub mod revision;
+pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod text;

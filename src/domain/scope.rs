@@ -16,22 +16,34 @@ pub enum AdminScope {
     KeysWrite,
     /// Read tokens of recoverable secrets.
     KeysReveal,
-    /// Change workspaces, subscriptions and scopes.
+    /// Make and manage the keys of the principal that one acts as.
+    KeysSelf,
+    /// Change workspaces, subscriptions, scopes and principals.
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
+    /// Publish events to keys' POSTback URLs, and send them again.
+    PostbacksPublish,
+    /// Make and change routes.
+    RoutesWrite,
+    /// Act as a principal that a call names.
+    OnBehalf,
     /// Read what happened and why, and how keys are used and kept.
     InsightsRead,
 }
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
+        Self::KeysSelf,
         Self::DirectoryWrite,
         Self::SettingsWrite,
+        Self::PostbacksPublish,
+        Self::RoutesWrite,
+        Self::OnBehalf,
         Self::InsightsRead,
     ];
 
@@ -41,8 +53,12 @@ impl AdminScope {
             Self::KeysRead => "claviger:keys:read",
             Self::KeysWrite => "claviger:keys:write",
             Self::KeysReveal => "claviger:keys:reveal",
+            Self::KeysSelf => "claviger:keys:self",
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
+            Self::PostbacksPublish => "claviger:postbacks:publish",
+            Self::RoutesWrite => "claviger:routes:write",
+            Self::OnBehalf => "claviger:on-behalf",
             Self::InsightsRead => "claviger:insights:read",
         }
     }

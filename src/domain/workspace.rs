@@ -58,6 +58,14 @@ pub struct WorkspaceSettings {
     pub request_log_retention: Option<Duration>,
     /// How long usage is kept; absent: 400 days.
     pub usage_retention: Option<Duration>,
+    /// Whether the key scheme is switched on.
+    pub key_scheme: KeyScheme,
+    /// When it was switched on, after it had been off.
+    pub key_scheme_time: Option<Time>,
+    /// What becomes of requests that no route takes.
+    pub unmatched_requests: UnmatchedRequests,
+    /// Who makes keys.
+    pub key_creation: KeyCreation,
     /// How long a key lives that is made without an expiry; absent: `longest_lifetime`.
     pub default_lifetime: Option<Duration>,
     /// How long a key may live; absent: for ever.
@@ -147,6 +155,10 @@ impl Default for WorkspaceSettings {
             request_log_sample: None,
             request_log_retention: None,
             usage_retention: None,
+            key_scheme: KeyScheme::Default,
+            key_scheme_time: None,
+            unmatched_requests: UnmatchedRequests::Default,
+            key_creation: KeyCreation::default(),
             default_lifetime: None,
             longest_lifetime: None,
             rotation_age: None,
@@ -207,6 +219,43 @@ impl Share {
     pub fn threshold(self) -> u64 {
         u64::from(self.0) * (1 << 32) / u64::from(Self::MILLION)
     }
+}
+
+/// Whether routes demand keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KeyScheme {
+    /// On, and it always was.
+    #[default]
+    Default,
+    /// Not yet: routes made now are grandfathered.
+    Off,
+    /// On.
+    On,
+}
+
+/// What becomes of requests that no route takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum UnmatchedRequests {
+    /// They are judged by what they themselves demand.
+    #[default]
+    Default,
+    /// Denied.
+    Deny,
+}
+
+/// Who makes keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KeyCreation {
+    /// Whoever may write keys.
+    #[default]
+    KeysWrite,
+    /// Only who holds every right.
+    Administrators,
+    /// Only for themselves.
+    SelfOnly,
 }
 
 /// What becomes of a key whose token was found in public.

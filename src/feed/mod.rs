@@ -2,7 +2,6 @@
 //!
 //! Invariant: revisions are applied in order, and one is said to be applied only when everything up to it is in.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
 use crate::domain::revision::Revision;
-use crate::index::{Closed, Index};
+use crate::domain::route::Route;
+use crate::index::{Closed, Found, Index};
 
 /// How many changes are read in one go.
 const BATCH: u32 = 1_000;
@@ -58,18 +58,28 @@ impl Follower {
     pub async fn load(&self) -> Result<u64, StoreError> {
         let _writer = self.writer.lock().await;
         let index = self.index.clone();
+        let mut routes = Vec::new();
         let n = self
             .store
             .load(&mut |piece| match piece {
                 // Whatever the feed brings later is newer than what a load brings.
                 Loaded::Workspace(workspace, scopes) => index.put_workspace(&workspace, &scopes, 0),
                 Loaded::Subscription(subscription) => index.put_subscription(&subscription),
+                Loaded::Route(route) => routes.push(*route),
+                Loaded::Principal(principal) => index.put_principal(&principal),
                 Loaded::Key(key) => index.put_key(&key),
             })
             .await?;
+        self.put_routes(routes);
         self.index.set_loaded(n);
         self.applied.send_replace(n);
         Ok(n)
+    }
+
+    fn put_routes(&self, routes: Vec<Route>) {
+        let routes = routes.into_iter();
+        self.index
+            .put_routes(routes.map(|r| (r.workspace.clone(), r.id.clone(), Some(r))));
     }
 
     /// Asks for news at an interval, until told to stop: for what other processes changed, and to heal what a failed read
@@ -156,8 +166,8 @@ impl Follower {
 
     /// Loads everything into the index as it stands, and takes out what is gone. Decisions go on meanwhile.
     async fn reload(&self) -> Result<(), StoreError> {
-        let (mut keys, mut subscriptions) = (HashSet::new(), HashSet::new());
-        let mut workspaces = Vec::new();
+        let mut found = Found::default();
+        let (mut workspaces, mut routes) = (Vec::new(), Vec::new());
         let index = self.index.clone();
         let n = self
             .store
@@ -165,16 +175,27 @@ impl Follower {
                 Loaded::Workspace(workspace, scopes) => workspaces.push((workspace, scopes)),
                 Loaded::Subscription(subscription) => {
                     index.put_subscription(&subscription);
-                    subscriptions.insert((subscription.workspace, subscription.id));
+                    let place = (subscription.workspace, subscription.id);
+                    found.subscriptions.insert(place);
                 }
+                Loaded::Principal(principal) => {
+                    index.put_principal(&principal);
+                    let place = (principal.workspace, principal.id);
+                    found.principals.insert(place);
+                }
+                Loaded::Route(route) => routes.push(*route),
                 Loaded::Key(key) => {
                     index.put_key(&key);
-                    keys.insert(key.id);
+                    found.keys.insert(key.id);
                 }
             })
             .await?;
+        let there = routes.iter().map(|r| (r.workspace.clone(), r.id.clone()));
+        self.index.retain_routes(&there.collect());
+        self.put_routes(routes);
         let ids = workspaces.iter().map(|(workspace, _)| workspace.id.clone());
-        self.index.retain(&keys, &ids.collect(), &subscriptions);
+        found.workspaces = ids.collect();
+        self.index.retain(&found);
         // Last, as in `apply`.
         for (workspace, scopes) in &workspaces {
             self.index.put_workspace(workspace, scopes, n);
@@ -230,6 +251,16 @@ impl Follower {
             match row {
                 Some(subscription) => self.index.put_subscription(subscription),
                 None => self.index.remove_subscription(workspace, id),
+            }
+        }
+        let routes = batch.routes.iter();
+        self.index.put_routes(
+            routes.map(|((workspace, id), row)| (workspace.clone(), id.clone(), row.clone())),
+        );
+        for ((workspace, id), row) in &batch.principals {
+            match row {
+                Some(principal) => self.index.put_principal(principal),
+                None => self.index.remove_principal(workspace, id),
             }
         }
         for (id, row) in &batch.keys {

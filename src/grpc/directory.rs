@@ -2,32 +2,48 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
+use crate::app::limit::Shares;
 use crate::app::mutate::Call;
 use crate::app::page;
 use crate::domain::id::WorkspaceId;
 use crate::domain::scope::{self, AdminScope};
 
 use super::convert;
+use super::guard::busy;
+use super::inbox::{Inbox, Terms};
 use super::key_admin::{call, caller, revision};
 use super::proto::v1;
 use super::proto::v1::directory_server::Directory;
 use super::status::to_status;
+use super::sync::{Answers, Session};
 
 /// The service.
 #[derive(Debug, Clone)]
 pub struct DirectoryService {
     core: Arc<Core>,
+    /// Says that streams are to end.
+    stopping: CancellationToken,
+    /// How many synchronisations may be open.
+    syncs: Arc<Shares>,
 }
 
+/// Most synchronisations that are open at once, half of them of one workspace; each holds what was sent in memory.
+const OPEN_SYNCS: usize = 4;
+
 impl DirectoryService {
-    /// The service over these use cases.
-    pub fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    /// The service over these use cases; `stopping` ends its streams.
+    pub fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
+        Self {
+            core,
+            stopping,
+            syncs: Shares::new(OPEN_SYNCS),
+        }
     }
 
     fn workspace(&self, caller: &Caller, requested: &str) -> Result<WorkspaceId, Error> {
@@ -340,6 +356,98 @@ impl DirectoryService {
     }
 }
 
+impl DirectoryService {
+    async fn read_principal(
+        &self,
+        request: Request<v1::GetPrincipalRequest>,
+    ) -> Result<v1::GetPrincipalResponse, Error> {
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
+        let workspace = self.workspace(&caller, &message.workspace)?;
+        let id = convert::parse("id", &message.id)?;
+        let found = self.core.get_principal(&workspace, &id).await?;
+        Ok(v1::GetPrincipalResponse {
+            principal: Some(convert::principal(&found)),
+        })
+    }
+
+    async fn page_principals(
+        &self,
+        request: Request<v1::ListPrincipalsRequest>,
+    ) -> Result<v1::ListPrincipalsResponse, Error> {
+        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
+        let workspace = self.workspace(&caller, &message.workspace)?;
+        let size = page::size(message.page_size)?;
+        let filter = convert::principal_filter(message.filter)?;
+        let (found, next_page_token) = self
+            .core
+            .list_principals(&workspace, filter, size, &message.page_token)
+            .await?;
+        Ok(v1::ListPrincipalsResponse {
+            principals: found.iter().map(convert::principal).collect(),
+            next_page_token,
+        })
+    }
+
+    async fn upsert(
+        &self,
+        request: Request<v1::UpsertPrincipalRequest>,
+    ) -> Result<v1::UpsertPrincipalResponse, Error> {
+        let (caller, right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
+        let call = call!(caller, right, "UpsertPrincipal", message);
+        let wire = message
+            .principal
+            .ok_or_else(|| Error::invalid("principal", "is required"))?;
+        let workspace = self.workspace(&call.caller, &wire.workspace)?;
+        let id = convert::parse("principal.id", &wire.id)?;
+        let etag = wire.etag.clone();
+        let edits = convert::principal_edits(wire, message.update_mask)?;
+        let answer = self
+            .core
+            .upsert_principal(call, (workspace, id), etag, edits)
+            .await?;
+        Ok(v1::UpsertPrincipalResponse {
+            principal: Some(convert::principal(&answer.value.principal)),
+            created: answer.value.created,
+            revision: revision(answer.revision),
+        })
+    }
+
+    async fn remove_principal(
+        &self,
+        request: Request<v1::DeletePrincipalRequest>,
+    ) -> Result<v1::DeletePrincipalResponse, Error> {
+        let (caller, right, mut message) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
+        let call = call!(caller, right, "DeletePrincipal", message);
+        let workspace = self.workspace(&call.caller, &message.workspace)?;
+        let id = convert::parse("id", &message.id)?;
+        let answer = self
+            .core
+            .delete_principal(call, (workspace, id), message.etag)
+            .await?;
+        Ok(v1::DeletePrincipalResponse {
+            revision: revision(answer.revision),
+        })
+    }
+
+    /// Refused here, before a message is read, is who may not synchronise at all.
+    fn sync(
+        &self,
+        mut request: Request<Streaming<v1::SyncPrincipalsRequest>>,
+    ) -> Result<Answers, Error> {
+        let terms: Terms = request
+            .extensions_mut()
+            .remove()
+            .ok_or_else(|| Error::internal("a stream without terms"))?;
+        let (caller, _right, messages) =
+            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
+        let open = self.syncs.acquire(&caller.workspace).ok_or_else(busy)?;
+        let inbox = Inbox::new(terms, self.stopping.clone(), messages);
+        Ok(Session::new(self.core.clone(), caller, inbox, open).answers())
+    }
+}
+
 /// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
 macro_rules! serve {
     ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
@@ -348,6 +456,15 @@ macro_rules! serve {
             $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
                 self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
             })*
+
+            type SyncPrincipalsStream = Answers;
+
+            async fn sync_principals(
+                &self,
+                request: Request<Streaming<v1::SyncPrincipalsRequest>>,
+            ) -> Result<Response<Answers>, Status> {
+                self.sync(request).map(Response::new).map_err(|e| to_status(&e))
+            }
         }
     };
 }
@@ -368,4 +485,8 @@ serve! {
     list_scopes(ListScopesRequest) -> ListScopesResponse = page_scopes;
     update_scope(UpdateScopeRequest) -> UpdateScopeResponse = change_scope;
     delete_scope(DeleteScopeRequest) -> DeleteScopeResponse = remove_scope;
+    get_principal(GetPrincipalRequest) -> GetPrincipalResponse = read_principal;
+    list_principals(ListPrincipalsRequest) -> ListPrincipalsResponse = page_principals;
+    upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse = upsert;
+    delete_principal(DeletePrincipalRequest) -> DeletePrincipalResponse = remove_principal;
 }

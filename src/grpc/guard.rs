@@ -24,10 +24,16 @@ use crate::app::authorize::not_loaded;
 use crate::app::calls::CallCounts;
 use crate::app::error::{Code, Error};
 use crate::app::limit::{Limit, Shares};
+use crate::domain::id::PrincipalId;
+use crate::domain::invalid::Invalid;
 
-use super::import::Terms;
+use super::inbox::Terms;
 use super::status::to_status;
 use super::watched::Watched;
+
+/// The metadata in which a portal says who is logged in, and for which subscription.
+const PRINCIPAL: &str = "x-claviger-principal";
+const SUBSCRIPTION: &str = "x-claviger-subscription";
 
 /// Longest an administration call may take, where its caller sets no deadline.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -119,22 +125,44 @@ impl Guard {
             (Some(value), None) => bearer(value.as_bytes()),
             _ => b"",
         };
-        let workspace = headers
-            .get("x-claviger-workspace")
-            .and_then(|v| v.to_str().ok());
+        let named = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+        let workspace = named("x-claviger-workspace");
         let peer = request
             .extensions()
             .get::<PeerAddress>()
             .map(|peer| peer.ip());
         let now = self.core.clock.now();
-        Caller::authenticate(
+        let view = self.core.index.view();
+        let caller = Caller::authenticate(
             credential,
             workspace,
             peer,
-            &self.core.index.view(),
+            &view,
             now,
             &self.core.last_used,
-        )
+        )?;
+        let field = |name: &str, e: Invalid| Error::invalid_at(name, e);
+        let subscription = named(SUBSCRIPTION).map(str::parse).transpose();
+        let subscription = subscription.map_err(|e| field(SUBSCRIPTION, e))?;
+        let caller = caller.with_default_subscription(subscription);
+        let Some(principal) = headers.get(PRINCIPAL) else {
+            return Ok(caller);
+        };
+        let principal: PrincipalId = principal
+            .to_str()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|e| field(PRINCIPAL, e))?;
+        // Named by its own key, as a gateway may do, it is no other.
+        if caller.is(Some(&principal)) {
+            return Ok(caller);
+        }
+        let of = match caller.is_system() {
+            true => workspace.unwrap_or(self.core.default_workspace.as_str()),
+            false => caller.workspace.as_str(),
+        };
+        let of = of.parse().map_err(|e| field("x-claviger-workspace", e))?;
+        caller.on_behalf_of(principal, of, &view)
     }
 
     async fn administer(mut self, mut request: http::Request<Incoming>) -> http::Response<Body> {
@@ -262,10 +290,12 @@ pub(super) fn clearer(code: GrpcCode) -> Option<Error> {
 
 /// Whether a path is a call of many messages, which goes on when its head is answered.
 fn is_stream(path: &str) -> bool {
-    matches!(
-        path,
-        "/claviger.v1.KeyAdmin/ImportKeys" | "/claviger.v1.Insights/WatchEvents"
-    )
+    [
+        "/claviger.v1.KeyAdmin/ImportKeys",
+        "/claviger.v1.Directory/SyncPrincipals",
+        "/claviger.v1.Insights/WatchEvents",
+    ]
+    .contains(&path)
 }
 
 fn refuse(error: &Error) -> http::Response<Body> {

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
-use crate::app::error::{Code, Error};
+use crate::app::error::Error;
 use crate::app::keys::Import;
-use crate::app::limit::{Share, Shares};
+use crate::app::limit::Share;
 use crate::domain::id::WorkspaceId;
 use crate::domain::scope::AdminScope;
 
 use super::convert;
-use super::guard::{busy, clearer};
+use super::guard::busy;
+use super::inbox::{Inbox, too_late};
 use super::key_admin::revision;
 use super::proto::v1;
 use super::status::to_status;
@@ -27,29 +26,16 @@ use super::status::to_status;
 const MAX_ITEMS: usize = 1_000;
 /// How many items are read before other tasks get a turn.
 const TURN: usize = 64;
-/// How long a client may be silent.
-const IDLE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long one message may take.
 const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a message waits for a place among the administration calls.
 const PLACE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What holds for a stream for as long as it lasts; the guard says it with the head of the call.
-#[derive(Debug, Clone)]
-pub(super) struct Terms {
-    /// The places of administration calls: each message takes one while it is worked on.
-    pub(super) places: Arc<Shares>,
-    /// The caller's own deadline.
-    pub(super) deadline: Option<Instant>,
-}
-
 /// One call under way.
 pub(super) struct Session<M> {
     core: Arc<Core>,
-    stopping: CancellationToken,
-    terms: Terms,
     caller: Caller,
-    messages: M,
+    inbox: Inbox<M>,
     /// What the first message said.
     plan: Option<(WorkspaceId, bool)>,
     /// A place among the streams that are open: each may have a message in memory.
@@ -63,20 +49,11 @@ impl<M> Session<M>
 where
     M: Stream<Item = Result<v1::ImportKeysRequest, Status>> + Send + Unpin + 'static,
 {
-    pub(super) fn new(
-        core: Arc<Core>,
-        stopping: CancellationToken,
-        terms: Terms,
-        caller: Caller,
-        messages: M,
-        open: Share,
-    ) -> Self {
+    pub(super) fn new(core: Arc<Core>, caller: Caller, inbox: Inbox<M>, open: Share) -> Self {
         Self {
             core,
-            stopping,
-            terms,
             caller,
-            messages,
+            inbox,
             plan: None,
             _open: open,
         }
@@ -95,11 +72,11 @@ where
     }
 
     async fn next(&mut self) -> Option<Result<v1::ImportKeysResponse, Status>> {
-        let message = match self.message().await {
+        let message = match self.inbox.next().await {
             Ok(message) => message?,
             Err(status) => return Some(Err(status)),
         };
-        let until = self.until(MESSAGE_DEADLINE);
+        let until = self.inbox.until(MESSAGE_DEADLINE);
         // What has begun goes on in its own task: the caller only stops waiting for it.
         let worked = tokio::time::timeout_at(until, self.work(message)).await;
         let worked = worked.unwrap_or_else(|_elapsed| {
@@ -108,27 +85,6 @@ where
             ))
         });
         Some(worked.map_err(|error| to_status(&error)))
-    }
-
-    /// The next message; none: the client has sent all.
-    async fn message(&mut self) -> Result<Option<v1::ImportKeysRequest>, Status> {
-        let until = self.until(IDLE_DEADLINE);
-        let message = tokio::select! {
-            biased;
-            () = self.stopping.cancelled() => return Err(to_status(&shutting_down())),
-            message = tokio::time::timeout_at(until, self.messages.next()) => message,
-        };
-        match message {
-            Ok(message) => message.transpose().map_err(clarified),
-            Err(_elapsed) => Err(to_status(&too_late(
-                "no message came in time: a stream may be silent for 60 seconds, and lasts no longer than its own deadline; what was answered stands, call again for the rest",
-            ))),
-        }
-    }
-
-    fn until(&self, span: Duration) -> Instant {
-        let until = Instant::now() + span;
-        self.terms.deadline.map_or(until, |own| until.min(own))
     }
 
     async fn work(
@@ -145,7 +101,7 @@ where
                 format!("has more than {MAX_ITEMS} items; send the rest in further messages"),
             ));
         }
-        let places = self.terms.places.clone();
+        let places = self.inbox.terms.places.clone();
         let place = places.acquire_within(&caller.workspace, PLACE_DEADLINE);
         let place = place.await.ok_or_else(busy)?;
         let mut ids = Vec::with_capacity(message.items.len());
@@ -200,24 +156,4 @@ where
         }
         Ok((workspace.clone(), *dry_run))
     }
-}
-
-/// What the framework says of a message that is none, in clear words.
-fn clarified(status: Status) -> Status {
-    match clearer(status.code()) {
-        Some(error) if status.details().is_empty() => to_status(&error),
-        _ => status,
-    }
-}
-
-fn too_late(message: &str) -> Error {
-    Error::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
-}
-
-fn shutting_down() -> Error {
-    Error::new(
-        Code::Unavailable,
-        "SHUTTING_DOWN",
-        "this process is being stopped; what was answered stands, call again for the rest",
-    )
 }

@@ -20,7 +20,8 @@ use crate::domain::token::{Token, TokenDigest};
 
 use super::convert;
 use super::guard::busy;
-use super::import::{Answers, Session, Terms};
+use super::import::{Answers, Session};
+use super::inbox::{Inbox, Terms};
 use super::proto::v1;
 use super::proto::v1::key_admin_server::KeyAdmin;
 use super::status::to_status;
@@ -34,6 +35,11 @@ pub struct KeyAdminService {
     /// How many imports may be open.
     imports: Arc<Shares>,
 }
+
+/// What it takes to read keys, to write them, and to read their tokens: of all keys, or of one's own.
+const READ: [AdminScope; 2] = [AdminScope::KeysRead, AdminScope::KeysSelf];
+const WRITE: [AdminScope; 2] = [AdminScope::KeysWrite, AdminScope::KeysSelf];
+const REVEAL: [AdminScope; 2] = [AdminScope::KeysReveal, AdminScope::KeysSelf];
 
 /// Most imports that are open at once, half of them of one workspace; each may have a message of 4 MiB in memory.
 const OPEN_IMPORTS: usize = 16;
@@ -74,10 +80,18 @@ pub(super) fn caller<T>(
         .remove()
         .ok_or_else(|| Error::internal("a call without a caller"))?;
     let caller = caller.refresh(&core.index.view(), core.clock.now())?;
+    let (caller, right) = first_of(caller, rights)?;
+    Ok((caller, right, message))
+}
+
+/// The caller using the first of these rights that it has.
+fn first_of(caller: Caller, rights: &[AdminScope]) -> Result<(Caller, AdminScope), Error> {
     let mut missing = None;
     for right in rights {
-        match caller.require(*right) {
-            Ok(()) => return Ok((caller, *right, message)),
+        match caller.clone().using(*right) {
+            Ok(caller) => return Ok((caller, *right)),
+            // A portal's user has no right but the one over their own keys, which comes last.
+            Err(error) if caller.on_behalf => missing = Some(error),
             Err(error) => missing = missing.or(Some(error)),
         }
     }
@@ -108,8 +122,8 @@ impl KeyAdminService {
         &self,
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<v1::CreateKeyResponse, Error> {
-        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let mut call = call!(caller, AdminScope::KeysWrite, "CreateKey", message);
+        let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
+        let mut call = call!(caller, right, "CreateKey", message);
         call.dry_run = message.validate_only;
         let key = message
             .key
@@ -135,7 +149,7 @@ impl KeyAdminService {
     }
 
     async fn get(&self, request: Request<v1::GetKeyRequest>) -> Result<v1::GetKeyResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
+        let (caller, _right, message) = caller(&self.core, request, &READ)?;
         let key = self
             .core
             .get_key(&caller, convert::parse("id", &message.id)?)
@@ -149,7 +163,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::ListKeysRequest>,
     ) -> Result<v1::ListKeysResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
+        let (caller, _right, message) = caller(&self.core, request, &READ)?;
         let view = convert::enumeration::<v1::KeyView>("view", message.view)?;
         let page = KeyPage {
             workspace: caller.workspace(&message.workspace, &self.core.default_workspace)?,
@@ -161,8 +175,12 @@ impl KeyAdminService {
         let core = &self.core;
         let mut answer = v1::ListKeysResponse::default();
         let call = |caller: Caller| {
-            caller.require(AdminScope::KeysReveal)?;
-            Ok::<_, Error>(Core::reveal_call(caller, "ListKeys"))
+            // Who reads only their own reveals only their own, whatever else it may.
+            let right = match caller.only_own {
+                true => AdminScope::KeysSelf,
+                false => AdminScope::KeysReveal,
+            };
+            Ok::<_, Error>(Core::reveal_call(caller.using(right)?, right, "ListKeys"))
         };
         let wire = |keys: Vec<Key>| {
             let now = core.clock.now();
@@ -192,8 +210,8 @@ impl KeyAdminService {
         &self,
         request: Request<v1::UpdateKeyRequest>,
     ) -> Result<v1::UpdateKeyResponse, Error> {
-        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let mut call = call!(caller, AdminScope::KeysWrite, "UpdateKey", message);
+        let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
+        let mut call = call!(caller, right, "UpdateKey", message);
         call.dry_run = message.validate_only;
         let key = message
             .key
@@ -212,8 +230,8 @@ impl KeyAdminService {
         &self,
         request: Request<v1::DeleteKeyRequest>,
     ) -> Result<v1::DeleteKeyResponse, Error> {
-        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let call = call!(caller, AdminScope::KeysWrite, "DeleteKey", message);
+        let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
+        let call = call!(caller, right, "DeleteKey", message);
         let id: KeyId = convert::parse("id", &message.id)?;
         let answer = self
             .core
@@ -229,8 +247,8 @@ impl KeyAdminService {
         &self,
         request: Request<v1::UndeleteKeyRequest>,
     ) -> Result<v1::UndeleteKeyResponse, Error> {
-        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let call = call!(caller, AdminScope::KeysWrite, "UndeleteKey", message);
+        let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
+        let call = call!(caller, right, "UndeleteKey", message);
         let id = convert::parse("id", &message.id)?;
         let answer = self.core.undelete_key(call, id, message.etag).await?;
         Ok(v1::UndeleteKeyResponse {
@@ -244,8 +262,8 @@ impl KeyAdminService {
         request: Request<v1::RegenerateSecretRequest>,
     ) -> Result<v1::RegenerateSecretResponse, Error> {
         const MAX_GRACE: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3_600);
-        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let call = call!(caller, AdminScope::KeysWrite, "RegenerateSecret", message);
+        let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
+        let call = call!(caller, right, "RegenerateSecret", message);
         let grace = message
             .grace
             .map(|d| convert::duration("grace", d, MAX_GRACE))
@@ -276,8 +294,8 @@ impl KeyAdminService {
         &self,
         request: Request<v1::RevokeSecretRequest>,
     ) -> Result<v1::RevokeSecretResponse, Error> {
-        let (caller, _right, mut message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let call = call!(caller, AdminScope::KeysWrite, "RevokeSecret", message);
+        let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
+        let call = call!(caller, right, "RevokeSecret", message);
         let what = Revocation {
             key: convert::parse("key_id", &message.key_id)?,
             secret: convert::parse("secret_id", &message.secret_id)?,
@@ -295,8 +313,8 @@ impl KeyAdminService {
         &self,
         request: Request<v1::RevealSecretRequest>,
     ) -> Result<v1::RevealSecretResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysReveal])?;
-        let call = Core::reveal_call(caller, "RevealSecret");
+        let (caller, right, message) = caller(&self.core, request, &REVEAL)?;
+        let call = Core::reveal_call(caller, right, "RevealSecret");
         let key = convert::parse("key_id", &message.key_id)?;
         let secret = convert::parse_optional("secret_id", &message.secret_id)?;
         let answer = self.core.reveal_secret(call, key, secret).await?;
@@ -310,10 +328,10 @@ impl KeyAdminService {
         &self,
         request: Request<v1::AcknowledgeSecretRequest>,
     ) -> Result<v1::AcknowledgeSecretResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
+        let (caller, right, message) = caller(&self.core, request, &WRITE)?;
         let call = Call {
             caller,
-            right: AdminScope::KeysWrite,
+            right,
             method: "AcknowledgeSecret",
             repeat: None,
             dry_run: false,
@@ -331,7 +349,7 @@ impl KeyAdminService {
         &self,
         request: Request<v1::LookupKeyRequest>,
     ) -> Result<v1::LookupKeyResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
+        let (caller, _right, message) = caller(&self.core, request, &READ)?;
         let workspace = caller.workspace(&message.workspace, &self.core.default_workspace)?;
         let digest = match (message.token.is_empty(), message.sha256_hex.is_empty()) {
             (false, true) => Token::external(message.token)
@@ -365,9 +383,9 @@ impl KeyAdminService {
             .remove()
             .ok_or_else(|| Error::internal("a stream without terms"))?;
         let (caller, _right, messages) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
-        let (core, stopping) = (self.core.clone(), self.stopping.clone());
         let open = self.imports.acquire(&caller.workspace).ok_or_else(busy)?;
-        Ok(Session::new(core, stopping, terms, caller, messages, open).answers())
+        let inbox = Inbox::new(terms, self.stopping.clone(), messages);
+        Ok(Session::new(self.core.clone(), caller, inbox, open).answers())
     }
 }
 

@@ -127,6 +127,40 @@ impl fmt::Debug for v1::Secret {
     }
 }
 
+// What services publish is their customers' business.
+impl fmt::Debug for v1::PublishEventRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishEventRequest")
+            .field("key_id", &self.key_id)
+            .field("event_id", &self.event_id)
+            .field("type", &self.r#type)
+            .field("data_json", &Hidden::of(&self.data_json))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::CreateSigningSecretResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateSigningSecretResponse")
+            .field("signing_secret", &self.signing_secret)
+            .field("text", &Hidden::of(&self.text))
+            .field("text_withheld", &self.text_withheld)
+            .field("revision", &self.revision)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::RotateSigningSecretResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RotateSigningSecretResponse")
+            .field("signing_secret", &self.signing_secret)
+            .field("text", &Hidden::of(&self.text))
+            .field("text_withheld", &self.text_withheld)
+            .field("revision", &self.revision)
+            .finish()
+    }
+}
+
 impl fmt::Debug for v1::Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -144,6 +178,8 @@ impl fmt::Debug for v1::HttpRequest {
             .field("headers", &self.headers)
             .field("path", &path)
             .field("query", &Hidden(path.len() == self.path.len()))
+            .field("method", &self.method)
+            .field("host", &self.host)
             .finish()
     }
 }
@@ -153,6 +189,15 @@ impl fmt::Debug for v1::HttpHeader {
         f.debug_struct("HttpHeader")
             .field("name", &self.name)
             .field("value", &Hidden::of(&self.value))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::HeaderValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderValues")
+            .field("values", &Hidden(self.values.is_empty()))
+            .field("tags", &self.tags.len())
             .finish()
     }
 }
@@ -178,6 +223,27 @@ mod tests {
         };
         let printed = [
             format!("{source:?}"),
+            format!(
+                "{:?}",
+                v1::PublishEventRequest {
+                    data_json: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::CreateSigningSecretResponse {
+                    text: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::RotateSigningSecretResponse {
+                    text: text(),
+                    ..Default::default()
+                }
+            ),
             format!(
                 "{:?}",
                 v1::ExternalDigest {
@@ -237,7 +303,18 @@ mod tests {
                     http: Some(v1::HttpRequest {
                         headers: vec![header],
                         path: format!("/orders?apikey={SECRET}"),
+                        ..Default::default()
                     }),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::HeaderFactor {
+                    demand: Some(v1::header_factor::Demand::OneOf(v1::HeaderValues {
+                        values: vec![text()],
+                        tags: Vec::new(),
+                    })),
                     ..Default::default()
                 }
             ),

@@ -21,6 +21,11 @@ pub(super) struct Interner {
 }
 
 impl Interner {
+    /// The one copy of these grants.
+    pub(super) fn grants(&mut self, grants: &[Grant]) -> Arc<[Grant]> {
+        self.grants.get(grants)
+    }
+
     /// The one copy of what this key has in common with others.
     pub(super) fn shared(&mut self, key: &Key) -> Arc<Shared> {
         let settings = &key.settings;
@@ -28,13 +33,15 @@ impl Interner {
         self.shared.get(Shared {
             workspace: key.workspace.clone(),
             scopes: self.grants.get(&settings.scopes),
+            scope_source: settings.scope_source,
+            principal: settings.principal.clone(),
             subscriptions: self.subscriptions.get(&settings.subscriptions),
             allowed_cidrs: self.networks.get(&settings.allowed_cidrs),
             enforcement: settings.enforcement,
             off_the_record: settings.off_the_record,
             postback_url: settings.postback_url.as_str().into(),
             labels: (!labels.is_empty()).then(|| Box::new(labels.clone())),
-            admin_only: !settings.scopes.is_empty() && settings.scopes.iter().all(Grant::is_admin),
+            admin_only: settings.lists_only_rights(),
         })
     }
 }

@@ -8,9 +8,11 @@
 mod hash;
 mod intern;
 mod record;
+mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use papaya::{HashMap, HashMapRef, LocalGuard};
 
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
 use crate::domain::revision::Revision;
 use crate::domain::secret::Origin;
 use crate::domain::time::Time;
@@ -30,9 +33,10 @@ use hash::BuildIdHasher;
 use intern::Interner;
 use record::Id;
 pub use record::{
-    KeyRecord, LogPolicy, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared, Touch,
-    WorkspaceRecord,
+    KeyRecord, LogPolicy, PrincipalRecord, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared,
+    Touch, WorkspaceRecord,
 };
+pub use routes::{KeylessUses, Matched, RouteRecord, RouteTable};
 
 /// How many prefixes of a workspace are remembered.
 const MAX_PREFIXES: usize = 1_024;
@@ -49,8 +53,12 @@ pub struct Index {
     held_by_many: HashMap<Id, Arc<[Arc<KeyRecord>]>, BuildIdHasher>,
     keys: HashMap<Id, Arc<KeyRecord>, BuildIdHasher>,
     workspaces: HashMap<WorkspaceId, Arc<WorkspaceRecord>>,
-    subscriptions: HashMap<SubscriptionKey, SubscriptionState>,
+    subscriptions: HashMap<Owned<SubscriptionId>, SubscriptionState>,
+    principals: HashMap<Owned<PrincipalId>, Arc<PrincipalRecord>>,
     prefixes: HashMap<WorkspaceId, Arc<BTreeSet<String>>>,
+    routes: HashMap<WorkspaceId, Arc<RouteTable>>,
+    /// Whose a host is, where a request names no workspace: hosts, and suffixes with their dot.
+    hosts: HashMap<Box<[u8]>, WorkspaceId>,
     writer: Mutex<Writer>,
 }
 
@@ -71,6 +79,19 @@ pub struct Closed {
     pub keys: Vec<(KeyId, u64)>,
     /// Workspaces, likewise.
     pub workspaces: Vec<(WorkspaceId, u64)>,
+}
+
+/// What a load brought.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Keys.
+    pub keys: HashSet<KeyId>,
+    /// Workspaces.
+    pub workspaces: HashSet<WorkspaceId>,
+    /// Subscriptions.
+    pub subscriptions: HashSet<(WorkspaceId, SubscriptionId)>,
+    /// Principals.
+    pub principals: HashSet<(WorkspaceId, PrincipalId)>,
 }
 
 impl Closed {
@@ -99,7 +120,10 @@ impl Index {
             keys: HashMap::with_hasher(BuildIdHasher),
             workspaces: HashMap::new(),
             subscriptions: HashMap::new(),
+            principals: HashMap::new(),
             prefixes: HashMap::new(),
+            routes: HashMap::new(),
+            hosts: HashMap::new(),
             writer: Mutex::default(),
         }
     }
@@ -148,7 +172,9 @@ impl Index {
             keys: self.keys.pin(),
             workspaces: self.workspaces.pin(),
             subscriptions: self.subscriptions.pin(),
+            principals: self.principals.pin(),
             prefixes: self.prefixes.pin(),
+            routes: self.routes.pin(),
         }
     }
 
@@ -287,16 +313,20 @@ impl Index {
     /// Takes a workspace out, and all that is left of it.
     pub fn remove_workspace(&self, id: &WorkspaceId) {
         let _writer = self.writer();
+        self.put_table(id, None);
         self.workspaces.pin().remove(id);
         self.prefixes.pin().remove(id);
         self.subscriptions
             .pin()
-            .retain(|SubscriptionKey(workspace, _), _| workspace != id);
+            .retain(|Owned(workspace, _), _| workspace != id);
+        self.principals
+            .pin()
+            .retain(|Owned(workspace, _), _| workspace != id);
     }
 
     /// Puts a subscription in, in place of an older state of it.
     pub fn put_subscription(&self, subscription: &Subscription) {
-        let key = SubscriptionKey(subscription.workspace.clone(), subscription.id.clone());
+        let key = Owned(subscription.workspace.clone(), subscription.id.clone());
         let state = SubscriptionState {
             enabled: subscription.enabled,
             revision: subscription.revision,
@@ -314,27 +344,46 @@ impl Index {
     pub fn remove_subscription(&self, workspace: &WorkspaceId, id: &SubscriptionId) {
         self.subscriptions
             .pin()
-            .remove(&SubscriptionKey(workspace.clone(), id.clone()));
+            .remove(&Owned(workspace.clone(), id.clone()));
+    }
+
+    /// Puts a principal in, in place of an older state of it: one swap, however many keys are bound to it.
+    pub fn put_principal(&self, principal: &Principal) {
+        let mut writer = self.writer();
+        let key = Owned(principal.workspace.clone(), principal.id.clone());
+        let principals = self.principals.pin();
+        if principals
+            .get(&key)
+            .is_none_or(|old| old.revision <= principal.revision)
+        {
+            let record = PrincipalRecord::new(principal, &mut writer.interner);
+            principals.insert(key, Arc::new(record));
+        }
+    }
+
+    /// Takes a principal out.
+    pub fn remove_principal(&self, workspace: &WorkspaceId, id: &PrincipalId) {
+        self.principals
+            .pin()
+            .remove(&Owned(workspace.clone(), id.clone()));
     }
 
     /// Takes out whatever is not among these: what a load did not bring is gone.
-    pub fn retain(
-        &self,
-        keys: &HashSet<KeyId>,
-        workspaces: &HashSet<WorkspaceId>,
-        subscriptions: &HashSet<(WorkspaceId, SubscriptionId)>,
-    ) {
+    pub fn retain(&self, found: &Found) {
         let gone: Vec<KeyId> = self.keys.pin().keys().map(|id| id.key()).collect();
-        for id in gone.into_iter().filter(|id| !keys.contains(id)) {
+        for id in gone.into_iter().filter(|id| !found.keys.contains(id)) {
             self.remove_key(id);
         }
-        self.subscriptions
-            .pin()
-            .retain(|SubscriptionKey(workspace, id), _| {
-                subscriptions.contains(&(workspace.clone(), id.clone()))
-            });
+        self.subscriptions.pin().retain(|Owned(workspace, id), _| {
+            let place = (workspace.clone(), id.clone());
+            found.subscriptions.contains(&place)
+        });
+        self.principals.pin().retain(|Owned(workspace, id), _| {
+            let place = (workspace.clone(), id.clone());
+            found.principals.contains(&place)
+        });
         let gone: Vec<WorkspaceId> = self.workspaces.pin().keys().cloned().collect();
-        for id in gone.iter().filter(|id| !workspaces.contains(*id)) {
+        for id in gone.iter().filter(|id| !found.workspaces.contains(*id)) {
             self.remove_workspace(id);
         }
     }
@@ -400,8 +449,10 @@ pub struct View<'i> {
     held_by_many: Pinned<'i, Id, Arc<[Arc<KeyRecord>]>, BuildIdHasher>,
     keys: Pinned<'i, Id, Arc<KeyRecord>, BuildIdHasher>,
     workspaces: Pinned<'i, WorkspaceId, Arc<WorkspaceRecord>, std::hash::RandomState>,
-    subscriptions: Pinned<'i, SubscriptionKey, SubscriptionState, std::hash::RandomState>,
+    subscriptions: Pinned<'i, Owned<SubscriptionId>, SubscriptionState, std::hash::RandomState>,
+    principals: Pinned<'i, Owned<PrincipalId>, Arc<PrincipalRecord>, std::hash::RandomState>,
     prefixes: Pinned<'i, WorkspaceId, Arc<BTreeSet<String>>, std::hash::RandomState>,
+    routes: Pinned<'i, WorkspaceId, Arc<RouteTable>, std::hash::RandomState>,
 }
 
 impl View<'_> {
@@ -441,11 +492,34 @@ impl View<'_> {
         })
     }
 
+    /// The routes of a workspace; none where it has none.
+    pub fn routes(&self, workspace: &str) -> Option<&RouteTable> {
+        self.routes.get(workspace).map(|table| &**table)
+    }
+
+    /// The id of a subscription, as it is kept here, whether it is enabled or not.
+    pub fn subscription_id(&self, workspace: &str, id: &str) -> Option<&str> {
+        let found = self.subscriptions.get_key_value(&OwnedRef(workspace, id));
+        found.map(|(Owned(_, id), _)| id.as_str())
+    }
+
     /// Whether a subscription exists and is enabled.
     pub fn subscription_enabled(&self, workspace: &str, id: &str) -> bool {
         self.subscriptions
-            .get(&SubscriptionRef(workspace, id))
+            .get(&OwnedRef(workspace, id))
             .is_some_and(|state| state.enabled)
+    }
+
+    /// A principal.
+    pub fn principal(&self, workspace: &str, id: &str) -> Option<&PrincipalRecord> {
+        let record = self.principals.get(&OwnedRef(workspace, id))?;
+        Some(record)
+    }
+
+    /// The principal that a key is bound to; one that is not there may do nothing.
+    pub fn principal_of(&self, key: &KeyRecord) -> Option<&PrincipalRecord> {
+        let id = key.principal.as_ref()?;
+        self.principal(key.workspace.as_str(), id.as_str())
     }
 
     /// Whether a workspace has issued tokens with this prefix.
@@ -460,26 +534,27 @@ fn id_of(key: KeyId) -> Id {
     Id::of(key.as_u128())
 }
 
+/// A thing of a workspace, by the names that their owners gave them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct SubscriptionKey(WorkspaceId, SubscriptionId);
+struct Owned<I>(WorkspaceId, I);
 
 /// The same, borrowed: must hash alike.
-struct SubscriptionRef<'a>(&'a str, &'a str);
+struct OwnedRef<'a>(&'a str, &'a str);
 
-impl Hash for SubscriptionKey {
+impl<I: Borrow<str>> Hash for Owned<I> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.0.as_str(), self.1.as_str()).hash(state);
+        (self.0.as_str(), self.1.borrow()).hash(state);
     }
 }
 
-impl Hash for SubscriptionRef<'_> {
+impl Hash for OwnedRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.0, self.1).hash(state);
     }
 }
 
-impl papaya::Equivalent<SubscriptionKey> for SubscriptionRef<'_> {
-    fn equivalent(&self, key: &SubscriptionKey) -> bool {
-        self.0 == key.0.as_str() && self.1 == key.1.as_str()
+impl<I: Borrow<str>> papaya::Equivalent<Owned<I>> for OwnedRef<'_> {
+    fn equivalent(&self, key: &Owned<I>) -> bool {
+        self.0 == key.0.as_str() && self.1 == key.1.borrow()
     }
 }

@@ -1,4 +1,4 @@
-//! What the index holds of a key and of a workspace: just what a decision asks for.
+//! What the index holds of a key, a workspace and a principal: just what a decision asks for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
@@ -6,15 +6,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key};
 use crate::domain::network::IpNet;
+use crate::domain::principal::{Granted, Principal, ScopeSource};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, Secret};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{
-    Location, PresentationSet, RequestLog, Scope, UndemandedScopes, Workspace,
+    Location, PresentationSet, RequestLog, Scope, UndemandedScopes, UnmatchedRequests, Workspace,
 };
 
 use super::intern::Interner;
@@ -45,8 +46,12 @@ pub struct KeyRecord {
 pub struct Shared {
     /// Who owns it.
     pub workspace: WorkspaceId,
-    /// What it grants, rights over Claviger included.
+    /// What it lists to grant, rights over Claviger included.
     pub scopes: Arc<[Grant]>,
+    /// Where what it grants comes from.
+    pub scope_source: ScopeSource,
+    /// Who it is bound to. Not what that may: so a principal with any number of keys changes in one swap.
+    pub principal: Option<PrincipalId>,
     /// What it is bound to; empty: nothing.
     pub subscriptions: Arc<[SubscriptionId]>,
     /// Where it may be used from; empty: anywhere.
@@ -59,8 +64,17 @@ pub struct Shared {
     pub postback_url: Box<str>,
     /// For machines; absent: none, which costs nothing.
     pub labels: Option<Box<BTreeMap<String, String>>>,
-    /// It holds rights over Claviger and nothing else: no key to data requests.
+    /// It lists rights over Claviger and nothing else: no key to data requests.
     pub admin_only: bool,
+}
+
+impl Shared {
+    /// What it grants, where its principal is this; one that is not there may do nothing.
+    pub fn granted<'a>(&'a self, principal: Option<&'a PrincipalRecord>) -> Granted<'a> {
+        let may = || principal.map_or(&[][..], |principal| &*principal.scopes);
+        let within = self.principal.as_ref().map(|_| may());
+        Granted::of(&self.scopes, self.scope_source, within)
+    }
 }
 
 impl Deref for KeyRecord {
@@ -355,6 +369,8 @@ pub struct WorkspaceRecord {
     pub enforcement: Enforcement,
     /// Which requests are logged.
     pub log: LogPolicy,
+    /// What becomes of requests that no route takes.
+    pub unmatched_requests: UnmatchedRequests,
     /// Its catalogue by name.
     pub scopes: HashMap<String, ScopeRecord>,
     pub(super) closed: AtomicBool,
@@ -367,6 +383,31 @@ pub struct LogPolicy {
     pub denied: bool,
     /// Those that are allowed, where a random number of 32 bits is below this.
     pub allowed_below: u64,
+}
+
+/// A principal.
+#[derive(Debug)]
+pub struct PrincipalRecord {
+    /// The revision of its last change.
+    pub revision: u64,
+    /// Switched on.
+    pub enabled: bool,
+    /// What it may do, rights over Claviger included.
+    pub scopes: Arc<[Grant]>,
+    /// It may do nothing but administer: its keys open no data.
+    pub admin_only: bool,
+}
+
+impl PrincipalRecord {
+    pub(super) fn new(principal: &Principal, interner: &mut Interner) -> Self {
+        let scopes = &principal.scopes;
+        Self {
+            revision: principal.revision,
+            enabled: principal.enabled,
+            scopes: interner.grants(scopes),
+            admin_only: !scopes.is_empty() && scopes.iter().all(Grant::is_admin),
+        }
+    }
 }
 
 /// A catalogue entry.
@@ -401,6 +442,7 @@ impl WorkspaceRecord {
                 denied: settings.request_log != RequestLog::Off,
                 allowed_below: settings.logged_share().threshold(),
             },
+            unmatched_requests: settings.unmatched_requests,
             scopes: scopes
                 .iter()
                 .map(|scope| {

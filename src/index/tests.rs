@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::domain::key::{Enforcement, KeySettings};
+use crate::domain::principal::ScopeSource;
 use crate::domain::workspace::WorkspaceSettings;
 
 fn index() -> Index {
@@ -19,6 +20,8 @@ fn key(revision: u64, enabled: bool) -> Key {
             display_name: "key".to_owned(),
             description: String::new(),
             scopes: Vec::new(),
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),

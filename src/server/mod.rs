@@ -29,7 +29,9 @@ use crate::app::authorize::DecisionCounts;
 use crate::app::calls::CallCounts;
 use crate::app::limit::{Limit, Shares};
 use crate::app::ports::{Clock, Entropy};
+use crate::app::postbacks::strangers::Sighting;
 use crate::config::{Config, ListenAddress};
+use crate::deliver;
 use crate::domain::token::Token;
 use crate::feed::Follower;
 use crate::grpc::authorize::AuthorizeService;
@@ -38,7 +40,9 @@ use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
 use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
+use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto;
+use crate::grpc::routes::RoutesService;
 use crate::http::Pages;
 use crate::index::SecretUsage;
 use crate::record;
@@ -64,12 +68,16 @@ const RECORD_DEADLINE: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same where others do: their changes are in force here that much later.
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How many looks for POSTbacks that are due there are for one at keys that expire.
+const EXPIRY_ROUNDS: u32 = 15;
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 6] = [
+const HEALTH_NAMES: [&str; 8] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
+    "claviger.v1.Postbacks",
+    "claviger.v1.Routes",
     "claviger.v1.Insights",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
@@ -104,6 +112,7 @@ pub struct App {
     store: SqlStore,
     follower: Arc<Follower>,
     last_used: Receiver<Arc<SecretUsage>>,
+    sightings: tokio::sync::mpsc::Receiver<Sighting>,
     metrics: Arc<Metrics>,
     health: HealthReporter,
     serving: watch::Sender<bool>,
@@ -143,6 +152,7 @@ pub async fn build(
         store,
         follower,
         last_used,
+        sightings,
         data_dir,
         bootstrapped,
     } = open(&config, data_dir, clock, entropy).await?;
@@ -201,7 +211,13 @@ pub async fn build(
                 KeyAdminService::new(core.clone(), stopping.clone()),
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
-                DirectoryService::new(core.clone()),
+                DirectoryService::new(core.clone(), stopping.clone()),
+            ))
+            .add_service(proto::v1::postbacks_server::PostbacksServer::new(
+                PostbacksService::new(core.clone()),
+            ))
+            .add_service(proto::v1::routes_server::RoutesServer::new(
+                RoutesService::new(core.clone()),
             ))
             .add_service(proto::v1::insights_server::InsightsServer::new(
                 InsightsService::new(
@@ -251,6 +267,7 @@ pub async fn build(
         store,
         follower,
         last_used,
+        sightings,
         metrics,
         health,
         serving,
@@ -322,6 +339,11 @@ impl App {
             stop_tasks.clone(),
         ));
 
+        background.spawn(record::flush_keyless_uses(
+            self.core.clone(),
+            stop_tasks.clone(),
+        ));
+
         let mut shutdown = std::pin::pin!(shutdown);
         let loaded = tokio::select! {
             loaded = self.follower.load() => loaded.map(|_| true),
@@ -344,6 +366,22 @@ impl App {
             purging.spawn(purge(
                 self.core.clone(),
                 self.config.audit_retention,
+                stop_purging.clone(),
+            ));
+            background.spawn(deliver::tell_of_strangers(
+                self.core.clone(),
+                self.sightings,
+                stop_tasks.clone(),
+            ));
+            purging.spawn(deliver::mind_expiries(
+                self.core.clone(),
+                self.config.postback_poll * EXPIRY_ROUNDS,
+                stop_purging.clone(),
+            ));
+            purging.spawn(deliver::run(
+                self.core.clone(),
+                self.config.postback_poll,
+                !self.store.is_shared(),
                 stop_purging.clone(),
             ));
             shutdown.await;

@@ -167,6 +167,7 @@ fn event(row: Model) -> Result<AuditEvent, StoreError> {
         ordinal: convert::unsigned(row.ordinal)?,
         time: Time::from_micros(row.time),
         actor: row.actor,
+        on_behalf_of: row.on_behalf_of,
         action: row.action,
         kind: row.resource_kind,
         workspace: convert::workspace_id(&row.workspace_id)?,

@@ -15,7 +15,7 @@ use crate::domain::id::WorkspaceId;
 use crate::domain::key::Key;
 use crate::domain::time::Time;
 
-/// How many rows one statement inserts. The widest table has 23 columns, and SQLite binds at most 32,766 values. More than
+/// How many rows one statement inserts. The widest table has 25 columns, and SQLite binds at most 32,766 values. More than
 /// this saves nothing: a statement of always the same size is prepared once, and then found again.
 const ROWS: usize = 100;
 /// How many values one `IN` takes.

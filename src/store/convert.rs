@@ -8,11 +8,14 @@ use sea_orm::IntoActiveModel as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::entity::{imports, key_terms, keys, scopes, secrets, subscriptions, workspaces};
+use super::entity::{
+    imports, key_terms, keys, principals, scopes, secrets, subscriptions, workspaces,
+};
 use super::error::corrupt;
 use crate::app::ports::{ImportRecord, StoreError};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
+use crate::domain::principal::{Principal, ScopeSource};
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::text;
 use crate::domain::time::Time;
@@ -32,6 +35,11 @@ pub(super) fn subscription_term(id: &SubscriptionId) -> String {
     format!("{SUBSCRIPTION_TERMS}{id}")
 }
 
+/// The term that finds keys bound to this principal.
+pub(super) fn principal_term(id: &PrincipalId) -> String {
+    format!("principal:{id}")
+}
+
 /// The term that finds keys with this label, or this value of it. Names have no `=`, so that the two can't be confused.
 pub(super) fn label_term(name: &str, value: Option<&str>) -> String {
     match value {
@@ -49,7 +57,12 @@ pub(super) fn terms(key: &Key) -> BTreeSet<String> {
         .labels
         .iter()
         .flat_map(|(name, value)| [label_term(name, None), label_term(name, Some(value))]);
-    scopes.chain(subscriptions).chain(labels).collect()
+    let principal = settings.principal.iter().map(principal_term);
+    scopes
+        .chain(subscriptions)
+        .chain(principal)
+        .chain(labels)
+        .collect()
 }
 
 /// The rows of what a key can be found by.
@@ -99,6 +112,11 @@ pub(super) fn key_row(key: &Key) -> Result<keys::ActiveModel, StoreError> {
         purge_time: purge_time.map(Time::micros),
         last_used_time: None,
         revision: signed(*revision)?,
+        scope_source: match settings.scope_source {
+            ScopeSource::Explicit => None,
+            ScopeSource::Principal => Some(OF_PRINCIPAL.to_owned()),
+        },
+        principal: settings.principal.as_ref().map(ToString::to_string),
         exercised: None,
     }
     .into_active_model();
@@ -179,6 +197,11 @@ pub(super) fn key(row: keys::Model, secrets: Vec<Secret>) -> Result<Key, StoreEr
         display_name: row.display_name,
         description: row.description,
         scopes: from_json(&row.scopes, "keys.scopes")?,
+        scope_source: scope_source(row.scope_source.as_deref())?,
+        principal: row
+            .principal
+            .map(|id| parse(&id, "keys.principal"))
+            .transpose()?,
         subscriptions: from_json(&row.subscriptions, "keys.subscriptions")?,
         allowed_cidrs: from_json(&row.allowed_cidrs, "keys.allowed_cidrs")?,
         postback_url: row.postback_url,
@@ -310,6 +333,49 @@ pub(super) fn scope(row: scopes::Model) -> Result<Scope, StoreError> {
         description: row.description,
         presentations: from_json(&row.presentations, "scopes.presentations")?,
         implies: from_json(&row.implies, "scopes.implies")?,
+        create_time: Time::from_micros(row.create_time),
+        update_time: Time::from_micros(row.update_time),
+        revision: unsigned(row.revision)?,
+    })
+}
+
+/// What stands for scopes that come from the principal.
+const OF_PRINCIPAL: &str = "PRINCIPAL";
+
+/// Where the scopes of a key come from, from its text.
+pub(super) fn scope_source(text: Option<&str>) -> Result<ScopeSource, StoreError> {
+    match text {
+        None => Ok(ScopeSource::Explicit),
+        Some(OF_PRINCIPAL) => Ok(ScopeSource::Principal),
+        Some(_) => Err(corrupt("keys.scope_source has a text that is not known")),
+    }
+}
+
+/// The row of a principal.
+pub(super) fn principal_row(p: &Principal) -> Result<principals::ActiveModel, StoreError> {
+    let row = principals::Model {
+        workspace_id: p.workspace.as_str().to_owned(),
+        id: p.id.as_str().to_owned(),
+        display_name: p.display_name.clone(),
+        // No part that is looked for has a line feed in it.
+        name_folded: text::fold(&format!("{}\n{}", p.id, p.display_name)),
+        enabled: p.enabled,
+        scopes: json(&p.scopes)?,
+        create_time: p.create_time.micros(),
+        update_time: p.update_time.micros(),
+        revision: signed(p.revision)?,
+    };
+    Ok(row.into_active_model())
+}
+
+/// A principal from its row.
+pub(super) fn principal(row: principals::Model) -> Result<Principal, StoreError> {
+    Ok(Principal {
+        workspace: parse(&row.workspace_id, "principals.workspace_id")?,
+        id: parse(&row.id, "principals.id")?,
+        display_name: row.display_name,
+        enabled: row.enabled,
+        scopes: from_json(&row.scopes, "principals.scopes")?,
         create_time: Time::from_micros(row.create_time),
         update_time: Time::from_micros(row.update_time),
         revision: unsigned(row.revision)?,

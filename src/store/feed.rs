@@ -8,15 +8,17 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::bounded::Transaction;
 use super::entity::{changes, counter, meta};
 use super::error::{corrupt, failed};
-use super::{convert, directory, keys};
+use super::{convert, directory, keys, principals, routes};
 use crate::app::ports::{Actor, Change, FeedBatch, Position, Resource, StoreError};
-use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::time::Time;
 
 const KEY: &str = "KEY";
 const WORKSPACE: &str = "WORKSPACE";
 const SUBSCRIPTION: &str = "SUBSCRIPTION";
 const SCOPE: &str = "SCOPE";
+const ROUTE: &str = "ROUTE";
+const PRINCIPAL: &str = "PRINCIPAL";
 
 /// Reads the position, as every poll does.
 pub(super) async fn position<C: ConnectionTrait>(connection: &C) -> Result<Position, StoreError> {
@@ -78,6 +80,11 @@ pub(super) async fn batch<C: ConnectionTrait>(
         let found = directory::subscription(snapshot, &workspace, &id).await?;
         batch.subscriptions.push(((workspace, id), found));
     }
+    for (workspace, id) in touched.routes {
+        let found = routes::by_id(snapshot, &workspace, &id).await?;
+        batch.routes.push(((workspace, id), found));
+    }
+    batch.principals = principals::at(snapshot, touched.principals).await?;
     let ids: Vec<KeyId> = touched.keys.into_iter().collect();
     let mut found = keys::by_ids(snapshot, &ids).await?;
     batch.keys = ids.into_iter().map(|id| (id, found.remove(&id))).collect();
@@ -88,6 +95,8 @@ pub(super) async fn batch<C: ConnectionTrait>(
 struct Touched {
     workspaces: BTreeSet<WorkspaceId>,
     subscriptions: BTreeSet<(WorkspaceId, SubscriptionId)>,
+    routes: BTreeSet<(WorkspaceId, RouteId)>,
+    principals: BTreeSet<(WorkspaceId, PrincipalId)>,
     keys: BTreeSet<KeyId>,
 }
 
@@ -102,6 +111,14 @@ impl Touched {
             SUBSCRIPTION => {
                 let id = convert::parse(id, "changes.resource_id")?;
                 self.subscriptions.insert((workspace, id));
+            }
+            ROUTE => {
+                let id = convert::parse(id, "changes.resource_id")?;
+                self.routes.insert((workspace, id));
+            }
+            PRINCIPAL => {
+                let id = convert::parse(id, "changes.resource_id")?;
+                self.principals.insert((workspace, id));
             }
             WORKSPACE | SCOPE => {
                 self.workspaces.insert(workspace);
@@ -241,12 +258,15 @@ pub(super) fn row(
         Resource::Workspace(id) => (WORKSPACE, id.to_string()),
         Resource::Subscription(_, id) => (SUBSCRIPTION, id.to_string()),
         Resource::Scope(_, name) => (SCOPE, name.clone()),
+        Resource::Route(_, id) => (ROUTE, id.to_string()),
+        Resource::Principal(_, id) => (PRINCIPAL, id.to_string()),
     };
-    let actor = match &change.actor {
-        Actor::Key(id) => id.to_string(),
-        Actor::Bootstrap => "BOOTSTRAP".to_owned(),
-        Actor::Recovery => "RECOVERY".to_owned(),
-        Actor::Service => "SERVICE".to_owned(),
+    let (actor, on_behalf_of) = match &change.actor {
+        Actor::Key(id) => (id.to_string(), None),
+        Actor::OnBehalf(id, principal) => (id.to_string(), Some(principal.to_string())),
+        Actor::Bootstrap => ("BOOTSTRAP".to_owned(), None),
+        Actor::Recovery => ("RECOVERY".to_owned(), None),
+        Actor::Service => ("SERVICE".to_owned(), None),
     };
     Ok(changes::Model {
         revision: convert::signed(revision)?,
@@ -259,5 +279,6 @@ pub(super) fn row(
         resource_id: id,
         before: change.before.as_ref().map(ToString::to_string),
         after: change.after.as_ref().map(ToString::to_string),
+        on_behalf_of,
     })
 }

@@ -14,7 +14,7 @@ use super::entity::{key_terms, keys, secrets};
 use super::error::failed;
 use super::{bulk, convert};
 use crate::app::ports::StoreError;
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::secret::Secret;
 use crate::domain::token::Tag;
@@ -235,6 +235,15 @@ pub(super) async fn bound_to<C: ConnectionTrait>(
         convert::subscription_term(subscription),
     )
     .await
+}
+
+/// A key bound to this principal, deleted ones too.
+pub(super) async fn bound_to_principal<C: ConnectionTrait>(
+    connection: &C,
+    workspace: &WorkspaceId,
+    principal: &PrincipalId,
+) -> Result<Option<KeyId>, StoreError> {
+    first_with_term(connection, workspace, convert::principal_term(principal)).await
 }
 
 /// A key that lists exactly this grant, deleted ones too.

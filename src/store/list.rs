@@ -6,7 +6,9 @@ use sea_orm::{
     QuerySelect, Select,
 };
 
-use super::convert::{SUBSCRIPTION_TERMS, key_id, label_term, scope_term, subscription_term};
+use super::convert::{
+    SUBSCRIPTION_TERMS, key_id, label_term, principal_term, scope_term, subscription_term,
+};
 use super::entity::{key_terms, keys};
 use super::error::failed;
 use super::keys::by_ids;
@@ -49,6 +51,8 @@ pub(super) fn select(query: &KeyQuery) -> Select<keys::Entity> {
     let mut terms = Vec::new();
     terms.extend(query.scope.as_deref().map(scope_term));
     terms.extend(query.subscription.as_ref().map(subscription_term));
+    terms.extend(query.principal.as_ref().map(principal_term));
+    terms.extend(query.only_of.as_ref().map(principal_term));
     if let Some((name, value)) = &query.label {
         terms.push(label_term(name, value.as_deref()));
     }
@@ -115,8 +119,13 @@ fn in_states(states: StateSet, now: Time) -> Condition {
     any
 }
 
-/// Both sides are folded, so that it makes no difference whether a database's LIKE minds case.
 fn name_contains(part: &str) -> Expr {
+    keys::Column::NameFolded.like(pattern(part))
+}
+
+/// What a folded text is like that has this part, folded too: so it makes no difference whether a database's LIKE minds
+/// case.
+pub(super) fn pattern(part: &str) -> LikeExpr {
     let mut pattern = String::from("%");
     for c in text::fold(part).chars() {
         if matches!(c, '%' | '_' | '\\') {
@@ -125,7 +134,7 @@ fn name_contains(part: &str) -> Expr {
         pattern.push(c);
     }
     pattern.push('%');
-    keys::Column::NameFolded.like(LikeExpr::new(pattern).escape('\\'))
+    LikeExpr::new(pattern).escape('\\')
 }
 
 fn unused_since(since: Time) -> Condition {

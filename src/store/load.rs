@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, Order};
 use super::entity::{keys, secrets};
 use super::error::{corrupt, failed};
 use super::feed::position;
-use super::{convert, directory};
+use super::{convert, directory, principals, routes};
 use crate::app::ports::{Loaded, StoreError};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
@@ -30,6 +30,8 @@ pub(super) async fn load<C: ConnectionTrait>(
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
     subscriptions(snapshot, sink).await?;
+    all_routes(snapshot, sink).await?;
+    all_principals(snapshot, sink).await?;
     keys(snapshot, sink).await?;
     Ok(position.n)
 }
@@ -67,6 +69,38 @@ async fn subscriptions<C: ConnectionTrait>(
         page.into_iter()
             .map(Loaded::Subscription)
             .for_each(&mut *sink);
+    }
+}
+
+async fn all_routes<C: ConnectionTrait>(
+    snapshot: &C,
+    sink: &mut (dyn FnMut(Loaded) + Send),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = routes::all(snapshot, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.clone());
+        page.into_iter()
+            .map(|route| Loaded::Route(Box::new(route)))
+            .for_each(&mut *sink);
+    }
+}
+
+async fn all_principals<C: ConnectionTrait>(
+    snapshot: &C,
+    sink: &mut (dyn FnMut(Loaded) + Send),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = principals::all(snapshot, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.clone());
+        page.into_iter().map(Loaded::Principal).for_each(&mut *sink);
     }
 }
 
@@ -194,7 +228,7 @@ fn text(cells: Vec<Expr>) -> Expr {
         .into()
 }
 
-const OF_KEYS: [keys::Column; 16] = [
+const OF_KEYS: [keys::Column; 18] = [
     keys::Column::Id,
     keys::Column::ExpireTime,
     keys::Column::DeleteTime,
@@ -212,6 +246,8 @@ const OF_KEYS: [keys::Column; 16] = [
     keys::Column::ShadowPresentation,
     keys::Column::ShadowSubscription,
     keys::Column::ShadowScopes,
+    keys::Column::ScopeSource,
+    keys::Column::Principal,
 ];
 
 /// How a database writes cells.
@@ -221,7 +257,10 @@ impl Dialect {
     fn of_key(&self) -> Vec<Expr> {
         let cell = |column: keys::Column| match column {
             keys::Column::Id => self.hexadecimal((keys::Entity, column)),
-            keys::Column::ExpireTime | keys::Column::DeleteTime => or_empty((keys::Entity, column)),
+            keys::Column::ExpireTime
+            | keys::Column::DeleteTime
+            | keys::Column::ScopeSource
+            | keys::Column::Principal => or_empty((keys::Entity, column)),
             _ => Expr::col((keys::Entity, column)),
         };
         OF_KEYS.into_iter().map(cell).collect()
@@ -266,6 +305,10 @@ struct Cells<'t>(Split<'t, &'static str>);
 impl<'t> Cells<'t> {
     fn text(&mut self) -> Result<&'t str, StoreError> {
         self.0.next().ok_or_else(|| corrupt("a line is cut off"))
+    }
+
+    fn maybe(&mut self) -> Result<Option<&'t str>, StoreError> {
+        Ok(Some(self.text()?).filter(|text| !text.is_empty()))
     }
 
     fn read<T: FromStr>(&mut self, column: &str) -> Result<T, StoreError> {
@@ -342,6 +385,11 @@ impl<'t> Cells<'t> {
                 shadow_subscription: self.truth()?,
                 shadow_scopes: self.truth()?,
             },
+            scope_source: convert::scope_source(self.maybe()?)?,
+            principal: self
+                .maybe()?
+                .map(|id| convert::parse(id, "keys.principal"))
+                .transpose()?,
         };
         Ok((workspace, settings))
     }

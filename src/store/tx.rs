@@ -7,10 +7,17 @@ use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel};
 use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
-use super::{bulk, convert, directory, feed, keys, lifecycle, maintenance, write};
+use super::{
+    bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, principals, routes, write,
+};
+use crate::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use crate::domain::key::Key;
+use crate::domain::principal::Principal;
+use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -206,6 +213,89 @@ impl Tx for SqlTx {
         keys::granting(&self.tx, workspace, grant).await
     }
 
+    async fn route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        routes::by_id(&self.tx, workspace, id).await
+    }
+
+    async fn routes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Route>, StoreError> {
+        routes::of_workspace(&self.tx, workspace, None, None).await
+    }
+
+    async fn count_routes(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        routes::count(&self.tx, workspace).await
+    }
+
+    async fn route_in_conflict(&mut self, route: &Route) -> Result<Option<RouteId>, StoreError> {
+        routes::in_conflict(&self.tx, route).await
+    }
+
+    async fn claims_of_others(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<Route>, StoreError> {
+        routes::claims_of_others(&self.tx, workspace).await
+    }
+
+    async fn put_route(&mut self, route: &Route) -> Result<(), StoreError> {
+        routes::put(&self.tx, route).await
+    }
+
+    async fn delete_route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<(), StoreError> {
+        routes::delete(&self.tx, workspace, id).await
+    }
+
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        principals::by_id(&self.tx, workspace, id).await
+    }
+
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError> {
+        principals::by_ids(&self.tx, workspace, ids).await
+    }
+
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError> {
+        principals::put(&self.tx, principals).await
+    }
+
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError> {
+        principals::delete(&self.tx, workspace, id).await
+    }
+
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        keys::bound_to_principal(&self.tx, workspace, id).await
+    }
+
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError> {
+        principals::granting(&self.tx, workspace, grants).await
+    }
+
     async fn idempotency(
         &mut self,
         id: &[u8; 32],
@@ -240,6 +330,42 @@ impl Tx for SqlTx {
         time: Time,
     ) -> Result<(), StoreError> {
         bulk::remember_imports(&self.tx, workspace, imports, time).await
+    }
+
+    async fn put_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError> {
+        outbox::put_events(&self.tx, events).await
+    }
+
+    async fn retarget_events(&mut self, key: KeyId, url: &str) -> Result<(), StoreError> {
+        outbox::retarget(&self.tx, key, url).await
+    }
+
+    async fn redeliver(
+        &mut self,
+        id: EventId,
+        url: Option<&str>,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        outbox::redeliver(&self.tx, id, url, now).await
+    }
+
+    async fn signing_secrets(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<SigningSecret>, StoreError> {
+        outbox::signing_secrets(&self.tx, workspace).await
+    }
+
+    async fn put_signing_secret(&mut self, secret: &SigningSecret) -> Result<(), StoreError> {
+        outbox::put_signing_secret(&self.tx, secret).await
+    }
+
+    async fn hasten_unsigned(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        outbox::hasten_unsigned(&self.tx, workspace, now).await
     }
 
     async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {

@@ -6,12 +6,12 @@ use sea_orm::{
 };
 
 use super::bounded::Transaction;
-use super::convert;
 use super::entity::{
     idempotency, imports, key_terms, keys, replay_tokens, scopes, secrets, subscriptions,
     workspaces,
 };
 use super::error::{corrupt, failed};
+use super::{convert, outbox, principals, routes};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -119,6 +119,7 @@ pub(super) async fn purge_keys(tx: &Transaction, ids: &[KeyId]) -> Result<(), St
             .exec(tx)
             .await
             .map_err(failed)?;
+        outbox::forget_keys(tx, bytes(some)).await?;
     }
     Ok(())
 }
@@ -175,7 +176,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions, scopes and imports.
+/// Removes a workspace with its subscriptions, scopes, principals, routes, imports, and what POSTbacks have of it.
 pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
@@ -187,6 +188,8 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
         .exec(tx)
         .await
         .map_err(failed)?;
+    routes::delete_all(tx, id).await?;
+    principals::delete_of(tx, id).await?;
     let some = Query::select()
         .column(imports::Column::ImportId)
         .from(imports::Entity)
@@ -204,6 +207,7 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
             break;
         }
     }
+    outbox::forget_workspace(tx, id).await?;
     workspaces::Entity::delete_by_id(id.as_str())
         .exec(tx)
         .await

@@ -34,6 +34,8 @@ mod oracle;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod principals;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod python;

@@ -10,12 +10,12 @@ use crate::app::keys::check_etag;
 use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
 use crate::app::ports::Resource;
-use crate::domain::id::WorkspaceId;
+use crate::domain::id::{PrincipalId, WorkspaceId};
 use crate::domain::revision;
 use crate::domain::scope::{self, Grant};
 use crate::domain::workspace::{PresentationSet, Scope};
 
-use super::{exists, in_use, no_catalogue_in_system};
+use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
 
 /// Most entries of a workspace's catalogue: it is resident, and swapped whole.
 const MAX_SCOPES: usize = 1_000;
@@ -149,7 +149,7 @@ impl Core {
         .await
     }
 
-    /// Deletes a catalogue entry that no key lists.
+    /// Deletes a catalogue entry that no key and no principal lists.
     pub async fn delete_scope(
         self: &Arc<Self>,
         call: Call,
@@ -164,10 +164,19 @@ impl Core {
                     let catalogue = scene.tx.scopes(&workspace).await?;
                     let before = find_scope(catalogue.clone(), &name)?;
                     check_etag(&etag, &revision::etag(before.revision))?;
-                    for grant in grants_resting_on(&name, &catalogue) {
-                        if let Some(key) = scene.tx.key_with_grant(&workspace, &grant).await? {
+                    let grants = grants_resting_on(&name, &catalogue);
+                    for grant in &grants {
+                        if let Some(key) = scene.tx.key_with_grant(&workspace, grant).await? {
                             return Err(in_use("scope", &format!("lists `{grant}`"), key));
                         }
+                    }
+                    refuse_used_by_route(scene, &workspace, "scope", |route| {
+                        route.demands_scope(&name)
+                    })
+                    .await?;
+                    let found = scene.tx.principal_with_grant(&workspace, &grants).await?;
+                    if let Some(id) = found {
+                        return Err(listed_by(&id));
                     }
                     scene.tx.delete_scope(&workspace, &name).await?;
                     scene
@@ -199,6 +208,14 @@ fn grants_resting_on(name: &str, catalogue: &[Scope]) -> Vec<String> {
             .any(|s| s.name != name && scope::covers(w, &s.name))
     });
     [name.to_owned()].into_iter().chain(alone).collect()
+}
+
+fn listed_by(id: &PrincipalId) -> Error {
+    Error::precondition(
+        "IN_USE",
+        format!("the scope is in use: principal `{id}` lists it, or a wildcard that covers nothing else; change the principals first"),
+    )
+    .with("principal", id)
 }
 
 fn find_scope(catalogue: Vec<Scope>, name: &str) -> Result<Scope, Error> {

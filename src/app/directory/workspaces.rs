@@ -17,9 +17,10 @@ use crate::domain::id::WorkspaceId;
 use crate::domain::key::Enforcement;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
+use crate::domain::time::Time;
 use crate::domain::workspace::{
-    LeakPolicy, Location, PresentationSet, Provisioning, RequestLog, Share, UndemandedScopes,
-    Workspace, WorkspaceSettings,
+    KeyCreation, KeyScheme, LeakPolicy, Location, PresentationSet, Provisioning, RequestLog, Share,
+    UndemandedScopes, UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 
 use super::{exists, sealed};
@@ -47,6 +48,9 @@ pub enum WorkspaceEdit {
     RequestLogSample(Option<Share>),
     RequestLogRetention(Option<std::time::Duration>),
     UsageRetention(Option<std::time::Duration>),
+    KeyScheme(KeyScheme),
+    UnmatchedRequests(UnmatchedRequests),
+    KeyCreation(KeyCreation),
     DefaultLifetime(Option<Duration>),
     LongestLifetime(Option<Duration>),
     RotationAge(Option<Duration>),
@@ -82,6 +86,9 @@ impl WorkspaceEdit {
             Self::RequestLogSample(v) => settings.request_log_sample = v,
             Self::RequestLogRetention(v) => settings.request_log_retention = v,
             Self::UsageRetention(v) => settings.usage_retention = v,
+            Self::KeyScheme(v) => settings.key_scheme = v,
+            Self::UnmatchedRequests(v) => settings.unmatched_requests = v,
+            Self::KeyCreation(v) => settings.key_creation = v,
             Self::DefaultLifetime(v) => settings.default_lifetime = v,
             Self::LongestLifetime(v) => settings.longest_lifetime = v,
             Self::RotationAge(v) => settings.rotation_age = v,
@@ -180,6 +187,8 @@ impl Core {
                     for edit in edits {
                         edit.apply(&mut workspace);
                     }
+                    workspace.settings.key_scheme_time =
+                        switched_on(&before, &workspace, scene.now);
                     if workspace.settings != before.settings {
                         caller.require(AdminScope::SettingsWrite)?;
                     }
@@ -280,6 +289,16 @@ impl Core {
             }),
         )
         .await
+    }
+}
+
+/// When the key scheme was switched on: nobody sets that but by switching it.
+fn switched_on(before: &Workspace, after: &Workspace, now: Time) -> Option<Time> {
+    let was_off = before.settings.key_scheme == KeyScheme::Off;
+    if was_off && after.settings.key_scheme != KeyScheme::Off {
+        Some(now)
+    } else {
+        before.settings.key_scheme_time
     }
 }
 

@@ -1,6 +1,6 @@
 //! Moving sets of keys in: the same rules as for one key, without a statement for each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::{mem, vec};
@@ -11,7 +11,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::{Code, Error};
 use crate::app::pace::Pace;
-use crate::app::ports::{Actor, ImportRecord};
+use crate::app::ports::ImportRecord;
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
@@ -24,7 +24,7 @@ use crate::domain::workspace::Workspace;
 
 use super::Source;
 use super::making::{Draft, Value};
-use super::rules::Facts;
+use super::rules::{Bindings, Facts};
 
 /// How many rows one transaction writes at most: while it lasts, every other change waits for the revision counter. An item
 /// has four, and more for each thing its key can be found by.
@@ -144,6 +144,7 @@ impl ImportItem {
         4 + usize::from(new.secondary.is_some())
             + settings.scopes.len()
             + settings.subscriptions.len()
+            + settings.principal.iter().len()
             + 2 * settings.labels.len()
     }
 }
@@ -295,7 +296,7 @@ impl Core {
         before: &mut Before,
     ) -> Result<Batch, Error> {
         let _turn = self.imports.acquire().await.map_err(Error::internal)?;
-        let mut scene = self.scene(Actor::Key(import.caller.key)).await?;
+        let mut scene = self.scene(import.caller.actor()).await?;
         let began = scene.now;
         let caller = import.caller.recheck(&mut *scene.tx, scene.now).await?;
         caller.require(AdminScope::KeysWrite)?;
@@ -424,16 +425,21 @@ async fn facts(
 ) -> Result<Facts, Error> {
     let drafts = || items.iter().filter_map(|item| item.draft.as_ref().ok());
     let tags: Vec<_> = drafts().flat_map(Draft::tags).collect();
-    let mut subscriptions: Vec<_> = drafts()
-        .flat_map(|draft| draft.subscriptions().iter().cloned())
-        .collect();
-    subscriptions.sort_unstable();
-    subscriptions.dedup();
-    let mut facts = Facts::gather(scene, caller, &workspace.id, &subscriptions, &tags).await?;
+    let bindings = || drafts().map(Draft::bindings);
+    let bindings = Bindings {
+        subscriptions: &distinct(bindings().flat_map(|b| b.subscriptions)),
+        principals: &distinct(bindings().flat_map(|b| b.principals)),
+    };
+    let mut facts = Facts::gather(scene, caller, &workspace.id, bindings, &tags).await?;
     for key in &before.keys {
         facts.claim(key, false);
     }
     Ok(facts)
+}
+
+fn distinct<'a, T: Ord + Clone + 'a>(all: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let distinct: BTreeSet<&T> = all.collect();
+    distinct.into_iter().cloned().collect()
 }
 
 /// What was imported by the ids of these items.

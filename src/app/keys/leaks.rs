@@ -22,7 +22,7 @@ use crate::domain::token::TokenDigest;
 use crate::domain::workspace::{LeakPolicy, Workspace};
 
 use super::making::Value;
-use super::rules::Facts;
+use super::rules::{Bindings, Facts};
 use super::{Source, rules, secrets};
 
 /// A token that was found in public.
@@ -276,7 +276,7 @@ async fn replace(
     let prefix = workspace.settings.prefix();
     let source = Source::Generate(None);
     let value = Value::of(&core, &workspace.id, prefix, (slot, "source"), source);
-    let facts = Facts::gather(scene, caller, &workspace.id, &[], &[]).await?;
+    let facts = Facts::gather(scene, caller, &workspace.id, Bindings::default(), &[]).await?;
     let (mut new, issued) = value.into_secret(&core, now, workspace, &before, &facts)?;
     new.regenerated = true;
     key.secrets.push(new);

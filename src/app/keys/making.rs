@@ -6,14 +6,15 @@ use crate::app::error::Error;
 use crate::app::mutate::Issued;
 use crate::app::scene::Scene;
 use crate::domain::entropy;
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
+use crate::domain::principal::ScopeSource;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::{STRONG_BITS, Tag, Token, TokenDigest};
 use crate::domain::workspace::Workspace;
 
-use super::rules::{self, Facts};
+use super::rules::{self, Bindings, Facts};
 use super::{NewKey, Source};
 
 impl Core {
@@ -54,7 +55,7 @@ pub(in crate::app) async fn make(
         draft.add(Value::of(&core, &workspace.id, prefix, place, source));
     }
     let tags: Vec<_> = draft.tags().collect();
-    let facts = Facts::gather(scene, caller, &workspace.id, draft.subscriptions(), &tags).await?;
+    let facts = Facts::gather(scene, caller, &workspace.id, draft.bindings(), &tags).await?;
     let (mut key, tokens) = draft.finish(&core, scene.now, caller, workspace, &facts)?;
     scene.put_key("CREATE", None, &mut key).await?;
     Ok((key, tokens))
@@ -87,7 +88,7 @@ struct Made {
 
 impl Draft {
     /// A key of these settings, without secrets yet. A bound administrator makes keys of its own kind without having to
-    /// say so.
+    /// say so, and who manages only their own keys makes those.
     pub(super) fn new(
         caller: &Caller,
         mut settings: KeySettings,
@@ -95,6 +96,17 @@ impl Draft {
     ) -> Self {
         if let ([only], []) = (&*caller.subscriptions, &*settings.subscriptions) {
             settings.subscriptions = vec![only.clone()];
+        }
+        if settings.subscriptions.is_empty() {
+            settings
+                .subscriptions
+                .extend(caller.default_subscription.clone());
+        }
+        if caller.only_own && settings.principal.is_none() {
+            settings.principal.clone_from(&caller.principal);
+            if settings.scopes.is_empty() {
+                settings.scope_source = ScopeSource::Principal;
+            }
         }
         Self {
             settings,
@@ -108,9 +120,9 @@ impl Draft {
         self.values.push(value);
     }
 
-    /// The subscriptions it is to be bound to.
-    pub(super) fn subscriptions(&self) -> &[SubscriptionId] {
-        &self.settings.subscriptions
+    /// What it is to be bound to.
+    pub(super) fn bindings(&self) -> Bindings<'_> {
+        rules::bindings(&self.settings)
     }
 
     /// The tags that somebody may hold already.
@@ -141,6 +153,7 @@ impl Draft {
             revision: 0,
         };
         rules::check_settings(caller, &key, facts)?;
+        rules::check_creation(caller, workspace, &key)?;
         let settings = &workspace.settings;
         // Also of a key that is moved in: how long it lives here is counted from now.
         key.settings.expire_time = key.settings.expire_time.or(settings.default_end(now));

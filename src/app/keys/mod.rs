@@ -19,9 +19,10 @@ use crate::app::error::Error;
 use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
 use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, StateSet, UNDELETE_PERIOD};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network::IpNet;
+use crate::domain::principal::ScopeSource;
 use crate::domain::scope::Grant;
 use crate::domain::time::Time;
 use crate::domain::token::{Token, TokenDigest};
@@ -32,7 +33,7 @@ pub use import::{Import, ImportItem, ImportOutcome, Imported, NewImport};
 pub use leaks::{Leak, LeakAction, LeakReport, LeakedSecret};
 pub(in crate::app) use making::make;
 pub use reveal::Digests;
-pub(crate) use rules::check_etag;
+pub(crate) use rules::{check_etag, is_declared};
 pub use secrets::{Regeneration, Revocation};
 
 /// Where the value of a new secret comes from.
@@ -93,6 +94,9 @@ pub enum Edit {
     ShadowPresentation(bool),
     ShadowSubscription(bool),
     ShadowScopes(bool),
+    Principal(Option<PrincipalId>),
+    /// None: from the principal where the key is bound to one and lists no scopes, else from its list.
+    ScopeSource(Option<ScopeSource>),
 }
 
 impl Edit {
@@ -113,6 +117,10 @@ impl Edit {
             Self::ShadowPresentation(v) => to.enforcement.shadow_presentation = v,
             Self::ShadowSubscription(v) => to.enforcement.shadow_subscription = v,
             Self::ShadowScopes(v) => to.enforcement.shadow_scopes = v,
+            Self::Principal(v) => to.principal = v,
+            Self::ScopeSource(v) => {
+                to.scope_source = v.unwrap_or_else(|| ScopeSource::of(&to.scopes, &to.principal))
+            }
         }
     }
 }
@@ -128,6 +136,8 @@ pub struct KeyFilter {
     pub scope: Option<String>,
     /// Bound to this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Bound to this principal.
+    pub principal: Option<PrincipalId>,
     /// With this label.
     pub label: Option<(String, Option<String>)>,
     /// Expiring before.
@@ -204,6 +214,11 @@ impl Core {
             "keys {} {:?} {:?} {:?}",
             page.workspace, page.filter, page.order, caller.subscriptions
         );
+        let only_of = caller.principal.clone().filter(|_| caller.only_own);
+        let arguments = match &only_of {
+            Some(own) => format!("{arguments} of {own}"),
+            None => arguments,
+        };
         let after: Option<Cursor> = page::cursor(&page.token, &arguments)?;
         let workspace = self.store.workspace(&page.workspace).await?;
         let workspace = workspace.ok_or_else(|| Error::not_found("workspace"))?;
@@ -221,6 +236,8 @@ impl Core {
             now: self.clock.now(),
             scope: filter.scope,
             subscription: filter.subscription,
+            principal: filter.principal,
+            only_of,
             within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
             label: filter.label,
             expire_before: filter.expire_before,
@@ -277,11 +294,12 @@ impl Core {
                     only_disabled.enabled = false;
                     if key.settings != only_disabled {
                         rules::require_rights_of(scene, caller, &before, "the key has").await?;
-                        let subscriptions = &key.settings.subscriptions;
+                        let bindings = rules::bindings(&key.settings);
                         let facts =
-                            Facts::gather(scene, caller, &key.workspace, subscriptions, &[])
-                                .await?;
+                            Facts::gather(scene, caller, &key.workspace, bindings, &[]).await?;
                         rules::check_settings(caller, &key, &facts)?;
+                        let workspace = scene.workspace(&key.workspace).await?;
+                        rules::check_maker(caller, &workspace, &key)?;
                     }
                     rules::check_longer_life(scene, &before, &key).await?;
                     rules::check_fence(&key, scene.now)?;

@@ -1,6 +1,6 @@
 //! Lists that show what opens keys: the tokens that are kept, or the digests of tokens. Audited, page by page.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::Core;
-use crate::app::auth::{Caller, admin_rights};
+use crate::app::auth::{Caller, rights_to_open};
 use crate::app::error::Error;
 use crate::app::mutate::{Call, Done, Issued};
 use crate::app::ports::Resource;
 use crate::app::scene::Scene;
-use crate::domain::id::{KeyId, SecretId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, SecretId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::scope::AdminScope;
 use crate::domain::secret::Secret;
 use crate::domain::token::TokenDigest;
 use crate::domain::workspace::Workspace;
 
-use super::KeyPage;
+use super::{KeyPage, rules};
 
 /// Digests by secret. Never written down with an answer.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -38,10 +38,10 @@ impl Digests {
 
 impl Core {
     /// The call that reads tokens of a page: not repeatable, for it changes nothing but the audit log.
-    pub fn reveal_call(caller: Caller, method: &'static str) -> Call {
+    pub fn reveal_call(caller: Caller, right: AdminScope, method: &'static str) -> Call {
         Call {
             caller,
-            right: AdminScope::KeysReveal,
+            right,
             method,
             repeat: None,
             dry_run: false,
@@ -120,10 +120,22 @@ async fn openable(
 ) -> Result<Vec<Key>, Error> {
     let catalogue = scene.tx.scopes(workspace).await?;
     let found = scene.tx.keys(ids).await?;
+    let bound = found
+        .iter()
+        .filter_map(|key| key.settings.principal.clone());
+    let bound: BTreeSet<PrincipalId> = bound.collect();
+    let bound: Vec<_> = bound.into_iter().collect();
+    let principals = scene.tx.principals(workspace, &bound).await?;
+    let principals: HashMap<_, _> = principals.into_iter().map(|p| (p.id, p.scopes)).collect();
+    let workspace = scene.workspace(workspace).await?;
     let mut found: HashMap<KeyId, Key> = found.into_iter().map(|key| (key.id, key)).collect();
     let could_make = |key: &Key| {
-        let rights = admin_rights(&key.settings.scopes, &catalogue);
-        caller.may_see(key) && caller.require_all(&rights, "the key has").is_ok()
+        let principal = key.settings.principal.as_ref();
+        let may = principal.and_then(|id| principals.get(id));
+        let rights = rights_to_open(key, may.map(|scopes| &**scopes), &catalogue);
+        caller.may_see(key)
+            && caller.require_all(&rights, "the key has").is_ok()
+            && rules::check_maker(caller, &workspace, key).is_ok()
     };
     let listed = ids.iter().filter_map(|id| found.remove(id));
     Ok(listed.filter(could_make).collect())

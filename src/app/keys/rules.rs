@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::app::auth::{Caller, admin_rights};
+use crate::app::auth::{Caller, rights_to_open, rights_to_open_now};
 use crate::app::error::{Code, Error};
 use crate::app::ports::StoreError;
 use crate::app::scene::Scene;
-use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
-use crate::domain::key::{Key, KeyState};
+use crate::domain::id::{KeyId, PrincipalId, SubscriptionId, WorkspaceId};
+use crate::domain::key::{Key, KeySettings, KeyState};
 use crate::domain::network;
+use crate::domain::postback::Destination;
+use crate::domain::principal::ScopeSource;
 use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::SecretState;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
-use crate::domain::workspace::{Scope, WorkspaceSettings};
+use crate::domain::workspace::{KeyCreation, Scope, Workspace, WorkspaceSettings};
 
 /// The key that a caller wants to change: one it may see, and still as it was read where an etag says so.
 pub(super) async fn key_to_change(
@@ -52,8 +54,39 @@ pub(super) async fn require_rights_of(
     key: &Key,
     what: &str,
 ) -> Result<(), Error> {
-    let catalogue = scene.tx.scopes(&key.workspace).await?;
-    caller.require_all(&admin_rights(&key.settings.scopes, &catalogue), what)
+    let rights = rights_to_open_now(&mut *scene.tx, key).await?;
+    caller.require_all(&rights, what)?;
+    check_maker(caller, &scene.workspace(&key.workspace).await?, key)
+}
+
+/// Whether the workspace lets this caller make this key, or open it wider: where everybody has only their own keys, who acts
+/// as its principal. What administrates Claviger alone, and is bound to nobody, is no user's.
+pub(super) fn check_maker(caller: &Caller, workspace: &Workspace, key: &Key) -> Result<(), Error> {
+    let settings = &key.settings;
+    let of_nobody = settings.principal.is_none() && settings.lists_only_rights();
+    let only_own = workspace.settings.key_creation == KeyCreation::SelfOnly;
+    if !only_own || of_nobody || caller.is(settings.principal.as_ref()) {
+        return Ok(());
+    }
+    Err(Error::denied(
+        "SELF_ONLY",
+        "in this workspace keys are made and managed only by the principal they are bound to; act as that one, or change `key_creation`",
+    ))
+}
+
+/// Whether the workspace lets this caller make a key at all.
+pub(super) fn check_creation(
+    caller: &Caller,
+    workspace: &Workspace,
+    key: &Key,
+) -> Result<(), Error> {
+    if workspace.settings.key_creation == KeyCreation::Administrators && !caller.holds_all() {
+        return Err(Error::denied(
+            "ADMINISTRATORS_ONLY",
+            "in this workspace keys are made only by who holds `claviger:*`; call with such a key, or change `key_creation`",
+        ));
+    }
+    check_maker(caller, workspace, key)
 }
 
 /// What the rules ask of the database. It is read before they are applied, so that one key and a thousand of an import obey
@@ -63,8 +96,19 @@ pub(super) struct Facts {
     catalogue: Vec<Scope>,
     /// Those there are of the subscriptions that were asked for.
     subscriptions: HashSet<SubscriptionId>,
+    /// Whether POSTbacks go to loopback without TLS.
+    plain_postbacks: bool,
+    /// What those may do that there are of the principals that were asked for.
+    principals: HashMap<PrincipalId, Vec<Grant>>,
     /// Who holds tags that were asked for.
     holders: HashMap<[u8; 32], Holder>,
+}
+
+/// What a key is to be bound to.
+#[derive(Debug, Default)]
+pub(super) struct Bindings<'a> {
+    pub(super) subscriptions: &'a [SubscriptionId],
+    pub(super) principals: &'a [PrincipalId],
 }
 
 /// Whose token it is already.
@@ -76,20 +120,32 @@ struct Holder {
     visible: bool,
 }
 
+/// What a key of these settings is to be bound to.
+pub(super) fn bindings(settings: &KeySettings) -> Bindings<'_> {
+    Bindings {
+        subscriptions: &settings.subscriptions,
+        principals: settings.principal.as_slice(),
+    }
+}
+
 impl Facts {
-    /// Reads what concerns these subscriptions and tags.
+    /// Reads what concerns these bindings and tags.
     pub(super) async fn gather(
         scene: &mut Scene,
         caller: &Caller,
         workspace: &WorkspaceId,
-        subscriptions: &[SubscriptionId],
+        bindings: Bindings<'_>,
         tags: &[Tag],
     ) -> Result<Self, Error> {
         let catalogue = scene.tx.scopes(workspace).await?;
-        let existing = scene.tx.subscriptions(workspace, subscriptions).await?;
+        let tx = &mut scene.tx;
+        let existing = tx.subscriptions(workspace, bindings.subscriptions).await?;
+        let principals = tx.principals(workspace, bindings.principals).await?;
         Ok(Self {
             catalogue,
             subscriptions: existing.into_iter().collect(),
+            plain_postbacks: scene.core.postbacks.plain,
+            principals: principals.into_iter().map(|p| (p.id, p.scopes)).collect(),
             holders: holders(scene, caller, workspace, tags).await?,
         })
     }
@@ -150,6 +206,13 @@ pub(super) fn check_settings(caller: &Caller, key: &Key, facts: &Facts) -> Resul
             ));
         }
     }
+    let plain = Destination::parse(&settings.postback_url).is_ok_and(|to| !to.tls);
+    if plain && !facts.plain_postbacks {
+        return Err(Error::invalid(
+            "key.postback_url",
+            "is not an `https` URL; this process does not carry POSTbacks to loopback (`--postback-allow`)",
+        ));
+    }
     // Before anything is said of what exists: others' subscriptions are none of a bound caller's business.
     if !caller.may_bind(&settings.subscriptions) {
         return Err(Error::denied(
@@ -167,10 +230,37 @@ pub(super) fn check_settings(caller: &Caller, key: &Key, facts: &Facts) -> Resul
             ));
         }
     }
-    caller.require_all(
-        &admin_rights(&settings.scopes, &facts.catalogue),
-        "the key would have",
-    )
+    check_principal(caller, key, facts)?;
+    let principal = settings.principal.as_ref();
+    let may = principal.and_then(|id| facts.principals.get(id));
+    let rights = rights_to_open(key, may.map(|scopes| &**scopes), &facts.catalogue);
+    caller.require_all(&rights, "the key would have")
+}
+
+fn check_principal(caller: &Caller, key: &Key, facts: &Facts) -> Result<(), Error> {
+    let settings = &key.settings;
+    // Before anything is said of who exists.
+    if caller.only_own && !caller.is(settings.principal.as_ref()) {
+        return Err(Error::denied(
+            "ESCALATION",
+            "the key of this call manages only the keys of the principal that it acts as; bind the key to that one",
+        ));
+    }
+    let invalid = |what: String| Err(Error::invalid("key.principal", what));
+    match &settings.principal {
+        None if settings.scope_source == ScopeSource::Principal => Err(Error::invalid(
+            "key.scope_source",
+            "is PRINCIPAL, and the key is bound to none; name one in `principal`, or use EXPLICIT",
+        )),
+        Some(_) if key.workspace.is_system() => invalid(
+            "names a principal; rights over all workspaces never come from one, so leave it out"
+                .to_owned(),
+        ),
+        Some(id) if !facts.principals.contains_key(id) => invalid(format!(
+            "names `{id}`, and there is no such principal in this workspace; synchronise it with `Directory.SyncPrincipals` first"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// No key lives longer than its workspace allows. `made`: from when on its life is counted.
@@ -252,7 +342,8 @@ pub(super) fn refuse_known(key: &Key, tag: &Tag, field: &str, facts: &Facts) -> 
     })
 }
 
-fn is_declared(grant: &Grant, catalogue: &[Scope]) -> bool {
+/// Whether a catalogue has what a grant is about.
+pub(crate) fn is_declared(grant: &Grant, catalogue: &[Scope]) -> bool {
     catalogue.iter().any(|scope| grant.covers(&scope.name))
 }
 

@@ -18,7 +18,7 @@ use crate::domain::time::Time;
 use crate::domain::workspace::Workspace;
 
 use super::making::Value;
-use super::rules::Facts;
+use super::rules::{Bindings, Facts};
 use super::{Source, reveal, rules};
 
 /// How many dead secrets of a key are remembered.
@@ -84,7 +84,8 @@ impl Core {
                     let place = (what.slot, "source");
                     let value = Value::of(&core, &workspace.id, prefix, place, what.source);
                     let tags: Vec<_> = value.tag().into_iter().collect();
-                    let facts = Facts::gather(scene, caller, &workspace.id, &[], &tags).await?;
+                    let nothing = Bindings::default();
+                    let facts = Facts::gather(scene, caller, &workspace.id, nothing, &tags).await?;
                     let (mut secret, issued) =
                         value.into_secret(&core, scene.now, &workspace, &before, &facts)?;
                     secret.regenerated = true;

@@ -87,6 +87,8 @@ pub struct AuditEvent {
     pub time: Time,
     /// Who made it: a key's id, `BOOTSTRAP`, `RECOVERY` or `SERVICE`.
     pub actor: String,
+    /// The principal on whose behalf; none: for itself.
+    pub on_behalf_of: Option<String>,
     /// What was done.
     pub action: String,
     /// To what kind of thing.

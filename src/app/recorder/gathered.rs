@@ -320,13 +320,20 @@ impl Part {
         }
         let path = match question.presented {
             Presented::Http { path, .. } => path,
-            _ => b"",
+            _ => question.attributes.path,
         };
+        let demands = seen.demands();
         let texts = [
-            text::method(&mut gathered.text, seen.method),
+            text::method(&mut gathered.text, question.attributes.method),
             text::path(&mut gathered.text, path),
-            text::scopes(&mut gathered.text, question.all_of.iter()),
-            text::scopes(&mut gathered.text, question.any_of.iter()),
+            text::scopes(
+                &mut gathered.text,
+                demands.iter().flat_map(|(all_of, _)| all_of.iter()),
+            ),
+            text::scopes(
+                &mut gathered.text,
+                demands.iter().flat_map(|(_, any_of)| any_of.iter()),
+            ),
         ];
         gathered.rows.push(Entry {
             time: seen.now,
@@ -372,6 +379,7 @@ impl Part {
     }
 }
 
-fn route<'v>(_seen: &Seen<'_, '_, 'v>) -> &'v str {
-    ""
+fn route<'v>(seen: &Seen<'_, '_, 'v>) -> &'v str {
+    let route = seen.verdict.route();
+    route.map_or("", |route| route.id.as_str())
 }

@@ -16,18 +16,18 @@ use crate::cli::table::Look;
 use crate::cli::{Common, MAX_ANSWER, json as to_json, names, show, table};
 use crate::grpc::proto::v1;
 
-type Client = v1::directory_client::DirectoryClient<Connection>;
+pub(super) type Client = v1::directory_client::DirectoryClient<Connection>;
 
-async fn connect(common: &Common, io: &Io<'_>) -> Result<Client, Failure> {
+pub(super) async fn connect(common: &Common, io: &Io<'_>) -> Result<Client, Failure> {
     Ok(Client::new(common.connect(io).await?).max_decoding_message_size(MAX_ANSWER))
 }
 
 /// How a kind of thing is shown.
-struct Kind<T> {
-    one: &'static str,
-    many: &'static str,
-    json: fn(&T) -> Value,
-    table: fn(&[T], Look<'_>) -> String,
+pub(super) struct Kind<T> {
+    pub(super) one: &'static str,
+    pub(super) many: &'static str,
+    pub(super) json: fn(&T) -> Value,
+    pub(super) table: fn(&[T], Look<'_>) -> String,
 }
 
 const WORKSPACE: Kind<v1::Workspace> = Kind {
@@ -53,7 +53,7 @@ const SCOPE: Kind<v1::Scope> = Kind {
 
 impl<T: Default> Kind<T> {
     /// Shows one; `revision` where it was changed.
-    fn show(
+    pub(super) fn show(
         &self,
         item: Option<T>,
         revision: Option<&str>,
@@ -69,7 +69,7 @@ impl<T: Default> Kind<T> {
     }
 
     /// How a list of them is written.
-    fn listing(&self) -> Listing<'static, T> {
+    pub(super) fn listing(&self) -> Listing<'static, T> {
         Listing {
             name: self.many,
             json: self.json,
@@ -78,7 +78,7 @@ impl<T: Default> Kind<T> {
         }
     }
 
-    fn deleted(
+    pub(super) fn deleted(
         &self,
         id: &str,
         revision: &str,
@@ -197,7 +197,7 @@ pub(in crate::cli) async fn subscriptions(
                 enabled: args.disabled.then_some(false),
                 ..Default::default()
             };
-            let provision_key = args.provision_key.then(|| v1::ProvisionedKey {
+            let provision_key = args.provision.then(|| v1::ProvisionedKey {
                 key: Some(v1::Key {
                     scopes: args.scopes,
                     ..Default::default()
@@ -398,13 +398,13 @@ fn scope(
     (scope, paths)
 }
 
-fn given(paths: &mut Vec<&'static str>, given: bool, path: &'static str) {
+pub(super) fn given(paths: &mut Vec<&'static str>, given: bool, path: &'static str) {
     if given {
         paths.push(path);
     }
 }
 
-fn mask(paths: &[&str]) -> Result<FieldMask, Failure> {
+pub(super) fn mask(paths: &[&str]) -> Result<FieldMask, Failure> {
     if paths.is_empty() {
         return Err(
             Failure::usage("there is nothing to change").hint("`--help` lists the settings")

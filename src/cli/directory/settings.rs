@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::names::{LeakPolicyName, PresentationName, SlotsName, StorageName, UndemandedName};
+use crate::cli::names::{
+    CreationName, KeySchemeName, LeakPolicyName, PresentationName, SlotsName, StorageName,
+    UndemandedName, UnmatchedName,
+};
 use crate::grpc::proto::v1;
 
 /// Settings of a workspace.
@@ -39,6 +42,9 @@ pub(super) struct SettingsArgs {
     token_prefix: Option<String>,
     #[command(flatten)]
     records: super::records::RecordArgs,
+    /// Who makes keys
+    #[arg(long, value_enum, value_name = "WHO")]
+    key_creation: Option<CreationName>,
     /// How long a key lives that is made without an expiry; `none`: the longest
     #[arg(long, value_parser = span, value_name = "DURATION")]
     default_lifetime: Option<Span>,
@@ -65,6 +71,12 @@ pub(super) struct SettingsArgs {
         conflicts_with = "provisioning"
     )]
     provision_scopes: Vec<String>,
+    /// Whether routes demand keys
+    #[arg(long, value_enum, value_name = "STATE")]
+    key_scheme: Option<KeySchemeName>,
+    /// What becomes of requests that no route takes
+    #[arg(long, value_enum, value_name = "POLICY")]
+    unmatched_requests: Option<UnmatchedName>,
 }
 
 /// A span of time, or none.
@@ -87,7 +99,7 @@ fn wire(span: Option<Span>, option: &str) -> Result<Option<prost_types::Duration
         .map_err(|_| format!("`{option}` is too long; at most `3650d`"))
 }
 
-fn location(text: &str) -> Result<v1::CredentialLocation, String> {
+pub(in crate::cli) fn location(text: &str) -> Result<v1::CredentialLocation, String> {
     use v1::credential_location::Location;
     let location = match text.split_once(':') {
         None if text == "bearer" => Location::Bearer(true),
@@ -116,6 +128,7 @@ impl SettingsArgs {
             (self.slots.is_some(), "settings.slots"),
             (self.rotation_guard.is_some(), "settings.rotation_guard"),
             (self.token_prefix.is_some(), "settings.token_prefix"),
+            (self.key_creation.is_some(), "settings.key_creation"),
             (self.default_lifetime.is_some(), "settings.default_lifetime"),
             (self.longest_lifetime.is_some(), "settings.longest_lifetime"),
             (self.rotation_age.is_some(), "settings.rotation_age"),
@@ -124,6 +137,11 @@ impl SettingsArgs {
             (
                 self.provisioning.is_some() || !self.provision_scopes.is_empty(),
                 "settings.provisioning",
+            ),
+            (self.key_scheme.is_some(), "settings.key_scheme"),
+            (
+                self.unmatched_requests.is_some(),
+                "settings.unmatched_requests",
             ),
         ] {
             if given {
@@ -145,6 +163,7 @@ impl SettingsArgs {
                 .transpose()
                 .map_err(|_| "`--rotation-guard` is too long; at most `90d`")?,
             token_prefix: self.token_prefix,
+            key_creation: self.key_creation.map_or(0, CreationName::number),
             default_lifetime: wire(self.default_lifetime, "--default-lifetime")?,
             longest_lifetime: wire(self.longest_lifetime, "--longest-lifetime")?,
             rotation_age: wire(self.rotation_age, "--rotation-age")?,
@@ -154,6 +173,9 @@ impl SettingsArgs {
                 .then_some(v1::KeyProvisioning {
                     scopes: self.provision_scopes,
                 }),
+            key_scheme: self.key_scheme.map_or(0, KeySchemeName::number),
+            unmatched_requests: self.unmatched_requests.map_or(0, UnmatchedName::number),
+            key_scheme_time: None,
             ..Default::default()
         };
         self.records.apply(&mut settings, &mut paths)?;

@@ -20,7 +20,7 @@ const BEGINNING: u64 = 64 * 1_024;
 const LONGEST_LINE: u64 = 1_024 * 1_024;
 
 /// A file whose beginning has been looked at.
-type Begun = Box<dyn Read + Send>;
+pub(in crate::cli) type Begun = Box<dyn Read + Send>;
 
 /// Looks at the beginning of a file, and guesses its format.
 pub(super) fn begin(mut reader: Begun, path: &Path) -> io::Result<(Begun, Option<Format>)> {
@@ -84,8 +84,27 @@ fn broken(error: &serde_json::Error, line: u64) -> Failure {
 
 /// Reads Claviger's own objects, one a line. A line that is none is refused, and no other with it.
 pub(super) fn lines(reader: Begun, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut reader = BufReader::new(reader);
     let place = sink.place();
+    objects(reader, |bytes, number, object| {
+        place.set(bytes, number - 1);
+        let content = match object {
+            Ok(map) => native::item(Fields::of(map)),
+            Err(fault) => Err(Refusal {
+                import_id: String::new(),
+                fault,
+            }),
+        };
+        sink.put(content)
+    })
+}
+
+/// Reads objects, one a line, until nobody wants more: how many bytes have been read, the number of the line, and the object
+/// or why there is none.
+pub(in crate::cli) fn objects(
+    reader: Begun,
+    mut each: impl FnMut(u64, u64, Result<Map<String, Value>, Fault>) -> Result<(), Stop>,
+) -> Result<(), Failure> {
+    let mut reader = BufReader::new(reader);
     let (mut bytes, mut number) = (0, 0);
     loop {
         let mut line = Zeroizing::new(Vec::new());
@@ -97,7 +116,6 @@ pub(super) fn lines(reader: Begun, sink: &mut Sink<'_>) -> Result<(), Failure> {
             return Ok(());
         }
         bytes += as_u64(read);
-        place.set(bytes, number);
         number += 1;
         if as_u64(read) == LONGEST_LINE && line.last() != Some(&b'\n') {
             return Err(Failure::usage(format!(
@@ -108,20 +126,14 @@ pub(super) fn lines(reader: Begun, sink: &mut Sink<'_>) -> Result<(), Failure> {
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let content = match serde_json::from_slice::<Map<String, Value>>(text) {
-            Ok(map) => native::item(Fields::of(map)),
-            Err(error) => Err(Refusal {
-                import_id: String::new(),
-                fault: Fault::new(
-                    "",
-                    format!(
-                        "the line is no JSON object (near column {})",
-                        error.column()
-                    ),
-                ),
-            }),
-        };
-        if sink.put(content).is_err() {
+        let object = serde_json::from_slice(text).map_err(|error| {
+            let column = error.column();
+            Fault::new(
+                "",
+                format!("the line is no JSON object (near column {column})"),
+            )
+        });
+        if each(bytes, number, object).is_err() {
             return Ok(());
         }
     }

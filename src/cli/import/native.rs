@@ -2,6 +2,7 @@
 //! their prefix. Output-only fields of a key are left out, as the API does.
 
 use super::read::{Entry, Refusal};
+use super::table::scope_source;
 use crate::cli::fields::{Fault, Fields};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
@@ -58,8 +59,12 @@ fn key(mut f: Fields) -> Result<v1::Key, Fault> {
         enabled: f.flag("enabled")?,
         expire_time: f.time("expire_time")?,
         create_time: f.time("create_time")?,
+        principal: f.text("principal")?.unwrap_or_default(),
         ..Default::default()
     };
+    if let Some(name) = f.text("scope_source")? {
+        key.scope_source = scope_source(&f.at("scope_source"), &name)?;
+    }
     if let Some(mut labels) = f.object("labels")? {
         for name in labels.rest() {
             let value = labels.text(&name)?.unwrap_or_default();

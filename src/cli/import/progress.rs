@@ -1,4 +1,4 @@
-//! How far an import is: a bar on a terminal, else a line every ten seconds.
+//! How far something long is: a bar on a terminal, else a line every ten seconds.
 
 use std::time::Duration;
 
@@ -10,8 +10,10 @@ use crate::cli::io::Io;
 /// How often a line is written where no bar can be drawn.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// How far the import is.
-pub(super) struct Progress {
+/// How far it is.
+pub(in crate::cli) struct Progress {
+    /// What is counted.
+    noun: &'static str,
     bar: Option<ProgressBar>,
     size: Option<u64>,
     started: Instant,
@@ -19,8 +21,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// For a file of this many bytes. On a terminal a bar is drawn, on standard error.
-    pub(super) fn new(size: Option<u64>, lively: bool) -> Self {
+    /// Of `noun`s in a file of this many bytes, or in whatever else the work is measured. On a terminal a bar is drawn, on
+    /// standard error.
+    pub(in crate::cli) fn new(noun: &'static str, size: Option<u64>, lively: bool) -> Self {
         let now = Instant::now();
         let bar = lively.then(|| {
             let template = match size {
@@ -35,6 +38,7 @@ impl Progress {
             }
         });
         Self {
+            noun,
             bar,
             size,
             started: now,
@@ -43,11 +47,12 @@ impl Progress {
     }
 
     /// Tells how far it is: so many items, so many bytes of the file.
-    pub(super) fn tell(&mut self, items: u64, bytes: u64, io: &mut Io<'_>) {
+    pub(in crate::cli) fn tell(&mut self, items: u64, bytes: u64, io: &mut Io<'_>) {
         let elapsed = self.started.elapsed();
         let message = format!(
-            "{} keys ({}/s)",
+            "{} {} ({}/s)",
             grouped(items),
+            self.noun,
             grouped(rate(items, elapsed))
         );
         if let Some(bar) = &self.bar {
@@ -77,7 +82,7 @@ impl Progress {
     }
 
     /// Takes the bar away; returns how long it took.
-    pub(super) fn end(&self) -> Duration {
+    pub(in crate::cli) fn end(&self) -> Duration {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -105,7 +110,7 @@ fn left(bytes: u64, size: Option<u64>, elapsed: Duration) -> Option<(u64, Durati
 }
 
 /// A number in groups of three digits.
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::cli) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -68,7 +68,7 @@ pub(super) enum Event {
 
 /// Nobody wants more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stop;
+pub(in crate::cli) struct Stop;
 
 /// Takes items to where they are sent.
 pub(super) struct Sink<'a> {

@@ -5,14 +5,14 @@ use std::io::Read;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
-use super::read::{Entry, Refusal, Sink};
+use super::read::{Entry, Refusal, Sink, Stop};
 use crate::cli::failure::Failure;
 use crate::cli::fields::{Fault, NO_TIME, shown, time};
 use crate::grpc::proto::v1;
 use v1::secret_source::Source;
 
-/// Every column; the last three are of an export, and left out.
-pub(in crate::cli) const COLUMNS: [&str; 25] = [
+/// Every column; the last four are of an export, and left out.
+pub(in crate::cli) const COLUMNS: [&str; 27] = [
     "import_id",
     "display_name",
     "description",
@@ -25,6 +25,8 @@ pub(in crate::cli) const COLUMNS: [&str; 25] = [
     "secondary_asserted_bits",
     "secondary_allow_weak",
     "scopes",
+    "scope_source",
+    "principal",
     "subscriptions",
     "allowed_cidrs",
     "expire_time",
@@ -42,43 +44,66 @@ pub(in crate::cli) const COLUMNS: [&str; 25] = [
 
 /// Reads the table.
 pub(super) fn read(reader: impl Read, sink: &mut Sink<'_>) -> Result<(), Failure> {
+    let place = sink.place();
+    rows(reader, &OF_IMPORTS, |bytes, line, row| {
+        place.set(bytes, line.saturating_sub(1));
+        let refuse = |fault| Refusal {
+            import_id: String::new(),
+            fault,
+        };
+        sink.put(row.map_err(refuse).and_then(|row| item(&row)))
+    })
+}
+
+/// Which columns a table may have.
+pub(in crate::cli) struct Columns {
+    pub(in crate::cli) known: &'static [&'static str],
+    /// The one it must have, and what it is for.
+    pub(in crate::cli) needed: (&'static str, &'static str),
+}
+
+const OF_IMPORTS: Columns = Columns {
+    known: &COLUMNS,
+    needed: (
+        "import_id",
+        "it tells each key from all others, such as its id where it comes from; with it a file can be imported again",
+    ),
+};
+
+/// Reads rows until nobody wants more: how many bytes have been read, the number of the line, and the row or why there is
+/// none.
+pub(in crate::cli) fn rows(
+    reader: impl Read,
+    of: &Columns,
+    mut each: impl FnMut(u64, u64, Result<Row<'_>, Fault>) -> Result<(), Stop>,
+) -> Result<(), Failure> {
     let mut csv = ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(reader);
     let header = csv.headers().map_err(|error| unreadable(&error))?.clone();
-    let columns = columns(&header)?;
-    let place = sink.place();
+    let columns = columns(&header, of)?;
     let mut record = StringRecord::new();
     loop {
         let line = csv.position().line();
-        let content = match csv.read_record(&mut record) {
+        let row = match csv.read_record(&mut record) {
             Ok(false) => return Ok(()),
-            Ok(true) => item(&Row {
+            Ok(true) => Ok(Row {
                 columns: &columns,
                 record: &record,
             }),
             Err(error) => match error.kind() {
                 ErrorKind::UnequalLengths {
                     expected_len, len, ..
-                } => Err(Refusal {
-                    import_id: String::new(),
-                    fault: Fault::new(
-                        "",
-                        format!(
-                            "the row has {len} fields, and the first line names {expected_len}"
-                        ),
-                    ),
-                }),
-                ErrorKind::Utf8 { .. } => Err(Refusal {
-                    import_id: String::new(),
-                    fault: Fault::new("", "the row is not UTF-8 text"),
-                }),
+                } => Err(Fault::new(
+                    "",
+                    format!("the row has {len} fields, and the first line names {expected_len}"),
+                )),
+                ErrorKind::Utf8 { .. } => Err(Fault::new("", "the row is not UTF-8 text")),
                 _ => return Err(unreadable(&error)),
             },
         };
         let line = record.position().map_or(line, csv::Position::line);
-        place.set(csv.position().byte(), line.saturating_sub(1));
-        if sink.put(content).is_err() {
+        if each(csv.position().byte(), line, row).is_err() {
             return Ok(());
         }
     }
@@ -92,12 +117,12 @@ fn unreadable(error: &csv::Error) -> Failure {
 }
 
 /// Where each column stands.
-fn columns(header: &StringRecord) -> Result<HashMap<String, usize>, Failure> {
-    let known = || format!("there are: {}", COLUMNS.join(", "));
+fn columns(header: &StringRecord, of: &Columns) -> Result<HashMap<String, usize>, Failure> {
+    let known = || format!("there are: {}", of.known.join(", "));
     let mut columns = HashMap::new();
     let mut unknown = Vec::new();
     for (index, name) in header.iter().enumerate() {
-        if !COLUMNS.contains(&name) {
+        if !of.known.contains(&name) {
             unknown.push(format!("`{}`", shown(name)));
         } else if columns.insert(name.to_owned(), index).is_some() {
             return Err(Failure::usage(format!("two columns are named `{name}`")));
@@ -111,16 +136,15 @@ fn columns(header: &StringRecord) -> Result<HashMap<String, usize>, Failure> {
         };
         return Err(Failure::usage(format!("unknown {them} {}", unknown.join(", "))).hint(known()));
     }
-    if !columns.contains_key("import_id") {
-        return Err(Failure::usage("there is no column `import_id`").hint(
-            "it tells each key from all others, such as its id where it comes from; with it a file can be imported again",
-        ));
+    let (needed, what_for) = of.needed;
+    if !columns.contains_key(needed) {
+        return Err(Failure::usage(format!("there is no column `{needed}`")).hint(what_for));
     }
     Ok(columns)
 }
 
 /// A row, its cells by name.
-struct Row<'a> {
+pub(in crate::cli) struct Row<'a> {
     columns: &'a HashMap<String, usize>,
     record: &'a StringRecord,
 }
@@ -132,12 +156,12 @@ impl<'a> Row<'a> {
         (!cell.is_empty()).then_some(cell)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(in crate::cli) fn text(&self, name: &str) -> String {
         self.cell(name).unwrap_or_default().to_owned()
     }
 
     /// A list, separated by semicolons or white space.
-    fn list(&self, name: &str) -> Vec<String> {
+    pub(in crate::cli) fn list(&self, name: &str) -> Vec<String> {
         let parts = self.cell(name).unwrap_or_default();
         let parts = parts.split(|c: char| c == ';' || c.is_whitespace());
         parts
@@ -146,7 +170,7 @@ impl<'a> Row<'a> {
             .collect()
     }
 
-    fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
+    pub(in crate::cli) fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
         match self.cell(name).map(str::to_ascii_lowercase).as_deref() {
             None => Ok(None),
             Some("true" | "yes" | "1") => Ok(Some(true)),
@@ -256,11 +280,25 @@ fn item(row: &Row<'_>) -> Result<Entry, Refusal> {
     })
 }
 
+/// Where the scopes of a key come from, in any case.
+pub(super) fn scope_source(field: &str, name: &str) -> Result<i32, Fault> {
+    match name.to_ascii_uppercase().as_str() {
+        "UNSPECIFIED" => Ok(0),
+        "EXPLICIT" => Ok(v1::ScopeSource::Explicit.into()),
+        "PRINCIPAL" => Ok(v1::ScopeSource::Principal.into()),
+        _ => Err(Fault::new(field, "must be `EXPLICIT` or `PRINCIPAL`")),
+    }
+}
+
 fn parts(row: &Row<'_>, import_id: String) -> Result<v1::ImportItem, Fault> {
     let key = v1::Key {
         display_name: row.text("display_name"),
         description: row.text("description"),
         scopes: row.list("scopes"),
+        scope_source: row
+            .cell("scope_source")
+            .map_or(Ok(0), |name| scope_source("scope_source", name))?,
+        principal: row.text("principal"),
         subscriptions: row.list("subscriptions"),
         allowed_cidrs: row.list("allowed_cidrs"),
         postback_url: row.text("postback_url"),

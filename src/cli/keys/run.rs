@@ -134,6 +134,7 @@ async fn list(
             .collect(),
         scope: args.scope,
         subscription: args.subscription,
+        principal: args.principal,
         label: args.label,
         expire_before: expire_before.flatten(),
         unused_since: unused_since.flatten(),
@@ -210,6 +211,7 @@ async fn update(
             Clear::Description => "description",
             Clear::Scopes => "scopes",
             Clear::Subscriptions => "subscriptions",
+            Clear::Principal => "principal",
             Clear::Cidrs => "allowed_cidrs",
             Clear::Labels => "labels",
             Clear::PostbackUrl => "postback_url",
@@ -220,6 +222,10 @@ async fn update(
             )));
         }
         paths.push(path);
+        // Bound to nobody, it can't have its scopes from there.
+        if cleared == Clear::Principal && !paths.contains(&"scope_source") {
+            paths.push("scope_source");
+        }
     }
     if paths.is_empty() {
         return Err(Failure::usage("there is nothing to change")
@@ -340,6 +346,14 @@ pub(super) fn apply(
             *field = values;
             paths.push(path);
         }
+    }
+    if let Some(principal) = args.principal {
+        key.principal = principal;
+        paths.push("principal");
+    }
+    if let Some(source) = args.scope_source {
+        key.scope_source = source.number();
+        paths.push("scope_source");
     }
     if let Some(when) = args.expires {
         key.expire_time = when.ahead(now)?;

@@ -46,29 +46,22 @@ fn request_log(settings: &v1::WorkspaceSettings) -> String {
     }
 }
 
-fn kept(span: Option<prost_types::Duration>, default: &str) -> String {
-    span.and_then(|span| std::time::Duration::try_from(span).ok())
-        .map_or_else(
-            || default.to_owned(),
-            |span| humantime::format_duration(span).to_string(),
-        )
+/// A place for a credential, as it is typed.
+pub(super) fn place(place: &v1::CredentialLocation) -> String {
+    use v1::credential_location::Location;
+    match &place.location {
+        Some(Location::Header(name)) => format!("header:{name}"),
+        Some(Location::Query(name)) => format!("query:{name}"),
+        Some(Location::Bearer(_)) => "bearer".to_owned(),
+        Some(Location::Basic(_)) => "basic".to_owned(),
+        None => NONE.to_owned(),
+    }
 }
 
 /// One workspace in full.
 pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> String {
-    use v1::credential_location::Location;
     let settings = workspace.settings.clone().unwrap_or_default();
-    let places: Vec<_> = settings
-        .locations
-        .iter()
-        .filter_map(|l| l.location.as_ref())
-        .map(|place| match place {
-            Location::Header(name) => format!("header:{name}"),
-            Location::Query(name) => format!("query:{name}"),
-            Location::Bearer(_) => "bearer".to_owned(),
-            Location::Basic(_) => "basic".to_owned(),
-        })
-        .collect();
+    let places: Vec<_> = settings.locations.iter().map(place).collect();
     let default = |items: Vec<String>| {
         if items.is_empty() {
             "default".to_owned()
@@ -132,11 +125,11 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> St
         ("request log", request_log(&settings)),
         (
             "log kept for",
-            kept(settings.request_log_retention, "default (30days)"),
+            span(settings.request_log_retention.as_ref(), "default (30days)"),
         ),
         (
             "usage kept for",
-            kept(settings.usage_retention, "default (400days)"),
+            span(settings.usage_retention.as_ref(), "default (400days)"),
         ),
         (
             "in shadow",
@@ -146,6 +139,28 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> St
                 .map(in_shadow)
                 .filter(|shadow| !shadow.is_empty())
                 .map_or_else(|| NONE.to_owned(), |shadow| shadow.join(", ")),
+        ),
+        (
+            "key scheme",
+            match (settings.key_scheme, settings.key_scheme_time.as_ref()) {
+                (0, _) => "ON".to_owned(),
+                (set, None) => names::key_scheme(set),
+                (set, on) => format!("{} since {}", names::key_scheme(set), look.both(on, NONE)),
+            },
+        ),
+        (
+            "no route takes it",
+            match settings.unmatched_requests {
+                0 => "default".to_owned(),
+                set => names::unmatched(set),
+            },
+        ),
+        (
+            "keys made by",
+            match settings.key_creation {
+                0 => "KEYS_WRITE".to_owned(),
+                set => names::key_creation(set),
+            },
         ),
         (
             "default lifetime",
@@ -213,6 +228,22 @@ pub(in crate::cli) fn subscriptions(list: &[v1::Subscription], look: Look<'_>) -
             Cell::new(or_none(&subscription.display_name)),
             Cell::new(clean(&subscription.workspace)),
             Cell::new(look.time(subscription.create_time.as_ref(), NONE)),
+        ]);
+    }
+    lines(&table, look)
+}
+
+pub(in crate::cli) fn principals(principals: &[v1::Principal], look: Look<'_>) -> String {
+    let header = ["STATE", "ID", "NAME", "SCOPES", "WORKSPACE", "CHANGED"];
+    let mut table = look.table(header, &[0, 1]);
+    for principal in principals {
+        table.add_row([
+            look.state(switched(principal.enabled)),
+            Cell::new(clean(&principal.id)),
+            Cell::new(or_none(&principal.display_name)),
+            Cell::new(list(&principal.scopes)),
+            Cell::new(clean(&principal.workspace)),
+            Cell::new(look.time(principal.update_time.as_ref(), NONE)),
         ]);
     }
     lines(&table, look)

@@ -170,3 +170,29 @@ async fn a_server_that_hangs_up_or_never_answers_is_said_to() {
         assert!(captured.err().starts_with(said), "{}", captured.err());
     }
 }
+
+#[tokio::test]
+async fn a_key_is_bound_to_a_principal_and_unbound_with_what_follows_from_it() {
+    let fake = Fake::default();
+    let create = [
+        "keys",
+        "create",
+        "joes",
+        "--principal=joe@example.com",
+        "--scope-source=principal",
+    ];
+    assert_eq!(run(&fake, &create, b"").await.0, Exit::Ok);
+    let heard = fake.calls.lock().unwrap().remove(0);
+    assert!(
+        heard.contains(r#"principal: "joe@example.com""#)
+            && heard.contains("scope_source: Principal"),
+        "{heard}"
+    );
+    let clear = ["keys", "update", "key_1", "--clear=principal"];
+    assert_eq!(run(&fake, &clear, b"").await.0, Exit::Ok);
+    let heard = fake.calls.lock().unwrap().remove(0);
+    let paths = r#"paths: ["principal", "scope_source"]"#;
+    assert!(heard.contains(paths), "{heard}");
+    run(&fake, &["keys", "list", "--principal=joe"], b"").await;
+    assert!(fake.calls.lock().unwrap()[0].contains(r#"principal: "joe""#));
+}

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 42] = [
+pub(super) const COMMANDS: [&[&str]; 60] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -49,6 +49,30 @@ pub(super) const COMMANDS: [&[&str]; 42] = [
     &["scopes", "list"],
     &["scopes", "update", "a:b", "--name=n"],
     &["scopes", "delete", "a:b"],
+    &["postbacks", "test", "key_1"],
+    &["postbacks", "deliveries"],
+    &["postbacks", "redeliver", "evt_1"],
+    &[
+        "postbacks",
+        "publish",
+        "key_1",
+        "--type=a.b",
+        "--event-id=e",
+    ],
+    &["postbacks", "signing-secrets", "create"],
+    &["postbacks", "signing-secrets", "rotate"],
+    &["postbacks", "signing-secrets", "list"],
+    &["routes", "create", "r", "--path=/"],
+    &["routes", "get", "r"],
+    &["routes", "list"],
+    &["routes", "update", "r", "--name=n"],
+    &["routes", "delete", "r"],
+    &["routes", "match", "/"],
+    &["principals", "get", "p"],
+    &["principals", "list"],
+    &["principals", "set", "p", "--name=n"],
+    &["principals", "delete", "p"],
+    &["principals", "sync", "-"],
     &["decisions", "list"],
     &["usage"],
     &["shadow", "report"],
@@ -96,7 +120,11 @@ async fn every_call_of_the_api_has_a_command() {
                 panic!("{args:?} is no client")
             };
             let line = r#"{"import_id": "i", "key": {}, "primary": {"external_token": {}}}"#;
-            let input = if args.contains(&"check") { "{}" } else { line };
+            let input = match args.first() {
+                Some(&"check") => "{}",
+                Some(&"principals") => r#"{"id": "p"}"#,
+                _ => line,
+            };
             let mut captured = Captured {
                 input: input.into(),
                 environment: vec![("CLAVIGER_TOKEN", "t".to_owned())],

@@ -6,9 +6,11 @@ use crate::app::error::Error;
 use crate::app::keys::{Digests, Edit, KeyFilter};
 use crate::app::mutate::Issued;
 use crate::app::ports::{KeyOrder, StateSet};
-use crate::domain::id::SubscriptionId;
+use crate::domain::id::{PrincipalId, SubscriptionId};
 use crate::domain::key::{Enforcement, Key, KeySettings, KeyState};
 use crate::domain::network::{self, IpNet};
+use crate::domain::postback::Destination;
+use crate::domain::principal::ScopeSource;
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, RevocationReason, Secret, SecretState, Slot};
 use crate::domain::text;
@@ -22,10 +24,14 @@ const MAX_LIST: usize = 64;
 
 /// Reads the settings of a new key.
 pub(in crate::grpc) fn key_settings(key: v1::Key) -> Result<KeySettings, Error> {
+    let (scopes, principal) = (scopes(&key.scopes)?, principal(&key.principal)?);
+    let source = scope_source(key.scope_source)?;
     Ok(KeySettings {
         display_name: display_name(key.display_name)?,
         description: description(key.description)?,
-        scopes: scopes(&key.scopes)?,
+        scope_source: source.unwrap_or_else(|| ScopeSource::of(&scopes, &principal)),
+        scopes,
+        principal,
         subscriptions: subscriptions(&key.subscriptions)?,
         allowed_cidrs: cidrs(&key.allowed_cidrs)?,
         postback_url: postback_url(key.postback_url)?,
@@ -54,6 +60,8 @@ const KEY_FIELDS: &[&str] = &[
     "enforcement.presentation",
     "enforcement.subscription",
     "enforcement.scopes",
+    "principal",
+    "scope_source",
 ];
 
 /// Reads what an update changes.
@@ -92,6 +100,13 @@ pub(in crate::grpc) fn key_edits(
     }
     if mask.takes("labels", !key.labels.is_empty()) {
         edits.push(Edit::Labels(labels(key.labels)?));
+    }
+    if mask.takes("principal", !key.principal.is_empty()) {
+        edits.push(Edit::Principal(principal(&key.principal)?));
+    }
+    // After what it may follow from.
+    if mask.takes("scope_source", key.scope_source != 0) {
+        edits.push(Edit::ScopeSource(scope_source(key.scope_source)?));
     }
     let whole = enforcement("key.enforcement", key.enforcement)?;
     if mask.takes("enforcement", key.enforcement.is_some()) {
@@ -134,7 +149,7 @@ fn description(description: String) -> Result<String, Error> {
 
 fn postback_url(url: String) -> Result<String, Error> {
     if !url.is_empty() {
-        check("key.postback_url", text::postback_url(&url))?;
+        check("key.postback_url", Destination::parse(&url).map(drop))?;
     }
     Ok(url)
 }
@@ -153,6 +168,29 @@ fn scopes(list: &[String]) -> Result<Vec<Grant>, Error> {
 
 fn subscriptions(list: &[String]) -> Result<Vec<SubscriptionId>, Error> {
     set("key.subscriptions", list, str::parse)
+}
+
+fn principal(id: &str) -> Result<Option<PrincipalId>, Error> {
+    super::input::parse_optional("key.principal", id)
+}
+
+/// None: it is not said.
+fn scope_source(number: i32) -> Result<Option<ScopeSource>, Error> {
+    Ok(
+        match enumeration::<v1::ScopeSource>("key.scope_source", number)? {
+            v1::ScopeSource::Unspecified => None,
+            v1::ScopeSource::Explicit => Some(ScopeSource::Explicit),
+            v1::ScopeSource::Principal => Some(ScopeSource::Principal),
+        },
+    )
+}
+
+fn wire_scope_source(source: ScopeSource) -> i32 {
+    let source = match source {
+        ScopeSource::Explicit => v1::ScopeSource::Explicit,
+        ScopeSource::Principal => v1::ScopeSource::Principal,
+    };
+    source.into()
 }
 
 fn cidrs(list: &[String]) -> Result<Vec<IpNet>, Error> {
@@ -236,6 +274,7 @@ pub(in crate::grpc) fn key_filter(filter: Option<v1::KeyFilter>) -> Result<KeyFi
         states: states(&filter.states)?,
         scope,
         subscription: super::input::parse_optional("filter.subscription", &filter.subscription)?,
+        principal: super::input::parse_optional("filter.principal", &filter.principal)?,
         label,
         expire_before: filter
             .expire_before
@@ -341,6 +380,12 @@ pub(in crate::grpc) fn key(key: &Key, now: Time) -> v1::Key {
         last_used_time: key.last_used_time().map(timestamp),
         etag: key.etag(),
         warnings: warnings(key, now),
+        scope_source: wire_scope_source(settings.scope_source),
+        principal: settings
+            .principal
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 

@@ -5,11 +5,18 @@ mod input;
 mod key;
 mod lifecycle;
 mod mask;
+mod postback;
+mod principal;
+mod route;
 mod workspace;
 
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
-pub(super) use lifecycle::*;
+pub(super) use route::*;
 
+pub(super) use lifecycle::*;
+pub(super) use postback::*;
+
+pub(super) use principal::*;
 pub(super) use workspace::*;

@@ -10,8 +10,8 @@ use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    Location, PresentationSet, RequestLog, Scope, Share, Subscription, UndemandedScopes, Workspace,
-    WorkspaceSettings,
+    KeyCreation, KeyScheme, Location, PresentationSet, RequestLog, Scope, Share, Subscription,
+    UndemandedScopes, UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
@@ -65,6 +65,9 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.request_log_sample",
     "settings.request_log_retention",
     "settings.usage_retention",
+    "settings.key_scheme",
+    "settings.unmatched_requests",
+    "settings.key_creation",
     "settings.default_lifetime",
     "settings.longest_lifetime",
     "settings.rotation_age",
@@ -157,6 +160,18 @@ pub(in crate::grpc) fn workspace_edits(
             WorkspaceEdit::UsageRetention(new.usage_retention),
         ),
         (
+            "settings.key_scheme",
+            WorkspaceEdit::KeyScheme(new.key_scheme),
+        ),
+        (
+            "settings.unmatched_requests",
+            WorkspaceEdit::UnmatchedRequests(new.unmatched_requests),
+        ),
+        (
+            "settings.key_creation",
+            WorkspaceEdit::KeyCreation(new.key_creation),
+        ),
+        (
             "settings.default_lifetime",
             WorkspaceEdit::DefaultLifetime(new.default_lifetime),
         ),
@@ -200,8 +215,12 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
     let storage = enumeration::<v1::SecretStorage>(&at("secret_storage"), wire.secret_storage)?;
     let slots = enumeration::<v1::SlotPolicy>(&at("slots"), wire.slots)?;
     let log = enumeration::<v1::RequestLog>(&at("request_log"), wire.request_log)?;
+    let scheme = enumeration::<v1::KeyScheme>(&at("key_scheme"), wire.key_scheme)?;
+    let unmatched =
+        enumeration::<v1::UnmatchedRequests>(&at("unmatched_requests"), wire.unmatched_requests)?;
+    let creation = enumeration::<v1::KeyCreation>(&at("key_creation"), wire.key_creation)?;
     Ok(WorkspaceSettings {
-        locations: locations(wire.locations)?,
+        locations: locations(&at("locations"), wire.locations)?,
         presentations: presentations(&at("presentations"), &wire.presentations)?,
         undemanded_scopes: match undemanded {
             v1::UndemandedScopes::Unspecified => UndemandedScopes::Default,
@@ -231,6 +250,21 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .transpose()?,
         request_log_retention: retention(&at("request_log_retention"), wire.request_log_retention)?,
         usage_retention: retention(&at("usage_retention"), wire.usage_retention)?,
+        key_scheme: match scheme {
+            v1::KeyScheme::Unspecified => KeyScheme::Default,
+            v1::KeyScheme::Off => KeyScheme::Off,
+            v1::KeyScheme::On => KeyScheme::On,
+        },
+        key_scheme_time: None,
+        unmatched_requests: match unmatched {
+            v1::UnmatchedRequests::Unspecified => UnmatchedRequests::Default,
+            v1::UnmatchedRequests::Deny => UnmatchedRequests::Deny,
+        },
+        key_creation: match creation {
+            v1::KeyCreation::Unspecified | v1::KeyCreation::KeysWrite => KeyCreation::KeysWrite,
+            v1::KeyCreation::Administrators => KeyCreation::Administrators,
+            v1::KeyCreation::SelfOnly => KeyCreation::SelfOnly,
+        },
         default_lifetime: lifecycle::span("default_lifetime", wire.default_lifetime, MINUTE)?,
         longest_lifetime: lifecycle::span("longest_lifetime", wire.longest_lifetime, MINUTE)?,
         rotation_age: lifecycle::span("rotation_age", wire.rotation_age, SECOND)?,
@@ -255,17 +289,21 @@ fn retention(field: &str, span: Option<prost_types::Duration>) -> Result<Option<
     }
 }
 
-fn locations(list: Vec<v1::CredentialLocation>) -> Result<Vec<Location>, Error> {
+/// Reads places for a credential.
+pub(super) fn locations(
+    field: &str,
+    list: Vec<v1::CredentialLocation>,
+) -> Result<Vec<Location>, Error> {
     use v1::credential_location::Location as Wire;
     if list.len() > MAX_LOCATIONS {
         return Err(Error::invalid(
-            "workspace.settings.locations",
+            field,
             format!("has more than {MAX_LOCATIONS} entries; remove some"),
         ));
     }
     let mut locations: Vec<Location> = Vec::with_capacity(list.len());
     for (i, wire) in list.into_iter().enumerate() {
-        let at = |part: &str| format!("workspace.settings.locations[{i}]{part}");
+        let at = |part: &str| format!("{field}[{i}]{part}");
         let location = match wire.location {
             None => {
                 return Err(Error::invalid(
@@ -331,16 +369,20 @@ pub(in crate::grpc) fn workspace(workspace: &Workspace) -> v1::Workspace {
     }
 }
 
-fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
+/// Writes a place for a credential.
+pub(super) fn wire_location(location: &Location) -> v1::CredentialLocation {
     use v1::credential_location::Location as Wire;
-    let location = |location: &Location| v1::CredentialLocation {
+    v1::CredentialLocation {
         location: Some(match location {
             Location::Bearer => Wire::Bearer(true),
             Location::Basic => Wire::Basic(true),
             Location::Header(name) => Wire::Header(name.clone()),
             Location::Query(name) => Wire::Query(name.clone()),
         }),
-    };
+    }
+}
+
+fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
     let undemanded = match settings.undemanded_scopes {
         UndemandedScopes::Default => v1::UndemandedScopes::Unspecified,
         UndemandedScopes::Allow => v1::UndemandedScopes::Allow,
@@ -361,8 +403,21 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         RequestLog::All => v1::RequestLog::All,
         RequestLog::Off => v1::RequestLog::Off,
     };
+    let scheme = match settings.key_scheme {
+        KeyScheme::Default | KeyScheme::On => v1::KeyScheme::On,
+        KeyScheme::Off => v1::KeyScheme::Off,
+    };
+    let unmatched = match settings.unmatched_requests {
+        UnmatchedRequests::Default => v1::UnmatchedRequests::Unspecified,
+        UnmatchedRequests::Deny => v1::UnmatchedRequests::Deny,
+    };
+    let creation = match settings.key_creation {
+        KeyCreation::KeysWrite => v1::KeyCreation::KeysWrite,
+        KeyCreation::Administrators => v1::KeyCreation::Administrators,
+        KeyCreation::SelfOnly => v1::KeyCreation::SelfOnly,
+    };
     v1::WorkspaceSettings {
-        locations: settings.locations.iter().map(location).collect(),
+        locations: settings.locations.iter().map(wire_location).collect(),
         presentations: settings
             .presentations
             .iter()
@@ -373,6 +428,10 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         slots: slots.into(),
         rotation_guard: settings.rotation_guard.map(wire_duration),
         token_prefix: settings.token_prefix.clone(),
+        key_scheme: scheme.into(),
+        unmatched_requests: unmatched.into(),
+        key_scheme_time: settings.key_scheme_time.map(timestamp),
+        key_creation: creation.into(),
         default_lifetime: settings.default_lifetime.map(wire_duration),
         longest_lifetime: settings.longest_lifetime.map(wire_duration),
         rotation_age: settings.rotation_age.map(wire_duration),

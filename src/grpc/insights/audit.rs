@@ -118,6 +118,7 @@ pub(super) fn event(event: &AuditEvent, epoch: u32) -> v1::AuditEvent {
         before: event.before.as_ref().map(object),
         after: event.after.as_ref().map(object),
         changed_fields,
+        on_behalf_of: event.on_behalf_of.clone().unwrap_or_default(),
     }
 }
 

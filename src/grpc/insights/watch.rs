@@ -21,7 +21,7 @@ use crate::app::ports::audit::{AuditFilter, Place};
 use crate::domain::scope::AdminScope;
 use crate::grpc::convert;
 use crate::grpc::guard::busy;
-use crate::grpc::import::Terms;
+use crate::grpc::inbox::Terms;
 use crate::grpc::key_admin::caller;
 use crate::grpc::proto::v1;
 use crate::grpc::status::to_status;

@@ -11,6 +11,9 @@
 //! It is one snapshot. It holds the wrapped keys, tags and sealed tokens, which are worth nothing without the root key, and
 //! no token in clear.
 //!
+//! Events on their way to POSTback URLs are part of it, for they were promised: a restored database delivers what was pending
+//! when the backup was made, some of it for the second time, by the same ids.
+//!
 //! Left out are stored answers to repeatable calls and the tokens in them: they are good for a day and for
 //! ten minutes, and answered after a restore they would tell of changes, and of revisions, of a history that has ended.
 //! Left out, too, is the request log, which may be larger than all the rest, and the memory of who added to usage. Usage is
@@ -28,7 +31,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, imports, key_terms, keys, meta, scopes, secrets, shadow_counts,
+    changes, counter, deliveries, imports, key_terms, keys, meta, postback_sequences, principals,
+    route_shapes, route_uses, routes, scopes, secrets, shadow_counts, signing_secrets,
     subscriptions, usage, workspaces,
 };
 use crate::app::ports::StoreError;
@@ -151,10 +155,17 @@ fn tables() -> Vec<Table> {
         table::<workspaces::Entity>(),
         table::<subscriptions::Entity>(),
         table::<scopes::Entity>(),
+        table::<routes::Entity>(),
+        table::<route_shapes::Entity>(),
+        table::<route_uses::Entity>(),
+        table::<principals::Entity>(),
         table::<keys::Entity>(),
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),
         table::<imports::Entity>(),
+        table::<signing_secrets::Entity>(),
+        table::<postback_sequences::Entity>(),
+        table::<deliveries::Entity>(),
         table::<changes::Entity>(),
     ]
 }

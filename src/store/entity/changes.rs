@@ -17,6 +17,8 @@ pub(crate) struct Model {
     pub(crate) resource_id: String,
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
+    /// The principal that the actor acted as; null: as itself.
+    pub(crate) on_behalf_of: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,4 +1,4 @@
-//! What keys can be found by: `scope:NAME`, `subscription:ID`, `label:NAME`, `label:NAME=VALUE`.
+//! What keys can be found by: `scope:NAME`, `subscription:ID`, `principal:ID`, `label:NAME`, `label:NAME=VALUE`.
 
 use sea_orm::entity::prelude::*;
 

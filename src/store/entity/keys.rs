@@ -29,6 +29,9 @@ pub(crate) struct Model {
     pub(crate) purge_time: Option<i64>,
     pub(crate) last_used_time: Option<i64>,
     pub(crate) revision: i64,
+    /// Null: `EXPLICIT`.
+    pub(crate) scope_source: Option<String>,
+    pub(crate) principal: Option<String>,
     /// Grants that were ever made use of, as JSON; written apart, as the time of last use is.
     pub(crate) exercised: Option<String>,
 }

@@ -4,7 +4,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tokio::io::{AsyncReadExt as _, BufReader};
 
 use super::*;
-use crate::app::ports::{ImportRecord, Records as _};
+use crate::app::ports::{ImportRecord, KeylessUse, Records as _};
+use crate::domain::decision::Reason;
 use crate::store::backup::{BackupError, Header, LEFT_OUT, NewHistory, Trailer};
 
 const NEW: NewHistory = NewHistory {
@@ -22,7 +23,13 @@ async fn full() -> (Home, SqlStore) {
         .await
         .unwrap();
     tx.put_scope(&scope(&acme.id, "orders:read")).await.unwrap();
+    tx.put_principals(&[principal("joe@example.com", &["orders:read"])])
+        .await
+        .unwrap();
     tx.append(&change(Resource::Workspace(acme.id)))
+        .await
+        .unwrap();
+    tx.put_route(&super::route("orders", "/orders"))
         .await
         .unwrap();
     let import = ImportRecord {
@@ -31,6 +38,10 @@ async fn full() -> (Home, SqlStore) {
         fingerprint: [4; 32],
     };
     tx.remember_imports(&super::acme(), &[import], at(3))
+        .await
+        .unwrap();
+    tx.put_signing_secret(&signing_secret(1)).await.unwrap();
+    tx.put_events(&[event(1, KeyId::from_u128(1))])
         .await
         .unwrap();
     commit(tx).await;
@@ -45,6 +56,14 @@ async fn full() -> (Home, SqlStore) {
         .add(&super::recorded::flush(1, 1))
         .await
         .unwrap();
+    let used = KeylessUse {
+        workspace: super::acme(),
+        route: "orders".parse().unwrap(),
+        reason: Reason::NoCredential,
+        count: 3,
+        last: at(8),
+    };
+    store.add_keyless_uses(&[used]).await.unwrap();
     (dir, store)
 }
 

@@ -21,6 +21,8 @@ fn query() -> KeyQuery {
         now: at(100),
         scope: None,
         subscription: None,
+        principal: None,
+        only_of: None,
         within: None,
         label: None,
         expire_before: None,

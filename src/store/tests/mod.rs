@@ -7,8 +7,11 @@ mod feed;
 mod home;
 mod list;
 mod open;
+mod outbox;
+mod principals;
 mod recorded;
 mod records;
+mod routes;
 mod shared;
 mod sqlite_only;
 
@@ -17,15 +20,42 @@ use std::collections::BTreeMap;
 use home::Home;
 
 use super::SqlStore;
+use crate::app::ports::outbox::{NewEvent, SigningSecret};
 use crate::app::ports::{Actor, Change, Meta, Resource, Store, Tx};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{EventId, KeyId, SecretId, SigningSecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network;
+use crate::domain::principal::{Principal, ScopeSource};
+use crate::domain::route::{Route, RouteSettings};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Presentation, Scope, Subscription, Workspace, WorkspaceSettings};
+
+/// An event of a key of `acme`, made at 20.
+fn event(n: u128, key: KeyId) -> NewEvent {
+    NewEvent {
+        id: EventId::from_u128(n),
+        workspace: acme(),
+        key,
+        kind: "message.delivered".to_owned(),
+        once: Some(format!("event:{n}")),
+        data: "{\"n\": 1}".to_owned(),
+        url: "https://example.com/hook".to_owned(),
+        time: at(20),
+    }
+}
+
+fn signing_secret(n: u128) -> SigningSecret {
+    SigningSecret {
+        id: SigningSecretId::from_u128(n),
+        workspace: acme(),
+        sealed: vec![5; 60],
+        create_time: at(3),
+        expire_time: None,
+    }
+}
 
 async fn open() -> (Home, SqlStore) {
     let home = Home::make().await;
@@ -100,6 +130,8 @@ fn key(n: u128, name: &str) -> Key {
             display_name: name.to_owned(),
             description: String::new(),
             scopes: Vec::new(),
+            scope_source: ScopeSource::Explicit,
+            principal: None,
             subscriptions: Vec::new(),
             allowed_cidrs: Vec::new(),
             postback_url: String::new(),
@@ -141,6 +173,8 @@ fn full_key(n: u128) -> Key {
             Grant::parse("messages:*").unwrap(),
             Grant::parse("orders:read").unwrap(),
         ],
+        scope_source: ScopeSource::Principal,
+        principal: Some("joe@example.com".parse().unwrap()),
         subscriptions: vec![sub("gold"), sub("silver")],
         allowed_cidrs: vec![
             network::parse("192.0.2.0/24").unwrap(),
@@ -201,6 +235,36 @@ fn scope(workspace: &WorkspaceId, name: &str) -> Scope {
             .into_iter()
             .collect(),
         implies: vec![Grant::parse("claviger:keys:read").unwrap()],
+        create_time: at(1),
+        update_time: at(2),
+        revision: 3,
+    }
+}
+
+fn route(id: &str, path: &str) -> Route {
+    Route {
+        workspace: acme(),
+        id: id.parse().unwrap(),
+        settings: RouteSettings {
+            path: Some(path.parse().unwrap()),
+            hosts: vec!["*.example.com".parse().unwrap()],
+            claims_hosts: true,
+            ..RouteSettings::default()
+        },
+        keyless: true,
+        create_time: at(1),
+        update_time: at(2),
+        revision: 3,
+    }
+}
+
+fn principal(id: &str, scopes: &[&str]) -> Principal {
+    Principal {
+        workspace: acme(),
+        id: id.parse().unwrap(),
+        display_name: format!("The {id}"),
+        enabled: true,
+        scopes: scopes.iter().map(|s| Grant::parse(s).unwrap()).collect(),
         create_time: at(1),
         update_time: at(2),
         revision: 3,

@@ -14,8 +14,13 @@ use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
 use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
+use super::rows_postbacks::of_postbacks;
+use super::rows_principals::of_principals;
 use super::rows_records::of_records;
-use super::stage::{Stage, creating, declaring, details, generated, holding, named, ok, selling};
+use super::rows_routes::of_routes;
+use super::stage::{
+    Stage, creating, declaring, details, generated, holding, knowing, named, ok, routing, selling,
+};
 
 /// The tenant `acme` with one of everything.
 pub(super) async fn furnish(stage: &Stage) -> Names {
@@ -26,7 +31,7 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
     stage.configure("acme", settings).await;
     let two_slots = v1::CreateKeyRequest {
         secondary: generated(),
-        ..creating("acme", holding(&["orders:read"]))
+        ..creating("acme", postback_to_nobody())
     };
     let key = stage.make(two_slots).await;
     let (deleted, spare) = (stage.key(&[]).await, stage.key(&[]).await);
@@ -40,6 +45,11 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         .create_subscription(selling("acme", "spare"))
         .await);
     ok(directory().create_scope(declaring("acme", "spare")).await);
+    for id in ["joe", "spare"] {
+        ok(directory()
+            .upsert_principal(knowing("acme", id, &["orders:read"]))
+            .await);
+    }
     let workspace = v1::Workspace {
         id: "spare".to_owned(),
         ..Default::default()
@@ -49,8 +59,21 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         ..Default::default()
     };
     ok(directory().create_workspace(workspace).await);
+    let events = v1::ListDeliveriesRequest {
+        key_id: key.id(),
+        ..Default::default()
+    };
+    let events = ok(stage.system.postbacks().list_deliveries(events).await);
+    for (id, path) in [("orders", "/v1/{subscription}/orders"), ("spare", "/spare")] {
+        ok(stage
+            .system
+            .routes()
+            .create_route(routing("acme", id, path))
+            .await);
+    }
     Names {
         workspace: "acme".to_owned(),
+        event: events.deliveries[0].id.clone(),
         key: key.id(),
         secret: key.secret(v1::Slot::Secondary),
         token: key.primary,
@@ -60,7 +83,19 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         spare_subscription: "spare".to_owned(),
         scope: "orders:read".to_owned(),
         spare_scope: "spare".to_owned(),
+        principal: "joe".to_owned(),
+        spare_principal: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
+        route: "orders".to_owned(),
+        spare_route: "spare".to_owned(),
+    }
+}
+
+/// A key whose events lead to where nobody listens.
+fn postback_to_nobody() -> v1::Key {
+    v1::Key {
+        postback_url: "https://127.0.0.1:1024/".to_owned(),
+        ..holding(&["orders:read"])
     }
 }
 
@@ -78,7 +113,12 @@ fn nobody() -> Names {
         spare_subscription: "missing".to_owned(),
         scope: "missing".to_owned(),
         spare_scope: "missing".to_owned(),
+        principal: "missing".to_owned(),
+        spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
+        event: id("evt", 5),
+        route: "missing".to_owned(),
+        spare_route: "missing".to_owned(),
     }
 }
 
@@ -87,6 +127,9 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_records(names))
+        .chain(of_postbacks(names))
+        .chain(of_routes(names))
+        .chain(of_principals(names))
         .chain(of_insights(names))
         .chain(of_audit(names))
         .collect()

@@ -107,6 +107,9 @@ fn workspaces(n: &Names) -> Vec<Row> {
         settings(r).secret_storage = -1
     })
     .bad("workspace.settings.slots", |r| settings(r).slots = 99)
+    .bad("workspace.settings.key_creation", |r| {
+        settings(r).key_creation = 99
+    })
     .bad("workspace.settings.rotation_guard", |r| {
         settings(r).rotation_guard = Some(prost_types::Duration {
             seconds: 91 * 86_400,

@@ -23,7 +23,7 @@ fn list_of(item: &str, count: usize) -> Vec<String> {
 /// What any message with settings of a key can get wrong.
 fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1::Key) -> Spoil<M> {
     type Fault = (&'static str, fn(&mut v1::Key));
-    let faults: [Fault; 21] = [
+    let faults: [Fault; 25] = [
         ("key.display_name", |k| k.display_name = "x".repeat(129)),
         ("key.display_name", |k| k.display_name = CONTROL.to_owned()),
         ("key.display_name", |k| k.display_name = "  ".to_owned()),
@@ -46,6 +46,12 @@ fn bad_settings<M: Message + Clone>(mut row: Spoil<M>, of: fn(&mut M) -> &mut v1
             k.subscriptions = vec!["missing".to_owned()]
         }),
         ("key.subscriptions", |k| k.subscriptions = list_of("s#", 65)),
+        ("key.principal", |k| k.principal = "missing".to_owned()),
+        ("key.principal", |k| k.principal = "a b".to_owned()),
+        ("key.scope_source", |k| k.scope_source = 99),
+        ("key.scope_source", |k| {
+            k.scope_source = v1::ScopeSource::Principal.into()
+        }),
         ("key.allowed_cidrs[1]", |k| {
             k.allowed_cidrs = vec!["192.0.2.1".to_owned(), "192.0.2.0/33".to_owned()]
         }),
@@ -349,6 +355,15 @@ fn list_keys(n: &Names) -> Row {
                 },
             )
         })
+        .bad("filter.principal", |r| {
+            filter(
+                r,
+                v1::KeyFilter {
+                    principal: "a b".to_owned(),
+                    ..Default::default()
+                },
+            )
+        })
         .bad("filter.label", |r| {
             filter(
                 r,
@@ -404,6 +419,7 @@ fn check(n: &Names) -> Row {
         Some(v1::HttpRequest {
             headers: vec![header; headers],
             path: "/".to_owned(),
+            ..Default::default()
         })
     };
     Spoil::new("Authorize/Check", "", Foreign::Open, good)
@@ -424,6 +440,10 @@ fn check(n: &Names) -> Row {
         })
         .bad("any_of_scopes[0]", |r| {
             r.any_of_scopes = vec!["x".repeat(129)]
+        })
+        .bad("route", |r| r.route = "a b".to_owned())
+        .bad("verified_claims", |r| {
+            r.verified_claims = (0..65).map(|n| (n.to_string(), String::new())).collect()
         })
         .bad("any_of_scopes", |r| r.any_of_scopes = list_of("s:#", 65))
         .bad("subscription", |r| r.subscription = "a b".to_owned())

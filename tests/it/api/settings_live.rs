@@ -79,7 +79,7 @@ pub(crate) const SETTINGS: &[Live] = &[
         set: |s| s.token_prefix = Some("acme_live".to_owned()),
         probe: |admin| {
             let (_, tokens) = made(admin);
-            tokens[0][..tokens[0].len() - 48].to_owned()
+            tokens[0].split_at(tokens[0].len() - 48).0.to_owned()
         },
         before: "clv_",
         after: "acme_live_",
@@ -145,6 +145,7 @@ pub(crate) const SETTINGS: &[Live] = &[
                 http: Some(v1::HttpRequest {
                     headers: vec![header],
                     path: "/".to_owned(),
+                    ..Default::default()
                 }),
                 ..check_of(WORKSPACE, "")
             };
@@ -285,10 +286,13 @@ fn guarded(admin: &Admin) -> String {
 }
 
 /// Whether a key that is a second old is due for regeneration.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the event that is waited for is a second that passes on the service's clock"
+)]
 fn due(admin: &Admin) -> String {
     let (key, _) = made(admin);
     let made_at = key.create_time.unwrap().seconds;
-    // The event that is waited for is the second that passes.
     while now() < made_at + 2 {
         std::thread::sleep(Duration::from_millis(20));
     }

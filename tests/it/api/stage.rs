@@ -362,6 +362,19 @@ pub(crate) fn declaring(workspace: &str, name: &str) -> v1::CreateScopeRequest {
     }
 }
 
+pub(crate) fn routing(workspace: &str, id: &str, path: &str) -> v1::CreateRouteRequest {
+    v1::CreateRouteRequest {
+        route: Some(v1::Route {
+            workspace: workspace.to_owned(),
+            id: id.to_owned(),
+            path: path.to_owned(),
+            required_scopes: vec!["orders:read".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 pub(crate) fn selling(workspace: &str, id: &str) -> v1::CreateSubscriptionRequest {
     v1::CreateSubscriptionRequest {
         subscription: Some(v1::Subscription {
@@ -370,5 +383,34 @@ pub(crate) fn selling(workspace: &str, id: &str) -> v1::CreateSubscriptionReques
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+/// A principal with these permissions.
+pub(crate) fn knowing(workspace: &str, id: &str, scopes: &[&str]) -> v1::UpsertPrincipalRequest {
+    v1::UpsertPrincipalRequest {
+        principal: Some(v1::Principal {
+            workspace: workspace.to_owned(),
+            ..somebody(id, scopes)
+        }),
+        update_mask: mask(&["scopes"]),
+        ..Default::default()
+    }
+}
+
+/// A principal with these permissions, of whatever workspace.
+pub(crate) fn somebody(id: &str, scopes: &[&str]) -> v1::Principal {
+    v1::Principal {
+        id: id.to_owned(),
+        scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+/// A key bound to a principal, which lists these scopes.
+pub(crate) fn bound_to(principal: &str, scopes: &[&str]) -> v1::Key {
+    v1::Key {
+        principal: principal.to_owned(),
+        ..holding(scopes)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claviger::grpc::proto::v1;
 use tokio::task::JoinSet;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::stage::{Stage, creating, details, holding, mask, named, ok, refused};
 use crate::harness::server::Client;
@@ -67,13 +67,31 @@ fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
     }
 }
 
+/// The answer of a call that must succeed, sooner or later: on a busy machine a database may be locked for longer than a
+/// call waits for it, which then says so, and that nothing was changed.
+async fn insist<T, F>(mut call: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    loop {
+        match call().await {
+            Err(status) if details(&status).0 == "DATABASE_UNAVAILABLE" => {}
+            answer => return ok(answer),
+        }
+    }
+}
+
 /// Makes keys and changes them; returns the revisions that were acknowledged.
 async fn write(client: Client, writer: usize) -> Vec<u64> {
-    let mut keys = client.keys();
+    let keys = client.keys();
     let mut revisions = Vec::new();
     for round in 0..ROUNDS {
-        let key = named(&format!("{round} of {writer}"));
-        let made = ok(keys.create_key(creating("acme", key)).await);
+        let create = creating("acme", named(&format!("{round} of {writer}")));
+        let made = insist(|| {
+            let (mut keys, create) = (keys.clone(), create.clone());
+            async move { keys.create_key(create).await }
+        })
+        .await;
         let id = made.key.unwrap().id;
         let update = v1::UpdateKeyRequest {
             key: Some(v1::Key {
@@ -85,13 +103,21 @@ async fn write(client: Client, writer: usize) -> Vec<u64> {
             update_mask: mask(&["description"]),
             ..Default::default()
         };
-        let updated = ok(keys.update_key(update).await);
+        let updated = insist(|| {
+            let (mut keys, update) = (keys.clone(), update.clone());
+            async move { keys.update_key(update).await }
+        })
+        .await;
         let delete = v1::DeleteKeyRequest {
             id,
             purge: round % 3 == 0,
             ..Default::default()
         };
-        let deleted = ok(keys.delete_key(delete).await);
+        let deleted = insist(|| {
+            let (mut keys, delete) = (keys.clone(), delete.clone());
+            async move { keys.delete_key(delete).await }
+        })
+        .await;
         let acknowledged = [made.revision, updated.revision, deleted.revision];
         revisions.extend(acknowledged.iter().map(|r| revision(r)));
     }
@@ -175,9 +201,10 @@ async fn a_watch_goes_on_where_it_was_after_a_restart() {
     let one = stage.key(&[]).await;
     let seen = events(&mut stream).await;
     assert_eq!(seen[0].resource_id, one.id());
-    let stopping = tokio::spawn(async move { last_word(&mut stream).await });
+    let mut stopping = JoinSet::new();
+    stopping.spawn(async move { last_word(&mut stream).await });
     let stage = stage.restart().await;
-    let word = stopping.await.unwrap();
+    let word = stopping.join_next().await.unwrap().unwrap();
     assert_eq!(word, (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
     let two = stage.key(&[]).await;
     let mut stream = open(&stage.acme, watching("acme", &seen[0].revision)).await;
@@ -360,7 +387,7 @@ async fn who_takes_nothing_holds_up_nobody_and_misses_nothing() {
         writers.spawn(async move {
             for _ in 0..40 {
                 let request = creating("acme", filled.clone());
-                ok(client.keys().create_key(request).await);
+                insist(async || client.keys().create_key(request.clone()).await).await;
             }
         });
     }

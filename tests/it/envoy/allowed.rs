@@ -44,6 +44,39 @@ fn a_key_opens_a_route_is_stripped_and_its_identity_is_handed_on() {
 }
 
 #[test]
+fn the_principal_of_a_key_is_handed_on_and_what_the_key_may_is_what_that_one_may() {
+    let rig = Rig::start(&envoy_that_strips_nothing());
+    let joe = |enabled| v1::UpsertPrincipalRequest {
+        principal: Some(v1::Principal {
+            id: "joe@example.com".to_owned(),
+            enabled: Some(enabled),
+            scopes: vec!["orders:read".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    rig.admin.upsert_principal(joe(true)).unwrap();
+    let bound = Key {
+        principal: "joe@example.com".to_owned(),
+        ..key("joe's", &["orders:read", "orders:write"])
+    };
+    let made = rig.admin.make("default", bound);
+    let forged = [
+        header("x-api-key", &made.token),
+        header("x-claviger-principal", "root"),
+        header("x_claviger_principal", "root"),
+    ];
+    let seen = rig.get("/orders", &forged).seen();
+    assert_eq!(seen.all("x-claviger-principal"), ["joe@example.com"]);
+    assert_eq!(seen.all("x_claviger_principal"), Vec::<&str>::new());
+    assert_eq!(seen.all("x-claviger-scopes"), ["orders:read"]);
+    rig.admin.upsert_principal(joe(false)).unwrap();
+    let denied = rig.get("/orders", &forged);
+    assert_eq!(denied.status, 401);
+    assert!(!denied.text().contains("principal"), "{}", denied.text());
+}
+
+#[test]
 fn every_default_header_carries_a_key_and_none_of_them_reaches_the_service() {
     let rig = Rig::with_routes(Vec::new());
     let made = rig.admin.make("default", key("reader", &["orders:read"]));

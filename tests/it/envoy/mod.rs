@@ -2,6 +2,7 @@
 
 mod addresses;
 mod allowed;
+mod connxio;
 mod denied;
 mod failure_mode;
 mod grpc_callers;
@@ -9,3 +10,4 @@ mod hostile;
 mod isolation;
 mod observed;
 mod recorded;
+mod routes;

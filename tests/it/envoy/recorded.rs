@@ -23,10 +23,16 @@ const UNSEEN: Only = Only {
 };
 
 fn log_all(rig: &Rig) {
-    let settings = v1::WorkspaceSettings {
-        request_log: v1::RequestLog::All.into(),
-        ..Default::default()
-    };
+    set(
+        rig,
+        v1::WorkspaceSettings {
+            request_log: v1::RequestLog::All.into(),
+            ..Default::default()
+        },
+    );
+}
+
+fn set(rig: &Rig, settings: v1::WorkspaceSettings) {
     let update = v1::UpdateWorkspaceRequest {
         workspace: Some(v1::Workspace {
             id: "default".to_owned(),
@@ -82,6 +88,10 @@ fn all_kinds(rig: &Rig, only: &Only, token: &str) {
         rig.envoy.get(format!("{path}/{}", only.path), &all).status
     };
     assert_eq!(with("/orders", &[("x-api-key", token)]), 200);
+    // Where a route is open, or lets pass who has no key; nobody looks whose the key is then, or two may be there.
+    assert_eq!(with("/open", &[("x-api-key", token)]), 200);
+    let two = [("x-api-key", token), ("api-key", "another-key-16b")];
+    assert_eq!(with("/keyless", &two), 200);
     // Without a scope it lacks; twice, in a way that can be read differently; and where nothing is demanded, which is told
     // before it is looked at whose the key is.
     assert_eq!(with("/write", &[("x-api-key", token)]), 403);
@@ -122,12 +132,42 @@ fn a_key_off_the_record_leaves_nothing_of_any_request_but_the_hourly_count() {
             routes: vec![
                 demands("/write", &[("scopes", "orders:write")]),
                 demands("/undemanded", &[]),
+                demands("/open", &[]),
+                demands("/keyless", &[]),
             ],
             use_remote_address: Some(false),
             ..EnvoyOptions::default()
         },
     });
     log_all(&rig);
+    let switch = |key_scheme: v1::KeyScheme| {
+        set(
+            &rig,
+            v1::WorkspaceSettings {
+                key_scheme: key_scheme.into(),
+                ..Default::default()
+            },
+        );
+    };
+    switch(v1::KeyScheme::Off);
+    for (id, access) in [
+        ("open", v1::Access::Public),
+        ("keyless", v1::Access::KeyRequired),
+    ] {
+        let route = v1::Route {
+            workspace: "default".to_owned(),
+            id: id.to_owned(),
+            path: format!("/{id}/{{rest=**}}"),
+            access: access.into(),
+            ..Default::default()
+        };
+        let create = v1::CreateRouteRequest {
+            route: Some(route),
+            ..Default::default()
+        };
+        rig.admin.create_route(create).unwrap();
+    }
+    switch(v1::KeyScheme::On);
     let make = |off_the_record| {
         let made = Key {
             off_the_record,
@@ -138,8 +178,8 @@ fn a_key_off_the_record_leaves_nothing_of_any_request_but_the_hourly_count() {
     let (unseen, seen) = (make(true), make(false));
     all_kinds(&rig, &UNSEEN, &unseen.token);
     all_kinds(&rig, &SEEN, &seen.token);
-    let rows = logged(&rig, 5);
-    assert_eq!(rows.len(), 5, "{rows:#?}");
+    let rows = logged(&rig, 7);
+    assert_eq!(rows.len(), 7, "{rows:#?}");
     assert!(
         rows.iter()
             .all(|row| row.source_ip == SEEN.address && row.key_id != unseen.id)
@@ -153,9 +193,13 @@ fn a_key_off_the_record_leaves_nothing_of_any_request_but_the_hourly_count() {
             nothing,
             ambiguous,
             Reason::InsufficientScope,
+            Reason::Ok,
+            Reason::Ok,
             Reason::Ok
         ]
     );
+    let routes: Vec<_> = rows.iter().map(|row| row.route.as_str()).collect();
+    assert_eq!(routes, ["", "", "", "", "keyless", "open", ""]);
     // Both are counted, by the hour and by nothing finer.
     for made in [&unseen, &seen] {
         let points = usage(&rig, &made.id, 2);

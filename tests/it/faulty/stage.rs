@@ -13,11 +13,15 @@ use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
 use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
+use claviger::app::postbacks::Postbacks;
+use claviger::app::postbacks::strangers::Strangers;
 use claviger::app::recorder::Recorder;
-use claviger::decide::{Demand, Presented, Question, decide};
+use claviger::decide::{Attributes, Demand, Presented, Question, decide};
+use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::principal::ScopeSource;
 use claviger::domain::scope::AdminScope;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
 use claviger::feed::Follower;
@@ -58,7 +62,14 @@ pub(super) async fn stage() -> Stage {
     };
     let real = real.unwrap();
     let records = FaultyRecords::new(real.records());
-    let store = FaultyStore::new(real);
+    let store = FaultyStore::new(real.clone());
+    let nobody = Client::new(
+        Arc::new(SystemResolver),
+        Allowed::default(),
+        Limits::default(),
+        None,
+    )
+    .unwrap();
     let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
     let meta = Meta {
         epoch: 7,
@@ -79,6 +90,12 @@ pub(super) async fn stage() -> Stage {
         last_used: LastUsed::new().0,
         recorder: Recorder::new(0x1122_3344_5566_7788, 2),
         records: Arc::new(records.clone()),
+        postbacks: Postbacks::new(
+            Arc::new(real.clone()),
+            Arc::new(nobody),
+            Strangers::new().0,
+            false,
+        ),
         exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
@@ -141,6 +158,8 @@ pub(super) fn settings() -> KeySettings {
         display_name: "key".to_owned(),
         description: String::new(),
         scopes: Vec::new(),
+        scope_source: ScopeSource::Explicit,
+        principal: None,
         subscriptions: Vec::new(),
         allowed_cidrs: Vec::new(),
         postback_url: String::new(),
@@ -259,6 +278,7 @@ impl Stage {
             any_of: Demand::NONE,
             subscription,
             must_demand: false,
+            attributes: Attributes::default(),
         };
         let view = self.core.index.view();
         decide(&question, &view, self.core.clock.now()).reason
@@ -275,15 +295,13 @@ impl Stage {
             any_of: Demand::NONE,
             subscription: "",
             must_demand: false,
+            attributes: Attributes::default(),
         };
         let counts = DecisionCounts::default();
         self.core
-            .decide(
-                (Surface::Authorize, b"GET"),
-                &question,
-                &counts,
-                |verdict, _| verdict.reason,
-            )
+            .decide(Surface::Authorize, &question, &counts, |verdict, _| {
+                verdict.reason
+            })
             .unwrap()
     }
 

@@ -6,12 +6,17 @@ use async_trait::async_trait;
 use claviger::app::ports::audit::{
     AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
 };
+use claviger::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use claviger::app::ports::{
-    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta,
-    Position, Store, StoreError, Tx,
+    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, KeylessUse, Loaded,
+    Meta, Position, PrincipalQuery, Store, StoreError, Tx,
 };
-use claviger::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use claviger::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use claviger::domain::key::Key;
+use claviger::domain::principal::Principal;
+use claviger::domain::route::Route;
 use claviger::domain::time::Time;
 use claviger::domain::token::Tag;
 use claviger::domain::workspace::{Scope, Subscription, Workspace};
@@ -268,6 +273,47 @@ impl Store for FaultyStore {
         self.inner.list_scopes(workspace, after, limit).await
     }
 
+    async fn route(
+        &self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        self.inner.route(workspace, id).await
+    }
+
+    async fn list_routes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&RouteId>,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        self.inner.list_routes(workspace, after, limit).await
+    }
+
+    async fn keyless_uses(
+        &self,
+        workspace: &WorkspaceId,
+        routes: &[RouteId],
+    ) -> Result<Vec<KeylessUse>, StoreError> {
+        self.inner.keyless_uses(workspace, routes).await
+    }
+
+    async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError> {
+        self.inner.add_keyless_uses(uses).await
+    }
+
+    async fn principal(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.inner.principal(workspace, id).await
+    }
+
+    async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError> {
+        self.inner.list_principals(query).await
+    }
+
     async fn count_sealed(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
         self.inner.count_sealed(workspace).await
     }
@@ -473,6 +519,45 @@ impl Tx for FaultyTx {
         self.inner.scopes(workspace).await
     }
 
+    async fn route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        self.inner.route(workspace, id).await
+    }
+
+    async fn routes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Route>, StoreError> {
+        self.inner.routes(workspace).await
+    }
+
+    async fn count_routes(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.count_routes(workspace).await
+    }
+
+    async fn route_in_conflict(&mut self, route: &Route) -> Result<Option<RouteId>, StoreError> {
+        self.inner.route_in_conflict(route).await
+    }
+
+    async fn claims_of_others(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<Route>, StoreError> {
+        self.inner.claims_of_others(workspace).await
+    }
+
+    async fn put_route(&mut self, route: &Route) -> Result<(), StoreError> {
+        self.inner.put_route(route).await
+    }
+
+    async fn delete_route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_route(workspace, id).await
+    }
+
     async fn put_scope(&mut self, scope: &Scope) -> Result<(), StoreError> {
         self.inner.put_scope(scope).await
     }
@@ -491,6 +576,50 @@ impl Tx for FaultyTx {
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError> {
         self.inner.key_with_grant(workspace, grant).await
+    }
+
+    async fn principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.inner.principal(workspace, id).await
+    }
+
+    async fn principals(
+        &mut self,
+        workspace: &WorkspaceId,
+        ids: &[PrincipalId],
+    ) -> Result<Vec<Principal>, StoreError> {
+        self.inner.principals(workspace, ids).await
+    }
+
+    async fn put_principals(&mut self, principals: &[Principal]) -> Result<(), StoreError> {
+        self.inner.put_principals(principals).await
+    }
+
+    async fn delete_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_principal(workspace, id).await
+    }
+
+    async fn key_with_principal(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        self.inner.key_with_principal(workspace, id).await
+    }
+
+    async fn principal_with_grant(
+        &mut self,
+        workspace: &WorkspaceId,
+        grants: &[String],
+    ) -> Result<Option<PrincipalId>, StoreError> {
+        self.inner.principal_with_grant(workspace, grants).await
     }
 
     async fn idempotency(
@@ -531,6 +660,42 @@ impl Tx for FaultyTx {
 
     async fn set_epoch(&mut self, epoch: u32) -> Result<(), StoreError> {
         self.inner.set_epoch(epoch).await
+    }
+
+    async fn put_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError> {
+        self.inner.put_events(events).await
+    }
+
+    async fn retarget_events(&mut self, key: KeyId, url: &str) -> Result<(), StoreError> {
+        self.inner.retarget_events(key, url).await
+    }
+
+    async fn redeliver(
+        &mut self,
+        id: EventId,
+        url: Option<&str>,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.inner.redeliver(id, url, now).await
+    }
+
+    async fn signing_secrets(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<SigningSecret>, StoreError> {
+        self.inner.signing_secrets(workspace).await
+    }
+
+    async fn put_signing_secret(&mut self, secret: &SigningSecret) -> Result<(), StoreError> {
+        self.inner.put_signing_secret(secret).await
+    }
+
+    async fn hasten_unsigned(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.inner.hasten_unsigned(workspace, now).await
     }
 
     async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {

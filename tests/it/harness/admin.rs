@@ -7,6 +7,8 @@ use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
+use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -105,7 +107,15 @@ impl Admin {
             create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse,
             update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse,
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
-            create_scope(CreateScopeRequest) -> CreateScopeResponse;
+            create_scope(CreateScopeRequest) -> CreateScopeResponse,
+            upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
+        PostbacksClient:
+            create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
+            publish_event(PublishEventRequest) -> PublishEventResponse;
+        RoutesClient:
+            create_route(CreateRouteRequest) -> CreateRouteResponse,
+            get_route(GetRouteRequest) -> GetRouteResponse,
+            update_route(UpdateRouteRequest) -> UpdateRouteResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;

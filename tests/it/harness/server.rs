@@ -16,6 +16,8 @@ use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
+use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::server::{self, BoundAddress, SystemEntropy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -25,6 +27,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::receiver::authority;
 use super::{ROOT_KEY, SuiteDatabase};
 
 /// The first administrator's token, handed in by the deployment.
@@ -129,7 +132,7 @@ impl TestServer {
     /// With this `authorization`, or none.
     pub(crate) fn client(&self, authorization: Option<String>) -> Client {
         let bearer = authorization.map(|text| MetadataValue::try_from(text).unwrap());
-        self.connect(Caller(bearer))
+        self.connect(Caller(bearer, Vec::new()))
     }
 
     /// As a client of an earlier start.
@@ -232,6 +235,10 @@ fn config(place: &Place) -> Config {
         bootstrap_token: Some(Token::external(BOOTSTRAP_TOKEN.to_owned()).unwrap()),
         default_workspace: "default".parse().unwrap(),
         trusted_proxies: Vec::new(),
+        postback_allow: vec!["127.0.0.0/8".parse().unwrap()],
+        postback_ca_file: Some(authority().certificate.clone()),
+        // The clock of these tests stands still until it is moved: what is due then is to be seen at once.
+        postback_poll: Duration::from_millis(20),
         audit_retention: Duration::from_secs(400 * 86_400),
         drain_delay: Duration::ZERO,
         max_connections: 1_000,
@@ -242,9 +249,11 @@ fn config(place: &Place) -> Config {
     }
 }
 
-/// Puts the caller's key on each call.
+/// Puts the caller's key on each call, and what else is to be said with it.
 #[derive(Clone)]
-pub(crate) struct Caller(Option<MetadataValue<tonic::metadata::Ascii>>);
+pub(crate) struct Caller(Option<Value>, Vec<(&'static str, Value)>);
+
+type Value = MetadataValue<tonic::metadata::Ascii>;
 
 impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -252,6 +261,9 @@ impl Interceptor for Caller {
             request
                 .metadata_mut()
                 .insert("authorization", bearer.clone());
+        }
+        for (name, value) in &self.1 {
+            request.metadata_mut().insert(*name, value.clone());
         }
         Ok(request)
     }
@@ -267,6 +279,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The same caller, who says this with each call.
+    pub(crate) fn saying(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        let value = MetadataValue::try_from(value).unwrap();
+        client.caller.1.push((name, value));
+        client
+    }
+
     pub(crate) fn line(&self) -> Line {
         InterceptedService::new(self.channel.clone(), self.caller.clone())
     }
@@ -275,8 +295,16 @@ impl Client {
         KeyAdminClient::new(self.line()).max_decoding_message_size(64 << 20)
     }
 
+    pub(crate) fn routes(&self) -> RoutesClient<Line> {
+        RoutesClient::new(self.line())
+    }
+
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {
         DirectoryClient::new(self.line())
+    }
+
+    pub(crate) fn postbacks(&self) -> PostbacksClient<Line> {
+        PostbacksClient::new(self.line())
     }
 
     pub(crate) fn insights(&self) -> InsightsClient<Line> {

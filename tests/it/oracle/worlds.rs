@@ -5,23 +5,28 @@ use std::time::Duration;
 
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::principal::{Principal, ScopeSource};
 use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{Tag, Token};
 use claviger::domain::workspace::{
-    Location, Presentation, Scope, Subscription, UndemandedScopes, Workspace, WorkspaceSettings,
+    Location, Presentation, Scope, Subscription, UndemandedScopes, UnmatchedRequests, Workspace,
+    WorkspaceSettings,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::World;
 
+mod routes;
+
 /// The moment around which things happen.
 pub(crate) const NOON: Time = Time::from_micros(1_800_000_000_000_000);
 
 const WORKSPACES: [&str; 3] = ["acme", "beta", "system"];
 const SUBSCRIPTIONS: [&str; 2] = ["basic", "pro"];
+const PRINCIPALS: [&str; 2] = ["joe", "crane-7@docks"];
 const CATALOGUE: [&str; 3] = ["orders:read", "orders:write", "hooks"];
 const GRANTS: [&str; 7] = [
     "orders:read",
@@ -104,26 +109,33 @@ fn settings() -> impl Strategy<Value = WorkspaceSettings> {
         rarely(40),
         some_of(&PRESENTATIONS),
     );
+    let unmatched =
+        prop_oneof![4 => Just(UnmatchedRequests::Default), 1 => Just(UnmatchedRequests::Deny)];
     let shadow = (rarely(10), rarely(10), rarely(10), rarely(10));
-    (places, undemanded, prefix, shadow).prop_map(
-        |((own, locations, own_ways, ways), undemanded_scopes, token_prefix, shadow)| {
-            WorkspaceSettings {
-                locations: if own { locations } else { Vec::new() },
-                presentations: if own_ways {
-                    ways.into_iter().collect()
-                } else {
-                    Default::default()
-                },
-                undemanded_scopes,
-                token_prefix,
-                enforcement: Enforcement {
-                    shadow_network: shadow.0,
-                    shadow_presentation: shadow.1,
-                    shadow_subscription: shadow.2,
-                    shadow_scopes: shadow.3,
-                },
-                ..WorkspaceSettings::default()
-            }
+    (places, undemanded, prefix, unmatched, shadow).prop_map(
+        |(
+            (own, locations, own_ways, ways),
+            undemanded_scopes,
+            token_prefix,
+            unmatched_requests,
+            shadow,
+        )| WorkspaceSettings {
+            locations: if own { locations } else { Vec::new() },
+            presentations: if own_ways {
+                ways.into_iter().collect()
+            } else {
+                Default::default()
+            },
+            undemanded_scopes,
+            unmatched_requests,
+            token_prefix,
+            enforcement: Enforcement {
+                shadow_network: shadow.0,
+                shadow_presentation: shadow.1,
+                shadow_subscription: shadow.2,
+                shadow_scopes: shadow.3,
+            },
+            ..WorkspaceSettings::default()
         },
     )
 }
@@ -175,8 +187,10 @@ fn key() -> impl Strategy<Value = (Key, Vec<(usize, Secret)>)> {
     let enforcement = (rarely(20), rarely(20), rarely(20), rarely(20));
     let life = (rarely(94), maybe_moment(12), maybe_moment(5));
     let workspace = prop_oneof![6 => Just("acme"), 2 => Just("beta"), 1 => Just("system")];
+    let sources = vec![ScopeSource::Explicit, ScopeSource::Principal];
+    let principal = prop_oneof![3 => Just(None), 2 => select(PRINCIPALS.to_vec()).prop_map(Some)];
     (
-        workspace,
+        (workspace, select(sources), principal),
         lists,
         enforcement,
         life,
@@ -184,7 +198,7 @@ fn key() -> impl Strategy<Value = (Key, Vec<(usize, Secret)>)> {
     )
         .prop_map(
             |(
-                workspace,
+                (workspace, scope_source, principal),
                 (grants, subscriptions, allowed_cidrs),
                 shadow,
                 (enabled, expire_time, delete_time),
@@ -196,7 +210,9 @@ fn key() -> impl Strategy<Value = (Key, Vec<(usize, Secret)>)> {
                     settings: KeySettings {
                         display_name: "a key".to_owned(),
                         description: String::new(),
-                        scopes: grants.iter().map(|g| Grant::parse(g).unwrap()).collect(),
+                        scopes: granting(&grants),
+                        scope_source,
+                        principal: principal.map(|id| id.parse().unwrap()),
                         subscriptions: subscriptions.iter().map(|s| s.parse().unwrap()).collect(),
                         allowed_cidrs,
                         postback_url: String::new(),
@@ -242,35 +258,77 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     let scope = (rarely(80), some_of(&PRESENTATIONS));
     let scopes = prop::collection::vec(scope, 2 * CATALOGUE.len());
     let subscriptions = prop::collection::vec((rarely(90), rarely(80)), 2 * SUBSCRIPTIONS.len());
+    let principal = (
+        rarely(95),
+        rarely(80),
+        prop_oneof![2 => some_of(&GRANTS), 1 => Just(GRANTS[..4].to_vec())],
+    );
+    let principals = prop::collection::vec(principal, 2 * PRINCIPALS.len());
     let keys = prop::collection::vec(key(), 3..=8);
-    (workspaces, scopes, subscriptions, keys).prop_map(
-        |(workspaces, scopes, subscriptions, keys)| {
-            let mut world = World {
-                workspaces: workspaces.into_iter().flatten().collect(),
-                ..World::default()
-            };
-            let owners = |all: &'static [&'static str]| {
-                let of = move |w: &'static str| all.iter().map(move |one| (w, *one));
-                ["acme", "beta"].into_iter().flat_map(of)
-            };
-            world.scopes = owners(&CATALOGUE)
-                .zip(scopes)
-                .filter(|(_, (there, _))| *there)
-                .map(declared)
-                .collect();
-            world.subscriptions = owners(&SUBSCRIPTIONS)
-                .zip(subscriptions)
-                .filter(|(_, (there, _))| *there)
-                .map(bought)
-                .collect();
-            let there = |key: &Key| world.workspaces.iter().any(|w| w.id == key.workspace);
-            let keys: Vec<_> = keys.into_iter().filter(|(key, _)| there(key)).collect();
-            for (n, (key, secrets)) in keys.into_iter().enumerate() {
-                add(&mut world, n as u128, key, secrets);
-            }
-            world
-        },
+    (
+        workspaces,
+        scopes,
+        subscriptions,
+        principals,
+        keys,
+        routes::routes(),
     )
+        .prop_map(
+            |(workspaces, scopes, subscriptions, principals, keys, routes)| {
+                let mut world = World {
+                    workspaces: workspaces.into_iter().flatten().collect(),
+                    ..World::default()
+                };
+                let owners = |all: &'static [&'static str]| {
+                    let of = move |w: &'static str| all.iter().map(move |one| (w, *one));
+                    ["acme", "beta"].into_iter().flat_map(of)
+                };
+                world.scopes = owners(&CATALOGUE)
+                    .zip(scopes)
+                    .filter(|(_, (there, _))| *there)
+                    .map(declared)
+                    .collect();
+                world.subscriptions = owners(&SUBSCRIPTIONS)
+                    .zip(subscriptions)
+                    .filter(|(_, (there, _))| *there)
+                    .map(bought)
+                    .collect();
+                world.routes = routes
+                    .into_iter()
+                    .filter(|r| world.workspaces.iter().any(|w| w.id == r.workspace))
+                    .collect();
+                world.principals = owners(&PRINCIPALS)
+                    .zip(principals)
+                    .filter(|(_, (there, _, _))| *there)
+                    .map(known)
+                    .collect();
+                let there = |key: &Key| world.workspaces.iter().any(|w| w.id == key.workspace);
+                let keys: Vec<_> = keys.into_iter().filter(|(key, _)| there(key)).collect();
+                for (n, (key, secrets)) in keys.into_iter().enumerate() {
+                    add(&mut world, n as u128, key, secrets);
+                }
+                world
+            },
+        )
+}
+
+fn granting(grants: &[&str]) -> Vec<Grant> {
+    grants.iter().map(|g| Grant::parse(g).unwrap()).collect()
+}
+
+fn known(
+    ((workspace, id), (_, enabled, grants)): ((&str, &str), (bool, bool, Vec<&str>)),
+) -> Principal {
+    Principal {
+        workspace: workspace.parse().unwrap(),
+        id: id.parse().unwrap(),
+        display_name: String::new(),
+        enabled,
+        scopes: granting(&grants),
+        create_time: Time::from_micros(0),
+        update_time: Time::from_micros(0),
+        revision: 1,
+    }
 }
 
 fn declared(

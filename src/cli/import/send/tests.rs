@@ -17,7 +17,7 @@ async fn a_new_stream_has_all_the_patience_however_long_the_server_was_away() {
         retry_for: PATIENCE * 5,
     };
     let away = Instant::now().checked_sub(PATIENCE * 2).unwrap();
-    let mut ledger = Ledger::new(None, Progress::new(None, false));
+    let mut ledger = Ledger::new(None, Progress::new("keys", None, false));
     let mut transfer = Transfer {
         order: &order,
         ledger: &mut ledger,
