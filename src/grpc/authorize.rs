@@ -256,6 +256,7 @@ pub(super) fn respond(
             .map(|reason| wire_reason(reason).into())
             .collect(),
         revision: revision.to_string(),
+        principal: verdict.principal_id().to_owned(),
         route: verdict
             .route()
             .map(|route| route.id.to_string())
@@ -276,7 +277,6 @@ fn grandfathered(reason: Reason) -> v1::Warning {
             "let through without a key, because the route does not demand one yet; it would be refused: {}",
             reason.as_str()
         ),
-        principal: verdict.principal_id().to_owned(),
     }
 }
 

@@ -36,7 +36,7 @@ pub use record::{
     KeyRecord, PrincipalRecord, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared, Touch,
     WorkspaceRecord,
 };
-pub use routes::{Found, KeylessUses, Matched, RouteRecord, RouteTable};
+pub use routes::{KeylessUses, Matched, RouteRecord, RouteTable};
 
 /// How many prefixes of a workspace are remembered.
 const MAX_PREFIXES: usize = 1_024;
@@ -499,10 +499,8 @@ impl View<'_> {
 
     /// The id of a subscription, as it is kept here, whether it is enabled or not.
     pub fn subscription_id(&self, workspace: &str, id: &str) -> Option<&str> {
-        let found = self
-            .subscriptions
-            .get_key_value(&SubscriptionRef(workspace, id));
-        found.map(|(SubscriptionKey(_, id), _)| id.as_str())
+        let found = self.subscriptions.get_key_value(&OwnedRef(workspace, id));
+        found.map(|(Owned(_, id), _)| id.as_str())
     }
 
     /// Whether a subscription exists and is enabled.

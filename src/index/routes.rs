@@ -15,8 +15,8 @@ use crate::domain::time::Time;
 mod matcher;
 mod tables;
 
+pub use matcher::Matched;
 use matcher::Matcher;
-pub use matcher::{Found, Matched};
 
 /// A route, with what its decisions leave behind.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl RouteRecord {
     pub fn match_path<'t, 'p>(
         self: &'t Arc<Self>,
         path: &'p [u8],
-    ) -> Result<Found<'t, 'p>, BadPath> {
+    ) -> Result<Option<Matched<'t, 'p>>, BadPath> {
         let path = CheckedPath::check(path)?;
         let fits = self
             .settings
@@ -200,7 +200,7 @@ impl RouteTable {
         host: &[u8],
         method: &[u8],
         path: &'p [u8],
-    ) -> Result<Found<'t, 'p>, BadPath> {
+    ) -> Result<Option<Matched<'t, 'p>>, BadPath> {
         self.matcher.find(host, method, path)
     }
 

@@ -11,8 +11,7 @@ use super::entity::{
     workspaces,
 };
 use super::error::{corrupt, failed};
-use super::{convert, principals};
-use super::{convert, routes};
+use super::{convert, principals, routes};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;

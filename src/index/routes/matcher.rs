@@ -12,9 +12,6 @@ use crate::domain::route::pattern::{MAX_HOST, PathTemplate, Segment, normal_host
 
 use super::RouteRecord;
 
-/// The outcome: a route and the path as it was read, or nothing.
-pub type Found<'t, 'p> = Option<Matched<'t, 'p>>;
-
 /// A route that takes a request.
 #[derive(Debug)]
 pub struct Matched<'t, 'p> {
@@ -133,7 +130,7 @@ impl Matcher {
         host: &[u8],
         method: &[u8],
         path: &'p [u8],
-    ) -> Result<Found<'t, 'p>, BadPath> {
+    ) -> Result<Option<Matched<'t, 'p>>, BadPath> {
         // A tunnel has no path.
         if method == b"CONNECT" || path.is_empty() {
             return Ok(None);
