@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what the tests run against, under target/tools: the real Envoy, grpcurl, buf, Python with grpcio, what the Node
-# and Go examples need, and what reads compose files and Dockerfiles; and Debian's PostgreSQL.
+# and Go examples need, what reads compose files and Dockerfiles, and what verifies POSTbacks; and Debian's PostgreSQL.
 # Run as often as you like: what is there in the wanted version is left alone, and needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,7 @@ GRPCURL_VERSION=v1.9.4
 BUF_VERSION=1.75.0
 COMPOSE_GO_VERSION=v2.16.2
 HADOLINT_VERSION=2.15.1
+STANDARDWEBHOOKS_VERSION=1.1.1
 
 TOOLS="$PWD/target/tools"
 BIN="$TOOLS/bin"
@@ -168,6 +169,14 @@ if [ ! -e "$STAMPS/$node_stamp" ] || [ ! -d "$TOOLS/node/node_modules" ]; then
   cp examples/node/package.json examples/node/package-lock.json "$TOOLS/node"
   step "@grpc/grpc-js and @grpc/proto-loader (npm)" env -C "$TOOLS/node" npm ci --ignore-scripts --no-audit --no-fund
   stamp node "$node_stamp"
+fi
+
+# The library that receivers of POSTbacks verify signatures with.
+if [ ! -e "$STAMPS/standardwebhooks-$STANDARDWEBHOOKS_VERSION" ] || [ ! -d "$TOOLS/standardwebhooks/node_modules" ]; then
+  have npm 0 npm "npm, to install the Standard Webhooks library"
+  step "standardwebhooks $STANDARDWEBHOOKS_VERSION (npm)" npm install --prefix "$TOOLS/standardwebhooks" --no-save \
+    --no-package-lock --ignore-scripts --no-audit --no-fund "standardwebhooks@$STANDARDWEBHOOKS_VERSION"
+  stamp standardwebhooks "standardwebhooks-$STANDARDWEBHOOKS_VERSION"
 fi
 
 # The Go example, built as its header says.

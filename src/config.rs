@@ -30,6 +30,9 @@ pub use secret::{RootKey, read_secret_file};
 /// Longest drain delay: an orchestrator would have killed the process by then.
 const MAX_DRAIN_DELAY: Duration = Duration::from_secs(300);
 
+/// How often POSTbacks look for what is due: retries, and what other replicas wrote.
+const POSTBACK_POLL: Duration = Duration::from_secs(1);
+
 /// Shortest time that changes are kept: who follows them may have been away for as long.
 const MIN_AUDIT_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -93,6 +96,12 @@ pub struct Config {
     pub default_workspace: WorkspaceId,
     /// Networks whose `x-forwarded-for` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks that POSTbacks may go to although they are not of the public Internet.
+    pub postback_allow: Vec<IpNet>,
+    /// Certificates of authorities that POSTbacks trust beside the public ones.
+    pub postback_ca_file: Option<PathBuf>,
+    /// How often POSTbacks look for what is due without being woken.
+    pub postback_poll: Duration,
     /// How long changes are kept.
     pub audit_retention: Duration,
     /// How long calls are still taken after `NOT_SERVING` is told.
@@ -202,6 +211,14 @@ impl ServeArgs {
             self.trusted_proxies.as_deref().unwrap_or_default(),
             networks,
         );
+        let postback_allow = faults.read(
+            "postback-allow",
+            self.postback_allow.as_deref().unwrap_or_default(),
+            networks,
+        );
+        let postback_ca_file = self
+            .postback_ca_file
+            .filter(|file| !file.as_os_str().is_empty());
         let audit_retention =
             faults.read("audit-retention", &self.audit_retention, audit_retention);
         let drain_delay = faults.read("drain-delay", &self.drain_delay, drain_delay);
@@ -228,6 +245,9 @@ impl ServeArgs {
                 bootstrap_token,
                 default_workspace: default_workspace?,
                 trusted_proxies: trusted_proxies?,
+                postback_allow: postback_allow?,
+                postback_ca_file,
+                postback_poll: POSTBACK_POLL,
                 audit_retention: audit_retention?,
                 drain_delay: drain_delay?,
                 max_connections: max_connections?,

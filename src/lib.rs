@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod decide;
+pub mod deliver;
 pub mod domain;
 pub mod feed;
 pub mod grpc;

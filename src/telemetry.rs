@@ -9,11 +9,16 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use crate::app::Core;
 use crate::app::authorize::{DecisionCounts, Surface};
 use crate::app::calls::CallCounts;
 use crate::app::limit::{Limit, Shares};
 use crate::domain::decision::Reason;
 use crate::index::Index;
+
+mod postbacks;
+
+use postbacks::PostbackMetrics;
 
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
 pub fn start_log(
@@ -56,7 +61,7 @@ pub struct Metrics {
 impl Metrics {
     /// All of them, read from where they are counted.
     pub fn new(
-        index: Arc<Index>,
+        core: Arc<Core>,
         counts: Arc<DecisionCounts>,
         decisions: Arc<Limit>,
         administration: Arc<Shares>,
@@ -71,8 +76,9 @@ impl Metrics {
             "Connections refused because there were too many",
             refused_connections.clone(),
         );
+        registry.register_collector(Box::new(PostbackMetrics(core.clone())));
         registry.register_collector(Box::new(Counts {
-            index,
+            index: core.index.clone(),
             calls,
             counts,
             decisions,

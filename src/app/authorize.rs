@@ -99,6 +99,13 @@ impl Core {
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
         self.note_uses(question, &verdict, now);
+        if !self
+            .postbacks
+            .strangers
+            .note(&verdict, question.source_ip, now)
+        {
+            self.postbacks.counts.miss();
+        }
         Ok(answer(&verdict, view.revision))
     }
 

@@ -8,7 +8,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use zeroize::Zeroizing;
 
 use crate::app::ports::{Entropy, EntropyError};
-use crate::domain::id::{KeyId, SecretId};
+use crate::domain::id::{KeyId, SecretId, SigningSecretId, WorkspaceId};
 use crate::domain::token::{LookupKey, Token, TokenDigest};
 
 /// The root key: 32 bytes that a deployment keeps outside the database.
@@ -118,6 +118,30 @@ impl Envelope {
             .map(TokenDigest::from_bytes)
     }
 
+    /// Seals what POSTbacks are signed with, bound to its workspace and row.
+    pub fn seal_signing_key(
+        &self,
+        workspace: &WorkspaceId,
+        id: SigningSecretId,
+        key: &[u8; 32],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, EnvelopeError> {
+        seal(&self.seal, &signing_purpose(workspace, id), key, entropy)
+    }
+
+    /// Opens a key sealed by [`Self::seal_signing_key`].
+    pub fn open_signing_key(
+        &self,
+        workspace: &WorkspaceId,
+        id: SigningSecretId,
+        sealed: &[u8],
+    ) -> Option<Zeroizing<[u8; 32]>> {
+        let opened = open(&self.seal, &signing_purpose(workspace, id), sealed)?;
+        <[u8; 32]>::try_from(opened.as_slice())
+            .ok()
+            .map(Zeroizing::new)
+    }
+
     /// The key under which the token in a stored answer is sealed. Only who knows the `request_id` can make it: it is
     /// stored nowhere.
     pub fn replay_key(&self, caller: KeyId, method: &str, request_id: &[u8; 16]) -> ReplayKey {
@@ -198,6 +222,11 @@ fn token_purpose(key: KeyId, secret: SecretId) -> Vec<u8> {
 
 fn digest_purpose(key: KeyId, secret: SecretId) -> Vec<u8> {
     [&b"claviger/digest"[..], &key.to_bytes(), &secret.to_bytes()].concat()
+}
+
+fn signing_purpose(workspace: &WorkspaceId, id: SigningSecretId) -> Vec<u8> {
+    let workspace = workspace.as_str().as_bytes();
+    [&b"claviger/signing"[..], &id.to_bytes(), workspace].concat()
 }
 
 fn open_token_with(under: &[u8; 32], key: KeyId, secret: SecretId, sealed: &[u8]) -> Option<Token> {
@@ -333,6 +362,22 @@ mod tests {
         assert_eq!(envelope.open_digest(key, other, &sealed), None);
         assert_eq!(envelope.open_token(key, secret, &sealed), None);
         assert!(!sealed.windows(8).any(|w| w == &digest.as_bytes()[..8]));
+    }
+
+    #[test]
+    fn a_sealed_signing_key_opens_only_in_its_own_row_and_workspace() {
+        let entropy = Counting(0.into());
+        let (envelope, _) = Envelope::create(&[1; 32], &entropy).unwrap();
+        let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
+        let id = SigningSecretId::from_u128(5);
+        let sealed = envelope
+            .seal_signing_key(&acme, id, &[9; 32], &entropy)
+            .unwrap();
+        let open = |workspace, id| envelope.open_signing_key(workspace, id, &sealed);
+        assert_eq!(open(&acme, id).as_deref(), Some(&[9; 32]));
+        assert_eq!(open(&other, id), None);
+        assert_eq!(open(&acme, SigningSecretId::from_u128(6)), None);
+        assert!(!sealed.windows(8).any(|w| w == [9; 8]));
     }
 
     #[test]

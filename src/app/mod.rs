@@ -19,6 +19,7 @@ pub mod mutate;
 mod pace;
 pub mod page;
 pub mod ports;
+pub mod postbacks;
 pub mod purge;
 mod replay;
 pub mod routes;
@@ -36,6 +37,7 @@ use self::envelope::Envelope;
 use self::exercised::ExercisedGrants;
 use self::last_used::LastUsed;
 use self::ports::{Clock, Entropy, Feed, Store};
+use self::postbacks::Postbacks;
 
 /// What every use case works with.
 pub struct Core {
@@ -53,6 +55,8 @@ pub struct Core {
     pub envelope: Envelope,
     /// Which secrets were used.
     pub last_used: LastUsed,
+    /// Events on their way to keys' POSTback URLs.
+    pub postbacks: Postbacks,
     /// Which grants were made use of.
     pub exercised: ExercisedGrants,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.

@@ -153,6 +153,7 @@ impl Core {
             actor,
             doubt: Doubt::default(),
             changed: false,
+            announced: false,
         })
     }
 
@@ -233,7 +234,12 @@ impl Core {
     /// Commits; the index does not have it yet. Returns what is in doubt if it does not get it.
     pub(in crate::app) async fn commit(&self, scene: Scene) -> Result<Doubt, Error> {
         match scene.tx.commit().await {
-            Ok(()) => Ok(scene.doubt),
+            Ok(()) => {
+                if scene.announced {
+                    self.postbacks.wake();
+                }
+                Ok(scene.doubt)
+            }
             Err(StoreError::OutcomeUnknown(cause)) => {
                 self.feed.doubt(scene.doubt);
                 Err(Error::outcome_unknown(cause))

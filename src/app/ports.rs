@@ -1,5 +1,8 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
+pub mod audit;
+pub mod outbox;
+
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -7,7 +10,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::domain::decision::Reason;
-use crate::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
 use crate::domain::route::Route;
@@ -15,9 +20,8 @@ use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
-pub mod audit;
-
 use audit::AuditLog;
+use outbox::{Delivery, NewEvent, SigningSecret};
 
 /// The time of day.
 pub trait Clock: Send + Sync + 'static {
@@ -358,6 +362,31 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         imports: &[ImportRecord],
         time: Time,
+    ) -> Result<(), StoreError>;
+
+    /// Writes events that are to be delivered, each with the next number of its key.
+    async fn put_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError>;
+    /// Sends the pending events of a key to another URL.
+    async fn retarget_events(&mut self, key: KeyId, url: &str) -> Result<(), StoreError>;
+    /// Makes a delivery pending anew, to this URL where one is given; returns it as it is then, none where there is none.
+    async fn redeliver(
+        &mut self,
+        id: EventId,
+        url: Option<&str>,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError>;
+    /// The signing secrets of a workspace, ended ones too until they are cleared away.
+    async fn signing_secrets(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<SigningSecret>, StoreError>;
+    /// Inserts or replaces a signing secret.
+    async fn put_signing_secret(&mut self, secret: &SigningSecret) -> Result<(), StoreError>;
+    /// Makes due what failed for lack of a signing secret.
+    async fn hasten_unsigned(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Time,
     ) -> Result<(), StoreError>;
 
     /// Says that the bootstrap key has been made; false where it had been made before.

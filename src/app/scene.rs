@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::app::Core;
 use crate::app::error::Error;
+use crate::app::ports::outbox::NewEvent;
 use crate::app::ports::{Actor, Change, Doubt, Resource, Tx};
+use crate::app::postbacks::events::{self, KeyEvent};
 use crate::domain::id::WorkspaceId;
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
@@ -27,6 +29,8 @@ pub struct Scene {
     pub(super) doubt: Doubt,
     /// Whether anything was recorded.
     pub(super) changed: bool,
+    /// Whether there is an event to deliver.
+    pub(super) announced: bool,
 }
 
 impl std::fmt::Debug for Scene {
@@ -52,12 +56,43 @@ impl Scene {
         if before.is_some_and(|before| narrows(before, after)) {
             self.doubt.keys.push(after.id);
         }
+        let url = &after.settings.postback_url;
+        if before.is_some_and(|before| before.settings.postback_url != *url) {
+            self.tx.retarget_events(after.id, url).await?;
+        }
+        self.announce(after, events::of_change(before, after))
+            .await?;
         let resource = Resource::Key(after.workspace.clone(), after.id);
         self.append(action, resource, before.map(json), Some(json(after)))
             .await
     }
 
-    /// Writes keys that are new as one change of this revision, all with few statements.
+    /// Writes events of a key that are to be delivered if this change is made; nothing where the key has no POSTback URL.
+    pub async fn announce(&mut self, key: &Key, events: Vec<KeyEvent>) -> Result<(), Error> {
+        if key.settings.postback_url.is_empty() || events.is_empty() {
+            return Ok(());
+        }
+        let core = self.core.clone();
+        let events = events.into_iter().map(|event| {
+            Ok(NewEvent {
+                id: core.new_event_id(self.now)?,
+                workspace: key.workspace.clone(),
+                key: key.id,
+                kind: event.kind.to_owned(),
+                once: None,
+                data: Value::Object(event.data).to_string(),
+                url: key.settings.postback_url.clone(),
+                time: self.now,
+            })
+        });
+        let events: Vec<_> = events.collect::<Result<_, Error>>()?;
+        self.tx.put_events(&events).await?;
+        self.announced = true;
+        Ok(())
+    }
+
+    /// Writes keys that are new as one change of this revision, all with few statements. They are imported: who has used them
+    /// for years needs not be told of them, and a hundred thousand at once would be a flood.
     pub async fn put_new_keys(
         &mut self,
         action: &'static str,
@@ -124,6 +159,8 @@ impl Scene {
 
     /// Removes a key for good.
     pub async fn purge_key(&mut self, key: &Key) -> Result<(), Error> {
+        let told = events::of_purge(key, self.now);
+        self.announce(key, told.into_iter().collect()).await?;
         self.tx.purge_key(key.id).await?;
         self.doubt.keys.push(key.id);
         let resource = Resource::Key(key.workspace.clone(), key.id);

@@ -139,7 +139,7 @@ struct UpdateWorkspaceArgs {
 #[command(after_help = "\
 Examples:
   claviger subscriptions create gold-42 --display-name 'Gold, customer 42'
-  claviger subscriptions create gold-43 --provision-key --scope orders:read    # with a key of two secrets
+  claviger subscriptions create gold-43 --provision --scope orders:read    # with a key of two secrets
   claviger subscriptions update gold-42 --enabled false      # refuses requests for it at once")]
 pub struct SubscriptionsArgs {
     #[command(flatten)]
@@ -191,13 +191,13 @@ struct CreateSubscriptionArgs {
     /// Make a key for it in the same change, with a PRIMARY and a SECONDARY secret; where the workspace provisions keys, one is
     /// made anyway
     #[arg(long)]
-    provision_key: bool,
+    provision: bool,
     /// A scope of that key; can be repeated [default: those that the workspace provisions]
     #[arg(
         long = "scope",
         value_delimiter = ',',
         value_name = "SCOPE",
-        requires = "provision_key"
+        requires = "provision"
     )]
     scopes: Vec<String>,
     #[command(flatten)]

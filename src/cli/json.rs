@@ -133,6 +133,45 @@ pub(super) fn hygiene(needs: &v1::KeyHygiene) -> Value {
     })
 }
 
+pub(super) fn delivery(delivery: &v1::Delivery) -> Value {
+    json!({
+        "id": delivery.id,
+        "workspace": delivery.workspace,
+        "key_id": delivery.key_id,
+        "sequence": delivery.sequence,
+        "type": delivery.r#type,
+        "event_id": delivery.event_id,
+        "url": delivery.url,
+        "state": names::delivery_state(delivery.state),
+        "attempts": delivery.attempts,
+        "failure": names::failure(delivery.failure),
+        "http_status": delivery.http_status,
+        "create_time": time(delivery.create_time.as_ref()),
+        "last_attempt_time": time(delivery.last_attempt_time.as_ref()),
+        "next_attempt_time": time(delivery.next_attempt_time.as_ref()),
+        "end_time": time(delivery.end_time.as_ref()),
+    })
+}
+
+pub(super) fn signing_secret(secret: &v1::SigningSecret) -> Value {
+    json!({
+        "id": secret.id,
+        "workspace": secret.workspace,
+        "create_time": time(secret.create_time.as_ref()),
+        "expire_time": time(secret.expire_time.as_ref()),
+    })
+}
+
+pub(super) fn tested(answer: &v1::TestPostbackResponse) -> Value {
+    json!({
+        "delivered": answer.delivered,
+        "failure": names::failure(answer.failure),
+        "http_status": answer.http_status,
+        "id": answer.id,
+        "elapsed": answer.elapsed.as_ref().map(duration),
+    })
+}
+
 pub(super) fn issued(token: &v1::IssuedToken) -> Value {
     json!({
         "secret_id": token.secret_id,

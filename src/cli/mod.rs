@@ -31,6 +31,7 @@ mod login;
 mod manual;
 mod names;
 mod page;
+mod postbacks;
 mod profile;
 mod routes;
 mod table;
@@ -51,6 +52,7 @@ pub use leak_rules::LeakRulesArgs;
 pub use leaks::LeaksArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
+pub use postbacks::PostbacksArgs;
 pub use routes::RoutesArgs;
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
@@ -128,6 +130,8 @@ pub enum ClientCommand {
     Subscriptions(Box<SubscriptionsArgs>),
     /// Make and manage the catalogue of scopes
     Scopes(Box<ScopesArgs>),
+    /// See, test and send POSTbacks: events of keys, delivered to the keys' URLs
+    Postbacks(Box<PostbacksArgs>),
     /// Make and manage routes
     Routes(Box<RoutesArgs>),
     /// Manage principals and synchronise them: users and machine accounts that keys are bound to
@@ -175,6 +179,7 @@ impl ClientCommand {
             Self::Workspaces(args) => args.is_repeatable(),
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
+            Self::Postbacks(args) => args.is_repeatable(),
             Self::Routes(args) => args.is_repeatable(),
             Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
@@ -231,6 +236,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Workspaces(args) => directory::workspaces(*args, io).await,
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
+        ClientCommand::Postbacks(args) => postbacks::run(*args, io).await,
         ClientCommand::Routes(args) => routes::run(*args, io).await,
         ClientCommand::Principals(args) => directory::principals(*args, io).await,
         ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,

@@ -45,6 +45,10 @@ shown! {
     storage: v1::SecretStorage, "SECRET_STORAGE_";
     /// How many secrets a key must have.
     slots: v1::SlotPolicy, "SLOT_POLICY_";
+    /// Where a delivery stands.
+    delivery_state: v1::delivery::State, "STATE_";
+    /// Why an attempt failed.
+    failure: v1::delivery::Failure, "FAILURE_";
     /// Whether routes demand keys.
     key_scheme: v1::KeyScheme, "KEY_SCHEME_";
     /// What becomes of requests that no route takes.
@@ -101,6 +105,15 @@ typed! {
         Expired => Expired,
         /// Deleted, not yet purged
         Deleted => Deleted,
+    }
+    /// Where a delivery stands, to filter by.
+    DeliveryStateName => v1::delivery::State {
+        /// Tried, or waiting for the next attempt
+        Pending => Pending,
+        /// Taken by the receiver
+        Delivered => Delivered,
+        /// Given up
+        Dead => Dead,
     }
     /// A slot.
     SlotName => v1::Slot {

@@ -13,12 +13,14 @@ use crate::grpc::proto::v1;
 
 mod directory;
 mod insights;
+mod postbacks;
 mod routes;
 
 pub(super) use directory::{
     hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
 };
 pub(super) use insights::{audit_events, explained};
+pub(super) use postbacks::{deliveries, signing_secrets};
 pub(super) use routes::{matched, route, routes};
 
 /// How far columns are apart.
@@ -100,8 +102,8 @@ impl<'a> Look<'a> {
 
     fn state(self, name: String) -> Cell {
         let colour = match name.as_str() {
-            "ACTIVE" | "ENABLED" => Color::Green,
-            "DISABLED" | "RETIRING" => Color::Yellow,
+            "ACTIVE" | "ENABLED" | "DELIVERED" => Color::Green,
+            "DISABLED" | "RETIRING" | "PENDING" => Color::Yellow,
             _ => Color::Red,
         };
         let cell = Cell::new(name);

@@ -131,6 +131,24 @@ pub struct ServeArgs {
     )]
     pub trusted_proxies: Option<String>,
 
+    /// Networks, separated by commas, that POSTbacks may go to although they are not of the public Internet; unset: none
+    #[arg(
+        long,
+        env = "CLAVIGER_POSTBACK_ALLOW",
+        hide_env_values = true,
+        value_name = "CIDRS"
+    )]
+    pub postback_allow: Option<String>,
+
+    /// File with certificates (PEM) of authorities that POSTbacks trust beside the public ones
+    #[arg(
+        long,
+        env = "CLAVIGER_POSTBACK_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub postback_ca_file: Option<PathBuf>,
+
     /// How long changes are kept for the audit log and for who follows them, at least 7d
     #[arg(
         long,

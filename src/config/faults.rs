@@ -25,7 +25,7 @@ impl Faults {
         text: &str,
         read: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
-        if text.is_empty() && flag != "trusted-proxies" {
+        if text.is_empty() && !["trusted-proxies", "postback-allow"].contains(&flag) {
             self.add(flag, "is empty; give it a value or unset it");
             return None;
         }

@@ -52,6 +52,8 @@ fn every_setting_can_be_given() {
             "--admin-listen=[::1]:0",
             "--http-listen=off",
             "--trusted-proxies=10.0.0.0/8, ::1,",
+            "--postback-allow=10.1.0.0/16",
+            "--postback-ca-file=ca.pem",
             "--audit-retention=7d",
             "--drain-delay=0s",
             "--log-format=json",
@@ -68,6 +70,11 @@ fn every_setting_can_be_given() {
     .unwrap();
     assert_eq!(config.http_listen, None);
     assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.postback_allow.len(), 1);
+    assert_eq!(
+        config.postback_ca_file.as_deref(),
+        Some(Path::new("ca.pem"))
+    );
     assert_eq!(config.audit_retention, Duration::from_secs(7 * 86_400));
     assert_eq!(config.drain_delay, Duration::ZERO);
     assert_eq!(config.root_key, Some(RootKey::from_bytes([0xab; 32])));
@@ -82,6 +89,7 @@ fn every_bad_value_is_named_with_flag_and_variable_and_all_at_once() {
         ("http-listen", "no"),
         ("default-workspace", "system"),
         ("trusted-proxies", "10.0.0.0/8,nonsense"),
+        ("postback-allow", "localhost"),
         ("audit-retention", "6d"),
         ("drain-delay", "6m"),
         ("max-connections", "0"),
@@ -195,7 +203,7 @@ fn the_settings_table_lists_every_flag_and_secret() {
     let table = settings_table();
     assert!(table.contains("| `--listen` | `CLAVIGER_LISTEN` | `127.0.0.1:50051` | Where"));
     assert!(table.contains("| | `CLAVIGER_ROOT_KEY` | | 32 bytes"));
-    assert_eq!(table.lines().count(), 2 + 17 + 4, "{table}");
+    assert_eq!(table.lines().count(), 2 + 19 + 4, "{table}");
     assert!(
         table.lines().all(|line| line.matches('|').count() == 5),
         "{table}"

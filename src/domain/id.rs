@@ -1,4 +1,5 @@
-//! Identifiers: of keys and secrets (ours, time-ordered), of workspaces, subscriptions and principals (chosen by others).
+//! Identifiers: of keys, secrets and events (ours, time-ordered), of workspaces, subscriptions and principals (chosen by
+//! others).
 
 use std::fmt;
 use std::str::FromStr;
@@ -84,6 +85,14 @@ time_ordered_id!(
 time_ordered_id!(
     /// The id of a secret: `sec_` and 32 hexadecimal digits.
     SecretId, "sec_", "a secret"
+);
+time_ordered_id!(
+    /// The id of an event on its way to a key's POSTback URL: `evt_` and 32 hexadecimal digits.
+    EventId, "evt_", "an event"
+);
+time_ordered_id!(
+    /// The id of a secret that POSTbacks are signed with: `sig_` and 32 hexadecimal digits.
+    SigningSecretId, "sig_", "a signing secret"
 );
 
 /// The id of a workspace: 1 to 63 of `[a-z0-9-]`, starting and ending with a letter or digit.

@@ -9,6 +9,7 @@ pub mod invalid;
 pub mod key;
 pub mod leak;
 pub mod network;
+pub mod postback;
 pub mod principal;
 pub mod revision;
 pub mod route;

@@ -22,6 +22,8 @@ pub enum AdminScope {
     DirectoryWrite,
     /// Change the settings of a workspace.
     SettingsWrite,
+    /// Publish events to keys' POSTback URLs, and send them again.
+    PostbacksPublish,
     /// Make and change routes.
     RoutesWrite,
     /// Act as a principal that a call names.
@@ -32,13 +34,14 @@ pub enum AdminScope {
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
         Self::KeysSelf,
         Self::DirectoryWrite,
         Self::SettingsWrite,
+        Self::PostbacksPublish,
         Self::RoutesWrite,
         Self::OnBehalf,
         Self::InsightsRead,
@@ -53,6 +56,7 @@ impl AdminScope {
             Self::KeysSelf => "claviger:keys:self",
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
+            Self::PostbacksPublish => "claviger:postbacks:publish",
             Self::RoutesWrite => "claviger:routes:write",
             Self::OnBehalf => "claviger:on-behalf",
             Self::InsightsRead => "claviger:insights:read",

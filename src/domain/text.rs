@@ -1,4 +1,4 @@
-//! Texts that people type: names, descriptions, labels, URLs.
+//! Texts that people type: names, descriptions, labels.
 
 use std::collections::BTreeMap;
 
@@ -69,40 +69,6 @@ pub fn label_value(value: &str) -> Result<(), Invalid> {
     no_control(value, false)
 }
 
-/// A URL that events can be POSTed to: `https`, a host, no user, no fragment, at most 2,048 visible ASCII characters.
-/// What the host resolves to is checked when it is connected to, not here.
-pub fn postback_url(url: &str) -> Result<(), Invalid> {
-    let wrong = |what: &str| {
-        Err(Invalid::new(format!(
-            "{what}; give an absolute URL such as `https://example.com/hook`"
-        )))
-    };
-    if url.len() > 2_048 {
-        return wrong("is longer than 2,048 characters");
-    }
-    if !url.bytes().all(|b| matches!(b, 0x21..=0x7e))
-        || url.contains(['\\', '"', '<', '>', '`', '{', '}', '|', '^'])
-    {
-        return wrong("has characters that a URL must percent-encode");
-    }
-    if url.contains('#') {
-        return wrong("has a fragment");
-    }
-    let Ok(uri) = url.parse::<http::Uri>() else {
-        return wrong("is not a URL");
-    };
-    if uri.scheme_str() != Some("https") {
-        return wrong("is not an `https` URL");
-    }
-    match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => wrong("names a user"),
-        Some(authority) if authority.host().is_empty() => wrong("has no host"),
-        Some(authority) if authority.as_str().ends_with(':') => wrong("has an empty port"),
-        Some(_) => Ok(()),
-        None => wrong("has no host"),
-    }
-}
-
 /// What an error may show of a text that came in: its beginning.
 pub fn brief(text: &str) -> String {
     text.chars().take(64).collect()
@@ -141,28 +107,6 @@ mod tests {
         assert!(display_name(&"ü".repeat(128)).is_ok());
         assert!(description("two\nlines").is_ok());
         assert!(description("bell\u{7}").is_err());
-    }
-
-    #[test]
-    fn only_https_urls_with_a_host_are_accepted() {
-        assert!(postback_url("https://example.com/hook?x=1").is_ok());
-        assert!(postback_url("https://[2001:db8::1]:8443/hook").is_ok());
-        for url in [
-            "",
-            "example.com",
-            "http://example.com",
-            "https://",
-            "https:///x",
-            "https://u:p@example.com/",
-            "https://example.com/#f",
-            "https://exa mple.com",
-            "ftp://example.com",
-            "https://example.com/\u{7f}",
-            "https://example.com:/",
-            "https://e\\x",
-        ] {
-            assert!(postback_url(url).is_err(), "{url:?}");
-        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod import;
 mod inbox;
 pub mod insights;
 pub mod key_admin;
+pub mod postbacks;
 pub mod proto;
 pub mod routes;
 pub mod status;

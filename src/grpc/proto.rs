@@ -127,6 +127,40 @@ impl fmt::Debug for v1::Secret {
     }
 }
 
+// What services publish is their customers' business.
+impl fmt::Debug for v1::PublishEventRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishEventRequest")
+            .field("key_id", &self.key_id)
+            .field("event_id", &self.event_id)
+            .field("type", &self.r#type)
+            .field("data_json", &Hidden::of(&self.data_json))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::CreateSigningSecretResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateSigningSecretResponse")
+            .field("signing_secret", &self.signing_secret)
+            .field("text", &Hidden::of(&self.text))
+            .field("text_withheld", &self.text_withheld)
+            .field("revision", &self.revision)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::RotateSigningSecretResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RotateSigningSecretResponse")
+            .field("signing_secret", &self.signing_secret)
+            .field("text", &Hidden::of(&self.text))
+            .field("text_withheld", &self.text_withheld)
+            .field("revision", &self.revision)
+            .finish()
+    }
+}
+
 impl fmt::Debug for v1::Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -189,6 +223,27 @@ mod tests {
         };
         let printed = [
             format!("{source:?}"),
+            format!(
+                "{:?}",
+                v1::PublishEventRequest {
+                    data_json: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::CreateSigningSecretResponse {
+                    text: text(),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::RotateSigningSecretResponse {
+                    text: text(),
+                    ..Default::default()
+                }
+            ),
             format!(
                 "{:?}",
                 v1::ExternalDigest {

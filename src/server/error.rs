@@ -7,6 +7,7 @@ use crate::app::envelope::EnvelopeError;
 use crate::app::error::Error;
 use crate::app::ports::{EntropyError, StoreError};
 use crate::config::ListenAddress;
+use crate::deliver::ClientError;
 use crate::store::{BackupError, OpenError};
 
 /// Why the service does not start: one line each, with what to do.
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The root key does not fit, or there is no randomness.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// POSTbacks can't be carried.
+    #[error(transparent)]
+    Postbacks(#[from] ClientError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),

@@ -12,7 +12,10 @@ use crate::app::envelope::Envelope;
 use crate::app::exercised::ExercisedGrants;
 use crate::app::last_used::LastUsed;
 use crate::app::ports::{Clock, Entropy, Meta, Store};
+use crate::app::postbacks::Postbacks;
+use crate::app::postbacks::strangers::{Sighting, Strangers};
 use crate::config::Config;
+use crate::deliver::{Allowed, Client, Limits, SystemResolver};
 use crate::feed::Follower;
 use crate::index::{Index, SecretUsage};
 use crate::store::SqlStore;
@@ -27,6 +30,7 @@ pub(super) struct Foundation {
     pub(super) store: SqlStore,
     pub(super) follower: Arc<Follower>,
     pub(super) last_used: Receiver<Arc<SecretUsage>>,
+    pub(super) sightings: tokio::sync::mpsc::Receiver<Sighting>,
     pub(super) data_dir: DataDir,
     pub(super) bootstrapped: bool,
 }
@@ -92,6 +96,15 @@ pub(super) async fn open(
     let shared: Arc<dyn crate::app::ports::Store> = Arc::new(store.clone());
     let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
     let (last_used, queue) = LastUsed::new();
+    let (strangers, sightings) = Strangers::new();
+    let allowed = Allowed::new(config.postback_allow.clone());
+    let plain = allowed.any_loopback();
+    let postman = Client::new(
+        Arc::new(SystemResolver),
+        allowed,
+        Limits::default(),
+        config.postback_ca_file.as_deref(),
+    )?;
     let core = Arc::new(Core {
         store: shared,
         index,
@@ -100,6 +113,7 @@ pub(super) async fn open(
         entropy,
         envelope,
         last_used,
+        postbacks: Postbacks::new(Arc::new(store.clone()), Arc::new(postman), strangers, plain),
         exercised: ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: Semaphore::new(1),
@@ -110,6 +124,7 @@ pub(super) async fn open(
         store,
         follower,
         last_used: queue,
+        sightings,
         data_dir,
         bootstrapped: meta.bootstrapped,
     })

@@ -29,7 +29,9 @@ use crate::app::authorize::DecisionCounts;
 use crate::app::calls::CallCounts;
 use crate::app::limit::{Limit, Shares};
 use crate::app::ports::{Clock, Entropy};
+use crate::app::postbacks::strangers::Sighting;
 use crate::config::{Config, ListenAddress};
+use crate::deliver;
 use crate::domain::token::Token;
 use crate::feed::Follower;
 use crate::grpc::authorize::AuthorizeService;
@@ -38,6 +40,7 @@ use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
 use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
+use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto;
 use crate::grpc::routes::RoutesService;
 use crate::http::Pages;
@@ -63,12 +66,15 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same where others do: their changes are in force here that much later.
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How many looks for POSTbacks that are due there are for one at keys that expire.
+const EXPIRY_ROUNDS: u32 = 15;
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 7] = [
+const HEALTH_NAMES: [&str; 8] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
+    "claviger.v1.Postbacks",
     "claviger.v1.Routes",
     "claviger.v1.Insights",
     "claviger.v1.Authorize",
@@ -104,6 +110,7 @@ pub struct App {
     store: SqlStore,
     follower: Arc<Follower>,
     last_used: Receiver<Arc<SecretUsage>>,
+    sightings: tokio::sync::mpsc::Receiver<Sighting>,
     metrics: Arc<Metrics>,
     health: HealthReporter,
     serving: watch::Sender<bool>,
@@ -143,6 +150,7 @@ pub async fn build(
         store,
         follower,
         last_used,
+        sightings,
         data_dir,
         bootstrapped,
     } = open(&config, data_dir, clock, entropy).await?;
@@ -158,7 +166,7 @@ pub async fn build(
     let administration = Shares::new(config.max_concurrent_admin);
     let calls = Arc::new(CallCounts::new(proto::methods()));
     let metrics = Arc::new(Metrics::new(
-        core.index.clone(),
+        core.clone(),
         counts.clone(),
         decisions.clone(),
         administration.clone(),
@@ -202,6 +210,9 @@ pub async fn build(
             ))
             .add_service(proto::v1::directory_server::DirectoryServer::new(
                 DirectoryService::new(core.clone(), stopping.clone()),
+            ))
+            .add_service(proto::v1::postbacks_server::PostbacksServer::new(
+                PostbacksService::new(core.clone()),
             ))
             .add_service(proto::v1::routes_server::RoutesServer::new(
                 RoutesService::new(core.clone()),
@@ -254,6 +265,7 @@ pub async fn build(
         store,
         follower,
         last_used,
+        sightings,
         metrics,
         health,
         serving,
@@ -352,6 +364,22 @@ impl App {
             purging.spawn(purge(
                 self.core.clone(),
                 self.config.audit_retention,
+                stop_purging.clone(),
+            ));
+            background.spawn(deliver::tell_of_strangers(
+                self.core.clone(),
+                self.sightings,
+                stop_tasks.clone(),
+            ));
+            purging.spawn(deliver::mind_expiries(
+                self.core.clone(),
+                self.config.postback_poll * EXPIRY_ROUNDS,
+                stop_purging.clone(),
+            ));
+            purging.spawn(deliver::run(
+                self.core.clone(),
+                self.config.postback_poll,
+                !self.store.is_shared(),
                 stop_purging.clone(),
             ));
             shutdown.await;

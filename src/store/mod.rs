@@ -20,6 +20,7 @@ mod list;
 mod load;
 mod maintenance;
 mod migration;
+mod outbox;
 mod postgres;
 mod principals;
 mod routes;

@@ -8,10 +8,13 @@ use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
 use super::{
-    bulk, convert, directory, feed, keys, lifecycle, maintenance, principals, routes, write,
+    bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, principals, routes, write,
 };
+use crate::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
-use crate::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
 use crate::domain::route::Route;
@@ -327,6 +330,42 @@ impl Tx for SqlTx {
         time: Time,
     ) -> Result<(), StoreError> {
         bulk::remember_imports(&self.tx, workspace, imports, time).await
+    }
+
+    async fn put_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError> {
+        outbox::put_events(&self.tx, events).await
+    }
+
+    async fn retarget_events(&mut self, key: KeyId, url: &str) -> Result<(), StoreError> {
+        outbox::retarget(&self.tx, key, url).await
+    }
+
+    async fn redeliver(
+        &mut self,
+        id: EventId,
+        url: Option<&str>,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        outbox::redeliver(&self.tx, id, url, now).await
+    }
+
+    async fn signing_secrets(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<SigningSecret>, StoreError> {
+        outbox::signing_secrets(&self.tx, workspace).await
+    }
+
+    async fn put_signing_secret(&mut self, secret: &SigningSecret) -> Result<(), StoreError> {
+        outbox::put_signing_secret(&self.tx, secret).await
+    }
+
+    async fn hasten_unsigned(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        outbox::hasten_unsigned(&self.tx, workspace, now).await
     }
 
     async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {

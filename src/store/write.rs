@@ -11,7 +11,7 @@ use super::entity::{
     workspaces,
 };
 use super::error::{corrupt, failed};
-use super::{convert, principals, routes};
+use super::{convert, outbox, principals, routes};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -119,6 +119,7 @@ pub(super) async fn purge_keys(tx: &Transaction, ids: &[KeyId]) -> Result<(), St
             .exec(tx)
             .await
             .map_err(failed)?;
+        outbox::forget_keys(tx, bytes(some)).await?;
     }
     Ok(())
 }
@@ -175,7 +176,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions, scopes, principals, routes and imports.
+/// Removes a workspace with its subscriptions, scopes, principals, routes, imports, and what POSTbacks have of it.
 pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
@@ -206,6 +207,7 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
             break;
         }
     }
+    outbox::forget_workspace(tx, id).await?;
     workspaces::Entity::delete_by_id(id.as_str())
         .exec(tx)
         .await

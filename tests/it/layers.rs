@@ -9,7 +9,7 @@ use scan::{paths, tokens};
 
 /// A top-level module, and what it may name of the crate: modules, or parts of modules. Each names only itself and what
 /// stands above it in this table, so there are no circles.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("index", &["domain"]),
     ("decide", &["domain", "index"]),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("store", &["domain", "app::ports"]),
     ("feed", &["domain", "index", "app::ports"]),
     ("record", &["domain", "index", "app"]),
+    ("deliver", &["domain", "app"]),
     ("grpc", &["domain", "index", "decide", "app"]),
     ("telemetry", &["domain", "index", "app"]),
     ("http", &["telemetry"]),
@@ -33,6 +34,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "store",
             "feed",
             "record",
+            "deliver",
             "grpc",
             "telemetry",
             "http",
@@ -45,17 +47,19 @@ const MAIN: [&str; 4] = ["cli", "config", "server", "telemetry"];
 const PURE: [&str; 3] = ["domain", "index", "decide"];
 
 /// Crates that stay in some layers: by the beginning of their name.
-const CRATES: [(&[&str], &[&str]); 9] = [
+const CRATES: [(&[&str], &[&str]); 10] = [
     (&["sea_orm", "sqlx"], &["store"]),
     (&["tonic", "prost"], &["grpc", "client", "cli", "server"]),
     (
         &["hyper", "http_body", "tower"],
-        &["grpc", "client", "cli", "server", "http"],
+        &["grpc", "client", "cli", "server", "http", "deliver"],
     ),
+    (&["tokio_rustls", "rustls", "webpki_roots"], &["deliver"]),
     (
         &["tokio"],
         &[
-            "app", "store", "feed", "record", "grpc", "http", "client", "cli", "server", "main",
+            "app", "store", "feed", "record", "deliver", "grpc", "http", "client", "cli", "server",
+            "main",
         ],
     ),
     (&["prometheus_client"], &["telemetry"]),

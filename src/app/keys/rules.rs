@@ -9,6 +9,7 @@ use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, PrincipalId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings, KeyState};
 use crate::domain::network;
+use crate::domain::postback::Destination;
 use crate::domain::principal::ScopeSource;
 use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::SecretState;
@@ -95,6 +96,8 @@ pub(super) struct Facts {
     catalogue: Vec<Scope>,
     /// Those there are of the subscriptions that were asked for.
     subscriptions: HashSet<SubscriptionId>,
+    /// Whether POSTbacks go to loopback without TLS.
+    plain_postbacks: bool,
     /// What those may do that there are of the principals that were asked for.
     principals: HashMap<PrincipalId, Vec<Grant>>,
     /// Who holds tags that were asked for.
@@ -141,6 +144,7 @@ impl Facts {
         Ok(Self {
             catalogue,
             subscriptions: existing.into_iter().collect(),
+            plain_postbacks: scene.core.postbacks.plain,
             principals: principals.into_iter().map(|p| (p.id, p.scopes)).collect(),
             holders: holders(scene, caller, workspace, tags).await?,
         })
@@ -201,6 +205,13 @@ pub(super) fn check_settings(caller: &Caller, key: &Key, facts: &Facts) -> Resul
                 ),
             ));
         }
+    }
+    let plain = Destination::parse(&settings.postback_url).is_ok_and(|to| !to.tls);
+    if plain && !facts.plain_postbacks {
+        return Err(Error::invalid(
+            "key.postback_url",
+            "is not an `https` URL; this process does not carry POSTbacks to loopback (`--postback-allow`)",
+        ));
     }
     // Before anything is said of what exists: others' subscriptions are none of a bound caller's business.
     if !caller.may_bind(&settings.subscriptions) {

@@ -197,7 +197,7 @@ pub(in crate::cli) async fn subscriptions(
                 enabled: args.disabled.then_some(false),
                 ..Default::default()
             };
-            let provision_key = args.provision_key.then(|| v1::ProvisionedKey {
+            let provision_key = args.provision.then(|| v1::ProvisionedKey {
                 key: Some(v1::Key {
                     scopes: args.scopes,
                     ..Default::default()

@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 49] = [
+pub(super) const COMMANDS: [&[&str]; 56] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -49,6 +49,19 @@ pub(super) const COMMANDS: [&[&str]; 49] = [
     &["scopes", "list"],
     &["scopes", "update", "a:b", "--name=n"],
     &["scopes", "delete", "a:b"],
+    &["postbacks", "test", "key_1"],
+    &["postbacks", "deliveries"],
+    &["postbacks", "redeliver", "evt_1"],
+    &[
+        "postbacks",
+        "publish",
+        "key_1",
+        "--type=a.b",
+        "--event-id=e",
+    ],
+    &["postbacks", "signing-secrets", "create"],
+    &["postbacks", "signing-secrets", "rotate"],
+    &["postbacks", "signing-secrets", "list"],
     &["routes", "create", "r", "--path=/"],
     &["routes", "get", "r"],
     &["routes", "list"],

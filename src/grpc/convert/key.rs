@@ -9,6 +9,7 @@ use crate::app::ports::{KeyOrder, StateSet};
 use crate::domain::id::{PrincipalId, SubscriptionId};
 use crate::domain::key::{Enforcement, Key, KeySettings, KeyState};
 use crate::domain::network::{self, IpNet};
+use crate::domain::postback::Destination;
 use crate::domain::principal::ScopeSource;
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, RevocationReason, Secret, SecretState, Slot};
@@ -148,7 +149,7 @@ fn description(description: String) -> Result<String, Error> {
 
 fn postback_url(url: String) -> Result<String, Error> {
     if !url.is_empty() {
-        check("key.postback_url", text::postback_url(&url))?;
+        check("key.postback_url", Destination::parse(&url).map(drop))?;
     }
     Ok(url)
 }

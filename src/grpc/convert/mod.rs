@@ -5,6 +5,7 @@ mod input;
 mod key;
 mod lifecycle;
 mod mask;
+mod postback;
 mod principal;
 mod route;
 mod workspace;
@@ -15,5 +16,7 @@ pub(super) use key::*;
 pub(super) use route::*;
 
 pub(super) use lifecycle::*;
+pub(super) use postback::*;
+
 pub(super) use principal::*;
 pub(super) use workspace::*;

@@ -33,10 +33,6 @@ pub(in crate::grpc) fn principal_edits(
 }
 
 /// Reads one of many; what is wrong with it is a matter of its own. An id that can't be one is not repeated at length.
-#[expect(
-    clippy::type_complexity,
-    reason = "the id and the rest may each be at fault, and each in its own way"
-)]
 pub(in crate::grpc) fn sync_item(
     wire: v1::Principal,
 ) -> (Result<PrincipalId, (String, Error)>, Result<Wanted, Error>) {

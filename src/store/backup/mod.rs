@@ -11,6 +11,9 @@
 //! It is one snapshot. It holds the wrapped keys, tags and sealed tokens, which are worth nothing without the root key, and
 //! no token in clear.
 //!
+//! Events on their way to POSTback URLs are part of it, for they were promised: a restored database delivers what was pending
+//! when the backup was made, some of it for the second time, by the same ids.
+//!
 //! Left out are stored answers to repeatable calls and the tokens in them: they are good for a day and for
 //! ten minutes, and answered after a restore they would tell of changes, and of revisions, of a history that has ended.
 
@@ -26,8 +29,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::entity::{
-    changes, counter, imports, key_terms, keys, meta, principals, route_shapes, route_uses, routes,
-    scopes, secrets, subscriptions, workspaces,
+    changes, counter, deliveries, imports, key_terms, keys, meta, postback_sequences, principals,
+    route_shapes, route_uses, routes, scopes, secrets, signing_secrets, subscriptions, workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -157,6 +160,9 @@ fn tables() -> Vec<Table> {
         table::<secrets::Entity>(),
         table::<key_terms::Entity>(),
         table::<imports::Entity>(),
+        table::<signing_secrets::Entity>(),
+        table::<postback_sequences::Entity>(),
+        table::<deliveries::Entity>(),
         table::<changes::Entity>(),
     ]
 }

@@ -2,11 +2,13 @@
 
 pub(crate) mod changes;
 pub(crate) mod counter;
+pub(crate) mod deliveries;
 pub(crate) mod idempotency;
 pub(crate) mod imports;
 pub(crate) mod key_terms;
 pub(crate) mod keys;
 pub(crate) mod meta;
+pub(crate) mod postback_sequences;
 pub(crate) mod principals;
 pub(crate) mod replay_tokens;
 pub(crate) mod route_shapes;
@@ -14,5 +16,6 @@ pub(crate) mod route_uses;
 pub(crate) mod routes;
 pub(crate) mod scopes;
 pub(crate) mod secrets;
+pub(crate) mod signing_secrets;
 pub(crate) mod subscriptions;
 pub(crate) mod workspaces;

@@ -40,6 +40,10 @@ async fn full() -> (Home, SqlStore) {
     tx.remember_imports(&super::acme(), &[import], at(3))
         .await
         .unwrap();
+    tx.put_signing_secret(&signing_secret(1)).await.unwrap();
+    tx.put_events(&[event(1, KeyId::from_u128(1))])
+        .await
+        .unwrap();
     commit(tx).await;
     let keys: Vec<_> = (1..=3).map(full_key).chain([key(9, "plain")]).collect();
     put(&store, &keys).await;

@@ -7,6 +7,7 @@ mod feed;
 mod home;
 mod list;
 mod open;
+mod outbox;
 mod principals;
 mod records;
 mod routes;
@@ -18,8 +19,9 @@ use std::collections::BTreeMap;
 use home::Home;
 
 use super::SqlStore;
+use crate::app::ports::outbox::{NewEvent, SigningSecret};
 use crate::app::ports::{Actor, Change, Meta, Resource, Store, Tx};
-use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{EventId, KeyId, SecretId, SigningSecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network;
 use crate::domain::principal::{Principal, ScopeSource};
@@ -29,6 +31,30 @@ use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Presentation, Scope, Subscription, Workspace, WorkspaceSettings};
+
+/// An event of a key of `acme`, made at 20.
+fn event(n: u128, key: KeyId) -> NewEvent {
+    NewEvent {
+        id: EventId::from_u128(n),
+        workspace: acme(),
+        key,
+        kind: "message.delivered".to_owned(),
+        once: Some(format!("event:{n}")),
+        data: "{\"n\": 1}".to_owned(),
+        url: "https://example.com/hook".to_owned(),
+        time: at(20),
+    }
+}
+
+fn signing_secret(n: u128) -> SigningSecret {
+    SigningSecret {
+        id: SigningSecretId::from_u128(n),
+        workspace: acme(),
+        sealed: vec![5; 60],
+        create_time: at(3),
+        expire_time: None,
+    }
+}
 
 async fn open() -> (Home, SqlStore) {
     let home = Home::make().await;

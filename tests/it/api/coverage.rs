@@ -14,6 +14,7 @@ use super::rows_audit::of_audit;
 use super::rows_directory::of_directory;
 use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
+use super::rows_postbacks::of_postbacks;
 use super::rows_principals::of_principals;
 use super::rows_routes::of_routes;
 use super::stage::{
@@ -29,7 +30,7 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
     stage.configure("acme", settings).await;
     let two_slots = v1::CreateKeyRequest {
         secondary: generated(),
-        ..creating("acme", holding(&["orders:read"]))
+        ..creating("acme", postback_to_nobody())
     };
     let key = stage.make(two_slots).await;
     let (deleted, spare) = (stage.key(&[]).await, stage.key(&[]).await);
@@ -57,6 +58,11 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         ..Default::default()
     };
     ok(directory().create_workspace(workspace).await);
+    let events = v1::ListDeliveriesRequest {
+        key_id: key.id(),
+        ..Default::default()
+    };
+    let events = ok(stage.system.postbacks().list_deliveries(events).await);
     for (id, path) in [("orders", "/v1/{subscription}/orders"), ("spare", "/spare")] {
         ok(stage
             .system
@@ -66,6 +72,7 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
     }
     Names {
         workspace: "acme".to_owned(),
+        event: events.deliveries[0].id.clone(),
         key: key.id(),
         secret: key.secret(v1::Slot::Secondary),
         token: key.primary,
@@ -80,6 +87,14 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         spare_workspace: "spare".to_owned(),
         route: "orders".to_owned(),
         spare_route: "spare".to_owned(),
+    }
+}
+
+/// A key whose events lead to where nobody listens.
+fn postback_to_nobody() -> v1::Key {
+    v1::Key {
+        postback_url: "https://127.0.0.1:1024/".to_owned(),
+        ..holding(&["orders:read"])
     }
 }
 
@@ -100,6 +115,7 @@ fn nobody() -> Names {
         principal: "missing".to_owned(),
         spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
+        event: id("evt", 5),
         route: "missing".to_owned(),
         spare_route: "missing".to_owned(),
     }
@@ -109,6 +125,7 @@ fn rows(names: &Names) -> Vec<Row> {
     of_keys(names)
         .into_iter()
         .chain(of_directory(names))
+        .chain(of_postbacks(names))
         .chain(of_routes(names))
         .chain(of_principals(names))
         .chain(of_insights(names))

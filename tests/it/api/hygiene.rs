@@ -377,8 +377,6 @@ async fn pages_follow_each_other_filters_hold_and_the_counts_sum_up_the_workspac
         .iter()
         .map(|k| k.key.clone().unwrap().id)
         .collect();
-    assert_eq!(
-        (seen.len(), &seen[0], answer.keys_examined),
-        (2, &mine.id(), 2)
-    );
+    assert_eq!((seen.len(), answer.keys_examined), (2, 2));
+    assert!(seen.contains(&mine.id()), "{seen:?}");
 }

@@ -192,6 +192,8 @@ async fn many_sealed_tokens_are_void_at_once_and_destroyed_behind_the_answer_wha
         .directory()
         .update_workspace(kept.clone())
         .await);
+    // The newest are those that are moved in.
+    stage.advance(std::time::Duration::from_secs(1));
     for first in [0, KEYS / 2] {
         let items = (first..first + KEYS / 2).map(super::import_stream::item);
         let items = items.collect();

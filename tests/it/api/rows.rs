@@ -22,6 +22,8 @@ pub(crate) struct Names {
     pub(crate) spare_principal: String,
     /// A workspace without keys.
     pub(crate) spare_workspace: String,
+    /// An event of the key.
+    pub(crate) event: String,
     pub(crate) route: String,
     pub(crate) spare_route: String,
 }
@@ -54,16 +56,12 @@ pub(crate) const READ: &str = "claviger:keys:read";
 pub(crate) const WRITE: &str = "claviger:keys:write";
 pub(crate) const REVEAL: &str = "claviger:keys:reveal";
 pub(crate) const DIRECTORY: &str = "claviger:directory:write";
-pub(crate) const ROUTES: &str = "claviger:routes:write";
+pub(crate) const SETTINGS: &str = "claviger:settings:write";
 pub(crate) const INSIGHTS: &str = "claviger:insights:read";
-pub(crate) const RIGHTS: [&str; 7] = [
-    READ,
-    WRITE,
-    REVEAL,
-    DIRECTORY,
-    "claviger:settings:write",
-    ROUTES,
-    INSIGHTS,
+pub(crate) const PUBLISH: &str = "claviger:postbacks:publish";
+pub(crate) const ROUTES: &str = "claviger:routes:write";
+pub(crate) const RIGHTS: [&str; 8] = [
+    READ, WRITE, REVEAL, DIRECTORY, SETTINGS, ROUTES, INSIGHTS, PUBLISH,
 ];
 
 /// Builds a row: a good request, and ways to spoil it.

@@ -145,7 +145,6 @@ pub(crate) const SETTINGS: &[Live] = &[
                 http: Some(v1::HttpRequest {
                     headers: vec![header],
                     path: "/".to_owned(),
-                    ..Default::default()
                 }),
                 ..check_of(WORKSPACE, "")
             };
@@ -286,10 +285,13 @@ fn guarded(admin: &Admin) -> String {
 }
 
 /// Whether a key that is a second old is due for regeneration.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the event that is waited for is a second that passes on the service's clock"
+)]
 fn due(admin: &Admin) -> String {
     let (key, _) = made(admin);
     let made_at = key.create_time.unwrap().seconds;
-    // The event that is waited for is the second that passes.
     while now() < made_at + 2 {
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -12,7 +12,10 @@ use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
 use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
+use claviger::app::postbacks::Postbacks;
+use claviger::app::postbacks::strangers::Strangers;
 use claviger::decide::{Attributes, Demand, Presented, Question, decide};
+use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
@@ -54,7 +57,14 @@ pub(super) async fn stage() -> Stage {
         None => SqlStore::open(&dir.path().join("claviger.db")).await,
     };
     let real = real.unwrap();
-    let store = FaultyStore::new(real);
+    let store = FaultyStore::new(real.clone());
+    let nobody = Client::new(
+        Arc::new(SystemResolver),
+        Allowed::default(),
+        Limits::default(),
+        None,
+    )
+    .unwrap();
     let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
     let meta = Meta {
         epoch: 7,
@@ -73,6 +83,12 @@ pub(super) async fn stage() -> Stage {
         entropy: Arc::new(SystemEntropy),
         envelope,
         last_used: LastUsed::new().0,
+        postbacks: Postbacks::new(
+            Arc::new(real.clone()),
+            Arc::new(nobody),
+            Strangers::new().0,
+            false,
+        ),
         exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),

@@ -6,11 +6,14 @@ use async_trait::async_trait;
 use claviger::app::ports::audit::{
     AuditBatch, AuditCursor, AuditEvent, AuditFilter, AuditLog, AuditQuery, Place,
 };
+use claviger::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use claviger::app::ports::{
     Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, KeylessUse, Loaded,
     Meta, Position, PrincipalQuery, Store, StoreError, Tx,
 };
-use claviger::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
+use claviger::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use claviger::domain::key::Key;
 use claviger::domain::principal::Principal;
 use claviger::domain::route::Route;
@@ -657,6 +660,42 @@ impl Tx for FaultyTx {
 
     async fn set_epoch(&mut self, epoch: u32) -> Result<(), StoreError> {
         self.inner.set_epoch(epoch).await
+    }
+
+    async fn put_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError> {
+        self.inner.put_events(events).await
+    }
+
+    async fn retarget_events(&mut self, key: KeyId, url: &str) -> Result<(), StoreError> {
+        self.inner.retarget_events(key, url).await
+    }
+
+    async fn redeliver(
+        &mut self,
+        id: EventId,
+        url: Option<&str>,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.inner.redeliver(id, url, now).await
+    }
+
+    async fn signing_secrets(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<SigningSecret>, StoreError> {
+        self.inner.signing_secrets(workspace).await
+    }
+
+    async fn put_signing_secret(&mut self, secret: &SigningSecret) -> Result<(), StoreError> {
+        self.inner.put_signing_secret(secret).await
+    }
+
+    async fn hasten_unsigned(
+        &mut self,
+        workspace: &WorkspaceId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.inner.hasten_unsigned(workspace, now).await
     }
 
     async fn set_bootstrapped(&mut self) -> Result<bool, StoreError> {

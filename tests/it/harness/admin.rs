@@ -7,6 +7,7 @@ use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
 use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
@@ -108,6 +109,9 @@ impl Admin {
             create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse,
             create_scope(CreateScopeRequest) -> CreateScopeResponse,
             upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
+        PostbacksClient:
+            create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
+            publish_event(PublishEventRequest) -> PublishEventResponse;
         RoutesClient:
             create_route(CreateRouteRequest) -> CreateRouteResponse,
             get_route(GetRouteRequest) -> GetRouteResponse,

@@ -16,6 +16,7 @@ use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
+use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
 use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::server::{self, BoundAddress, SystemEntropy};
 use tempfile::TempDir;
@@ -26,6 +27,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::receiver::authority;
 use super::{ROOT_KEY, SuiteDatabase};
 
 /// The first administrator's token, handed in by the deployment.
@@ -233,6 +235,10 @@ fn config(place: &Place) -> Config {
         bootstrap_token: Some(Token::external(BOOTSTRAP_TOKEN.to_owned()).unwrap()),
         default_workspace: "default".parse().unwrap(),
         trusted_proxies: Vec::new(),
+        postback_allow: vec!["127.0.0.0/8".parse().unwrap()],
+        postback_ca_file: Some(authority().certificate.clone()),
+        // The clock of these tests stands still until it is moved: what is due then is to be seen at once.
+        postback_poll: Duration::from_millis(20),
         audit_retention: Duration::from_secs(400 * 86_400),
         drain_delay: Duration::ZERO,
         max_connections: 1_000,
@@ -295,6 +301,10 @@ impl Client {
 
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {
         DirectoryClient::new(self.line())
+    }
+
+    pub(crate) fn postbacks(&self) -> PostbacksClient<Line> {
+        PostbacksClient::new(self.line())
     }
 
     pub(crate) fn insights(&self) -> InsightsClient<Line> {

@@ -45,7 +45,7 @@ fn a_subscription_is_made_with_its_key_and_what_needs_attention_is_listed_and_su
         "subscriptions",
         "create",
         "gold",
-        "--provision-key",
+        "--provision",
         "--scope",
         "orders:read,orders:write",
     ];

@@ -7,6 +7,7 @@ mod killed;
 mod lifecycle;
 mod listeners;
 mod offline;
+mod postbacks;
 mod refused;
 mod rotation;
 mod stopped;

@@ -88,6 +88,10 @@ fn a_rotation_that_is_killed_at_any_moment_leaves_a_database_that_opens() {
 }
 
 /// Starts a rotation and kills it; whether it was still under way then.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where in its work the kill falls is what is varied; nothing is waited for"
+)]
 fn kill_after(folder: &Arc<Folder>, after: Duration) -> bool {
     let mut child = Command::new(BINARY)
         .args(["rotate-root-key", "--log", "off", "--data-dir"])
@@ -97,7 +101,6 @@ fn kill_after(folder: &Arc<Folder>, after: Duration) -> bool {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Not to wait for anything: where in its work the kill falls is what is varied.
     std::thread::sleep(after);
     child.kill().unwrap();
     !child.wait().unwrap().success()
