@@ -69,7 +69,10 @@ fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
 
 /// The answer of a call that must succeed, sooner or later: on a busy machine a database may be locked for longer than a
 /// call waits for it, which then says so, and that nothing was changed.
-async fn insist<T>(mut call: impl AsyncFnMut() -> Result<Response<T>, Status>) -> T {
+async fn insist<T, F>(mut call: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
     loop {
         match call().await {
             Err(status) if details(&status).0 == "DATABASE_UNAVAILABLE" => {}
@@ -84,7 +87,11 @@ async fn write(client: Client, writer: usize) -> Vec<u64> {
     let mut revisions = Vec::new();
     for round in 0..ROUNDS {
         let create = creating("acme", named(&format!("{round} of {writer}")));
-        let made = insist(async || keys.clone().create_key(create.clone()).await).await;
+        let made = insist(|| {
+            let (mut keys, create) = (keys.clone(), create.clone());
+            async move { keys.create_key(create).await }
+        })
+        .await;
         let id = made.key.unwrap().id;
         let update = v1::UpdateKeyRequest {
             key: Some(v1::Key {
@@ -96,13 +103,21 @@ async fn write(client: Client, writer: usize) -> Vec<u64> {
             update_mask: mask(&["description"]),
             ..Default::default()
         };
-        let updated = insist(async || keys.clone().update_key(update.clone()).await).await;
+        let updated = insist(|| {
+            let (mut keys, update) = (keys.clone(), update.clone());
+            async move { keys.update_key(update).await }
+        })
+        .await;
         let delete = v1::DeleteKeyRequest {
             id,
             purge: round % 3 == 0,
             ..Default::default()
         };
-        let deleted = insist(async || keys.clone().delete_key(delete.clone()).await).await;
+        let deleted = insist(|| {
+            let (mut keys, delete) = (keys.clone(), delete.clone());
+            async move { keys.delete_key(delete).await }
+        })
+        .await;
         let acknowledged = [made.revision, updated.revision, deleted.revision];
         revisions.extend(acknowledged.iter().map(|r| revision(r)));
     }
@@ -372,7 +387,11 @@ async fn who_takes_nothing_holds_up_nobody_and_misses_nothing() {
         writers.spawn(async move {
             for _ in 0..40 {
                 let request = creating("acme", filled.clone());
-                insist(async || client.keys().create_key(request.clone()).await).await;
+                insist(|| {
+                    let (mut keys, request) = (client.keys(), request.clone());
+                    async move { keys.create_key(request).await }
+                })
+                .await;
             }
         });
     }
