@@ -166,7 +166,7 @@ struct SettingsArgs {
     /// repeated
     #[arg(long = "jwt-claim", value_parser = claim, value_name = "CLAIM")]
     claims: Vec<v1::JwtFactor>,
-    /// The name under which Envoy has the JWT's payload [default: jwt_payload]
+    /// The name under which Envoy has the JWT's payload [default: `jwt_payload`]
     #[arg(long, value_name = "NAME")]
     jwt_payload: Option<String>,
     /// A header that must be there; can be repeated

@@ -11,7 +11,8 @@ use prost::Message as _;
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::doc_markdown,
-    reason = "generated code: its attributes are tonic's, its comments are written for every language"
+    clippy::large_enum_variant,
+    reason = "generated code: its attributes are tonic's, its comments are written for every language; a decision is not boxed for the sake of a batch's errors"
 )]
 pub mod v1 {
     tonic::include_proto!("claviger.v1");

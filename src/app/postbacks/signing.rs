@@ -106,10 +106,12 @@ impl Core {
                             "the workspace has no signing secret; make one with `CreateSigningSecret`",
                         ));
                     }
-                    for (place, mut old) in signing.into_iter().enumerate() {
+                    // The new one is among them.
+                    let mut room = MOST - 1;
+                    for mut old in signing {
                         let until = old.expire_time.unwrap_or(now.plus(overlap));
-                        let room = place + 1 < MOST;
-                        old.expire_time = Some(if room { until } else { now });
+                        old.expire_time = Some(if room > 0 { until } else { now });
+                        room -= usize::from(room > 0 && until > now);
                         scene.tx.put_signing_secret(&old).await?;
                     }
                     let made = make(scene, &workspace).await?;

@@ -387,7 +387,11 @@ async fn who_takes_nothing_holds_up_nobody_and_misses_nothing() {
         writers.spawn(async move {
             for _ in 0..40 {
                 let request = creating("acme", filled.clone());
-                insist(async || client.keys().create_key(request.clone()).await).await;
+                insist(|| {
+                    let (mut keys, request) = (client.keys(), request.clone());
+                    async move { keys.create_key(request).await }
+                })
+                .await;
             }
         });
     }

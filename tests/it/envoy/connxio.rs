@@ -203,7 +203,8 @@ fn messaging_takes_oauth_a_tracking_key_and_an_api_key_and_each_that_is_missing_
     assert!(seen.all("ocp-apim-subscription-key").is_empty());
 
     let wrong_scope = oauth("read", ISSUER_KEY);
-    let cases: [(&str, &[(&str, &str)], u16, &str); 7] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+    let cases: [Case<'_>; 7] = [
         ("no OAuth", &[tracking, api_key], 401, "factor-missing"),
         (
             "no tracking key",
