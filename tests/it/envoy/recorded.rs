@@ -139,12 +139,12 @@ fn a_key_off_the_record_leaves_nothing_of_any_request_but_the_hourly_count() {
             ..EnvoyOptions::default()
         },
     });
-    log_all(&rig);
     let switch = |key_scheme: v1::KeyScheme| {
         set(
             &rig,
             v1::WorkspaceSettings {
                 key_scheme: key_scheme.into(),
+                request_log: v1::RequestLog::All.into(),
                 ..Default::default()
             },
         );
