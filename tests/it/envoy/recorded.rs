@@ -1,11 +1,13 @@
 //! What Envoy's requests leave behind: a row of the request log each, and nothing at all of a key that is off the record.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use claviger::grpc::proto::v1::{self, Decision, Key, Reason};
 
-use crate::harness::{EnvoyOptions, PATIENCE, Rig, RigOptions, Target, demands, get, header, key};
+use crate::harness::{
+    EnvoyOptions, PATIENCE, Rig, RigOptions, Target, between_looks, demands, get, header, key,
+};
 
 /// What one client alone sends.
 struct Only {
@@ -57,7 +59,7 @@ fn logged(rig: &Rig, count: usize) -> Vec<v1::LoggedDecision> {
             return rows;
         }
         assert!(began.elapsed() < PATIENCE, "{rows:#?}");
-        std::thread::sleep(Duration::from_millis(20));
+        between_looks();
     }
 }
 
@@ -76,7 +78,7 @@ fn usage(rig: &Rig, key: &str, count: i64) -> Vec<v1::UsagePoint> {
             return points;
         }
         assert!(began.elapsed() < PATIENCE, "{points:#?}");
-        std::thread::sleep(Duration::from_millis(20));
+        between_looks();
     }
 }
 

@@ -39,6 +39,15 @@ pub(crate) use upstream::Upstream;
 /// How long a test waits for an event that must come. Never a measure of speed: it only ends a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits between two looks at what is written in the background.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service tells nobody when it has written; who looks has no runtime, and gives up after `PATIENCE`"
+)]
+pub(crate) fn between_looks() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
 /// Whether the long figures are run: `make soak` sets this when it builds.
 pub(crate) const SOAK: bool = option_env!("CLAVIGER_SOAK").is_some();
 

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::process::Command;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use claviger::grpc::proto::v1;
 
-use crate::harness::{Admin, Folder, PATIENCE, Process, SOAK, Writers, Written, figure, key, tool};
+use crate::harness::{
+    Admin, Folder, PATIENCE, Process, SOAK, Writers, Written, between_looks, figure, key, tool,
+};
 
 /// How often the process is killed; more with `make soak`.
 const ROUNDS: usize = if SOAK { 200 } else { 20 };
@@ -87,7 +89,7 @@ fn usage_that_was_written_survives_kill_9_and_nothing_is_counted_twice() {
         let began = Instant::now();
         while counted(&admin, &made.id) < before + 50 {
             assert!(began.elapsed() < PATIENCE);
-            std::thread::sleep(Duration::from_millis(20));
+            between_looks();
         }
         written = before + 50;
         for _ in 0..50 {
