@@ -409,7 +409,7 @@ async fn own_tokens_are_read_again_and_nobody_elses() {
     };
     let page = ok(joe.keys().list_keys(list()).await);
     let tokens: Vec<_> = page.tokens.into_iter().map(|t| t.token).collect();
-    assert_eq!(tokens, [own.primary.clone()]);
+    assert_eq!(tokens, std::slice::from_ref(&own.primary));
     // Who may read the tokens of all, and only their own keys, sees their own.
     let both = knowing("acme", "joe", &["claviger:keys:reveal", SELF]);
     ok(stage.system.directory().upsert_principal(both).await);
