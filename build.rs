@@ -18,6 +18,7 @@ const SECRET_MESSAGES: &[&str] = &[
     "claviger.v1.Credential",
     "claviger.v1.HttpRequest",
     "claviger.v1.HttpHeader",
+    "claviger.v1.HeaderValues",
 ];
 
 #[expect(

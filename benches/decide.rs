@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use claviger::decide::{Demand, Headers, Presented, Question, decide};
+use claviger::decide::{Attributes, Demand, Headers, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
@@ -164,6 +164,7 @@ fn ask<'q>(presented: Presented<'q>, scopes: &'q [String]) -> Question<'q> {
         any_of: Demand::NONE,
         subscription: "",
         must_demand: true,
+        attributes: Attributes::default(),
     }
 }
 

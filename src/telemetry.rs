@@ -145,6 +145,16 @@ impl Collector for Counts {
                 .encode(family.encode_family(&[("reason", reason.as_str())])?)?;
         }
         let mut family = encoder.encode_descriptor(
+            "grandfathered",
+            "Requests let through without a good key by routes that are grandfathered, by what would have denied them",
+            None,
+            MetricType::Counter,
+        )?;
+        for reason in Reason::ALL {
+            ConstCounter::new(self.counts.grandfathered(reason))
+                .encode(family.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        let mut family = encoder.encode_descriptor(
             "shed",
             "Calls refused because too many were under way",
             None,

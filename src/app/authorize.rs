@@ -6,7 +6,9 @@ use crate::app::Core;
 use crate::app::error::{Code, Error};
 use crate::decide::{self, Question, Verdict};
 use crate::domain::decision::Reason;
+use crate::domain::id::WorkspaceId;
 use crate::domain::revision::Revision;
+use crate::domain::time::Time;
 
 /// Through which door a question came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ impl Surface {
 pub struct DecisionCounts {
     by_reason: [[AtomicU64; Reason::ALL.len()]; Surface::ALL.len()],
     shadowed: [AtomicU64; Reason::ALL.len()],
+    grandfathered: [AtomicU64; Reason::ALL.len()],
 }
 
 impl DecisionCounts {
@@ -51,6 +54,10 @@ impl DecisionCounts {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }
+        let without_key = verdict.grandfathered.filter(|_| verdict.is_allow());
+        if let Some(count) = without_key.and_then(|reason| self.grandfathered.get(reason.index())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How many decisions came out for this reason.
@@ -63,6 +70,13 @@ impl DecisionCounts {
     /// How often this reason would have denied, were it not in shadow.
     pub fn shadowed(&self, reason: Reason) -> u64 {
         self.shadowed
+            .get(reason.index())
+            .map_or(0, |n| n.load(Ordering::Relaxed))
+    }
+
+    /// How often this reason would have denied, were the route not grandfathered.
+    pub fn grandfathered(&self, reason: Reason) -> u64 {
+        self.grandfathered
             .get(reason.index())
             .map_or(0, |n| n.load(Ordering::Relaxed))
     }
@@ -84,10 +98,7 @@ impl Core {
         let view = self.index.view();
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
-        if let (true, Some((key, secret))) = (verdict.is_allow(), verdict.key) {
-            self.last_used.note(&secret.usage, now);
-            self.exercised.note(question, key);
-        }
+        self.note_uses(question, &verdict, now);
         if !self
             .postbacks
             .strangers
@@ -96,6 +107,29 @@ impl Core {
             self.postbacks.counts.miss();
         }
         Ok(answer(&verdict, view.revision))
+    }
+
+    /// Notes what was used: the key, a further key that the route demands, or neither, which is counted at the route.
+    fn note_uses(&self, question: &Question<'_>, verdict: &Verdict<'_>, now: Time) {
+        if !verdict.is_allow() {
+            return;
+        }
+        let keys = [verdict.identity(), verdict.factor_key];
+        if let Some((key, _)) = verdict.identity() {
+            self.exercised.note(&question.demands(verdict.taken), key);
+        }
+        for (_, secret) in keys.into_iter().flatten() {
+            self.last_used.note(&secret.usage, now);
+        }
+        if let (Some(route), Some(reason)) = (verdict.route(), verdict.grandfathered) {
+            route.uses.note(reason, now);
+        }
+    }
+
+    /// The workspace of a request that names none: that whose routes claim its host, else the process's default.
+    pub fn workspace_of_host(&self, host: &[u8]) -> WorkspaceId {
+        let claimant = self.index.workspace_of_host(host);
+        claimant.unwrap_or_else(|| self.default_workspace.clone())
     }
 }
 

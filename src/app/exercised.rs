@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::app::Core;
 use crate::app::ports::StoreError;
-use crate::decide::Question;
+use crate::decide::Demands;
 use crate::domain::id::KeyId;
 use crate::index::KeyRecord;
 
@@ -19,16 +19,18 @@ pub struct ExercisedGrants {
 
 impl ExercisedGrants {
     /// Notes what a decision that allowed made use of. Nothing is noted of keys that are off the record.
-    pub fn note(&self, question: &Question<'_>, key: &KeyRecord) {
+    pub fn note(&self, demands: &Demands<'_>, key: &KeyRecord) {
         if key.off_the_record || key.is_exercised_whole() {
             return;
         }
         let place = |scope: &str| key.scopes.iter().position(|grant| grant.covers(scope));
-        let any = question.any_of.iter().find_map(place);
-        for place in question.all_of.iter().filter_map(place).chain(any) {
-            if let (true, Some(grant)) = (key.exercise(place), key.scopes.get(place)) {
-                let grant = grant.as_str().to_owned();
-                self.pending().entry(key.id()).or_default().insert(grant);
+        for (all_of, any_of) in demands {
+            let any = any_of.iter().find_map(place);
+            for place in all_of.iter().filter_map(place).chain(any) {
+                if let (true, Some(grant)) = (key.exercise(place), key.scopes.get(place)) {
+                    let grant = grant.as_str().to_owned();
+                    self.pending().entry(key.id()).or_default().insert(grant);
+                }
             }
         }
     }

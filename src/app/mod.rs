@@ -22,6 +22,7 @@ pub mod ports;
 pub mod postbacks;
 pub mod purge;
 mod replay;
+pub mod routes;
 pub mod scene;
 
 use std::sync::Arc;

@@ -9,9 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::domain::id::{EventId, KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::decision::Reason;
+use crate::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
+use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -108,6 +112,28 @@ pub trait Store: AuditLog + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError>;
 
+    /// One route.
+    async fn route(
+        &self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError>;
+    /// A workspace's routes by id, those after `after`.
+    async fn list_routes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&RouteId>,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError>;
+    /// How often these routes of a workspace were passed without a key, as far as it was written down.
+    async fn keyless_uses(
+        &self,
+        workspace: &WorkspaceId,
+        routes: &[RouteId],
+    ) -> Result<Vec<KeylessUse>, StoreError>;
+    /// Adds to that. Not a change: it takes no revision; what is of routes that are gone is dropped.
+    async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError>;
+
     /// One principal.
     async fn principal(
         &self,
@@ -118,7 +144,7 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError>;
 
     /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes,
-    /// subscriptions and principals before keys); returns the revision of that snapshot.
+    /// subscriptions, principals and routes before keys); returns the revision of that snapshot.
     async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
     /// Which revision the database is at: what is asked to find out whether there is anything to read from the feed.
     async fn position(&self) -> Result<Position, StoreError>;
@@ -209,7 +235,7 @@ pub trait Tx: Send {
     async fn workspace(&mut self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError>;
     /// Inserts or replaces a workspace.
     async fn put_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError>;
-    /// Removes a workspace with its subscriptions, scopes, principals, and the memory of its imports.
+    /// Removes a workspace with its subscriptions, scopes, principals, routes, and the memory of its imports.
     async fn delete_workspace(&mut self, id: &WorkspaceId) -> Result<(), StoreError>;
     /// Whether a workspace has keys, deleted ones too.
     async fn has_keys(&mut self, workspace: &WorkspaceId) -> Result<bool, StoreError>;
@@ -254,6 +280,30 @@ pub trait Tx: Send {
         workspace: &WorkspaceId,
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError>;
+
+    /// One route.
+    async fn route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError>;
+    /// All routes of a workspace, by id.
+    async fn routes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Route>, StoreError>;
+    /// How many routes a workspace has.
+    async fn count_routes(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
+    /// Another route of the workspace that has one of this route's shapes.
+    async fn route_in_conflict(&mut self, route: &Route) -> Result<Option<RouteId>, StoreError>;
+    /// Routes of other workspaces that claim hosts.
+    async fn claims_of_others(&mut self, workspace: &WorkspaceId)
+    -> Result<Vec<Route>, StoreError>;
+    /// Inserts or replaces a route, and its shapes.
+    async fn put_route(&mut self, route: &Route) -> Result<(), StoreError>;
+    /// Removes a route, its shapes, and the counts of those who passed it without a key.
+    async fn delete_route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<(), StoreError>;
 
     /// One principal.
     async fn principal(
@@ -482,6 +532,8 @@ pub enum Loaded {
     Workspace(Workspace, Vec<Scope>),
     /// A subscription.
     Subscription(Subscription),
+    /// A route.
+    Route(Box<Route>),
     /// A principal.
     Principal(Principal),
     /// A key with its secrets, as far as decisions ask for them: texts for people, times of the past and sealed tokens are
@@ -516,10 +568,27 @@ pub struct FeedBatch {
     pub workspaces: Vec<(WorkspaceId, Option<WorkspaceRow>)>,
     /// Subscriptions touched; none: it is gone.
     pub subscriptions: Vec<((WorkspaceId, SubscriptionId), Option<Subscription>)>,
+    /// Routes touched; none: it is gone.
+    pub routes: Vec<((WorkspaceId, RouteId), Option<Route>)>,
     /// Principals touched; none: it is gone.
     pub principals: Vec<((WorkspaceId, PrincipalId), Option<Principal>)>,
     /// Keys touched; none: it is gone.
     pub keys: Vec<(KeyId, Option<Key>)>,
+}
+
+/// How often a route was passed without a key for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeylessUse {
+    /// The route's workspace.
+    pub workspace: WorkspaceId,
+    /// The route.
+    pub route: RouteId,
+    /// What would have denied.
+    pub reason: Reason,
+    /// How often.
+    pub count: u64,
+    /// When the last one came.
+    pub last: Time,
 }
 
 /// A stored answer to a repeatable call.
@@ -593,6 +662,8 @@ pub enum Resource {
     Subscription(WorkspaceId, SubscriptionId),
     /// A catalogue entry of a workspace.
     Scope(WorkspaceId, String),
+    /// A route of a workspace.
+    Route(WorkspaceId, RouteId),
     /// A principal of a workspace.
     Principal(WorkspaceId, PrincipalId),
 }
@@ -605,7 +676,8 @@ impl Resource {
             | Self::Workspace(w)
             | Self::Subscription(w, _)
             | Self::Scope(w, _)
-            | Self::Principal(w, _) => w,
+            | Self::Principal(w, _)
+            | Self::Route(w, _) => w,
         }
     }
 }

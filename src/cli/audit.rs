@@ -53,7 +53,7 @@ struct FilterArgs {
     /// Only this action, such as CREATE or REVEAL; can be repeated, or separated by commas
     #[arg(long = "action", value_delimiter = ',', value_name = "ACTION")]
     actions: Vec<String>,
-    /// Only this kind of thing: KEY, WORKSPACE, SUBSCRIPTION, SCOPE, PRINCIPAL; can be repeated, or separated by commas
+    /// Only this kind of thing: KEY, WORKSPACE, SUBSCRIPTION, SCOPE, PRINCIPAL, ROUTE; can be repeated, or separated by commas
     #[arg(long = "kind", value_delimiter = ',', value_name = "KIND")]
     kinds: Vec<String>,
 }

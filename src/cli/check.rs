@@ -49,6 +49,17 @@ pub struct CheckArgs {
     /// The subscription that the request acts for
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     subscription: String,
+    /// The route that the request takes, by id [default: found by host, path and method]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ROUTE"
+    )]
+    route: String,
+    /// A claim of a JWT that somebody has verified; can be repeated
+    #[arg(long = "claim", value_parser = input::label, value_name = "NAME=VALUE")]
+    claims: Vec<(String, String)>,
     /// The client's address
     #[arg(long, default_value = "", hide_default_value = true, value_name = "IP")]
     source_ip: String,
@@ -82,6 +93,8 @@ pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failur
         any_of_scopes: args.any_scopes,
         subscription: args.subscription,
         at_least_revision: args.at_least_revision,
+        route: args.route,
+        verified_claims: args.claims.into_iter().collect(),
         ..Default::default()
     };
     let channel = args.endpoint.connect(io).await?;

@@ -7,6 +7,7 @@ use super::connect::WorkspaceOption;
 use super::names::PresentationName;
 use super::page::PageArgs;
 use settings::SettingsArgs;
+pub(super) use settings::location;
 
 mod principals;
 mod run;

@@ -50,6 +50,33 @@ pub struct ExplainArgs {
     /// The request's path with its query
     #[arg(long, value_name = "PATH", conflicts_with = "credential_file")]
     path: Option<String>,
+    /// The request's method
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "METHOD"
+    )]
+    method: String,
+    /// The request's host
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "HOST"
+    )]
+    host: String,
+    /// The route that the request takes, by id [default: found by host, path and method]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ROUTE"
+    )]
+    route: String,
+    /// A claim of a JWT that somebody has verified; can be repeated
+    #[arg(long = "claim", value_parser = input::label, value_name = "NAME=VALUE")]
+    claims: Vec<(String, String)>,
     /// How the credential travels [default: header]
     #[arg(long, value_enum, value_name = "PRESENTATION")]
     presentation: Option<PresentationName>,
@@ -97,6 +124,8 @@ pub(super) async fn run(args: ExplainArgs, io: &mut Io<'_>) -> Result<Exit, Fail
     let http = (args.headers_file.is_some() || args.path.is_some()).then(|| v1::HttpRequest {
         headers,
         path: args.path.unwrap_or_else(|| "/".to_owned()),
+        method: args.method,
+        host: args.host,
     });
     let supposed = args.id.is_some();
     if presentation.is_some() && credential.is_none() && !supposed {
@@ -118,6 +147,8 @@ pub(super) async fn run(args: ExplainArgs, io: &mut Io<'_>) -> Result<Exit, Fail
             any_of_scopes: args.any_scopes,
             subscription: args.subscription,
             at_least_revision: args.at_least_revision,
+            route: args.route,
+            verified_claims: args.claims.into_iter().collect(),
         }),
         key_id: args.id.unwrap_or_default(),
         secret_id: args.secret,

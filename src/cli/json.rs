@@ -9,6 +9,10 @@ use time::format_description::well_known::Rfc3339;
 use super::names;
 use crate::grpc::proto::v1;
 
+mod routes;
+
+pub(super) use routes::route;
+
 /// A moment of the API; none where it is outside of what can be written.
 pub(super) fn moment(at: &Timestamp) -> Option<OffsetDateTime> {
     let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
@@ -57,9 +61,7 @@ pub(super) fn key(key: &v1::Key) -> Value {
         "purge_time": time(key.purge_time.as_ref()),
         "last_used_time": time(key.last_used_time.as_ref()),
         "etag": key.etag,
-        "warnings": key.warnings.iter()
-            .map(|w| json!({"code": w.code, "message": w.message}))
-            .collect::<Vec<_>>(),
+        "warnings": key.warnings.iter().map(warning).collect::<Vec<_>>(),
         "scope_source": names::scope_source(key.scope_source),
         "principal": key.principal,
     })
@@ -194,8 +196,14 @@ pub(super) fn check(answer: &v1::CheckResponse) -> Value {
         "off_the_record": answer.off_the_record,
         "shadowed": answer.shadowed.iter().map(|r| names::reason(*r)).collect::<Vec<_>>(),
         "revision": answer.revision,
+        "route": answer.route,
+        "warnings": answer.warnings.iter().map(warning).collect::<Vec<_>>(),
         "principal": answer.principal,
     })
+}
+
+pub(super) fn warning(warning: &v1::Warning) -> Value {
+    json!({ "code": warning.code, "message": warning.message })
 }
 
 pub(super) fn explained(answer: &v1::ExplainResponse) -> Value {
@@ -280,6 +288,9 @@ fn settings(settings: &v1::WorkspaceSettings) -> Value {
         "slots": names::slots(settings.slots),
         "rotation_guard": settings.rotation_guard.as_ref().map(duration),
         "token_prefix": settings.token_prefix,
+        "key_scheme": names::key_scheme(settings.key_scheme),
+        "key_scheme_time": time(settings.key_scheme_time.as_ref()),
+        "unmatched_requests": names::unmatched(settings.unmatched_requests),
         "key_creation": names::key_creation(settings.key_creation),
         "default_lifetime": settings.default_lifetime.as_ref().map(duration),
         "longest_lifetime": settings.longest_lifetime.as_ref().map(duration),

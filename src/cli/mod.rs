@@ -33,6 +33,7 @@ mod names;
 mod page;
 mod postbacks;
 mod profile;
+mod routes;
 mod table;
 
 pub use audit::AuditArgs;
@@ -52,6 +53,7 @@ pub use leaks::LeaksArgs;
 pub use login::{LoginArgs, LogoutArgs, ProfilesArgs};
 pub use manual::{CompletionArgs, ManArgs};
 pub use postbacks::PostbacksArgs;
+pub use routes::RoutesArgs;
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -130,6 +132,8 @@ pub enum ClientCommand {
     Scopes(Box<ScopesArgs>),
     /// See, test and send POSTbacks: events of keys, delivered to the keys' URLs
     Postbacks(Box<PostbacksArgs>),
+    /// Make and manage routes
+    Routes(Box<RoutesArgs>),
     /// Manage principals and synchronise them: users and machine accounts that keys are bound to
     Principals(Box<PrincipalsArgs>),
     /// List keys that need attention, with what to do about each
@@ -176,6 +180,7 @@ impl ClientCommand {
             Self::Subscriptions(args) => args.is_repeatable(),
             Self::Scopes(args) => args.is_repeatable(),
             Self::Postbacks(args) => args.is_repeatable(),
+            Self::Routes(args) => args.is_repeatable(),
             Self::Principals(args) => args.is_repeatable(),
             Self::Check(_)
             | Self::Hygiene(_)
@@ -232,6 +237,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Subscriptions(args) => directory::subscriptions(*args, io).await,
         ClientCommand::Scopes(args) => directory::scopes(*args, io).await,
         ClientCommand::Postbacks(args) => postbacks::run(*args, io).await,
+        ClientCommand::Routes(args) => routes::run(*args, io).await,
         ClientCommand::Principals(args) => directory::principals(*args, io).await,
         ClientCommand::Hygiene(args) => hygiene::run(*args, io).await,
         ClientCommand::Leaks(args) => leaks::run(*args, io).await,

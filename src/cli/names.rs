@@ -49,6 +49,12 @@ shown! {
     delivery_state: v1::delivery::State, "STATE_";
     /// Why an attempt failed.
     failure: v1::delivery::Failure, "FAILURE_";
+    /// Whether routes demand keys.
+    key_scheme: v1::KeyScheme, "KEY_SCHEME_";
+    /// What becomes of requests that no route takes.
+    unmatched: v1::UnmatchedRequests, "UNMATCHED_REQUESTS_";
+    /// Who may pass a route.
+    access: v1::Access, "ACCESS_";
     /// Who makes keys.
     key_creation: v1::KeyCreation, "KEY_CREATION_";
     /// Where the scopes of a key come from.
@@ -162,6 +168,27 @@ typed! {
         One => One,
         /// Always two
         Two => Two,
+    }
+    /// Whether routes demand keys.
+    KeySchemeName => v1::KeyScheme {
+        /// Not yet: routes made now are grandfathered
+        Off => Off,
+        /// Yes: routes that are made or saved now demand a key
+        On => On,
+    }
+    /// What becomes of requests that no route takes.
+    UnmatchedName => v1::UnmatchedRequests {
+        /// Judged by what they themselves demand
+        Default => Unspecified,
+        /// Denied
+        Deny => Deny,
+    }
+    /// Who may pass a route.
+    AccessName => v1::Access {
+        /// Who has a key that is good for it
+        KeyRequired => KeyRequired,
+        /// Everybody
+        Public => Public,
     }
     /// Who makes keys.
     CreationName => v1::KeyCreation {

@@ -14,12 +14,14 @@ use crate::grpc::proto::v1;
 mod directory;
 mod insights;
 mod postbacks;
+mod routes;
 
 pub(super) use directory::{
     hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
 };
 pub(super) use insights::{audit_events, explained};
 pub(super) use postbacks::{deliveries, signing_secrets};
+pub(super) use routes::{matched, route, routes};
 
 /// How far columns are apart.
 const GAP: u16 = 2;
@@ -371,6 +373,12 @@ pub(super) fn check(answer: &v1::CheckResponse) -> String {
         ("scopes", list(&answer.scopes)),
         ("revision", or_none(&answer.revision)),
     ];
+    if !answer.route.is_empty() {
+        rows.push(("route", clean(&answer.route)));
+    }
+    for warning in &answer.warnings {
+        rows.push(("warning", clean(&warning.message)));
+    }
     if !answer.principal.is_empty() {
         rows.push(("principal", clean(&answer.principal)));
     }

@@ -84,6 +84,8 @@ fn no_option_takes_a_token_as_its_value() {
                 "with-tokens",
                 "token-prefix",
                 "secret-storage",
+                "key-scheme",
+                "key-header",
                 "key-creation",
             ];
             let secret =

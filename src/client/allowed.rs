@@ -13,7 +13,7 @@ use crate::grpc::proto::v1;
 pub struct Allowed {
     /// The workspace decided in.
     pub workspace: String,
-    /// The key.
+    /// The key; empty: none, because the route takes requests without one.
     pub key_id: String,
     /// The secret of it that was presented.
     pub secret_id: String,
@@ -29,6 +29,8 @@ pub struct Allowed {
     pub postback_url: String,
     /// Record nothing of this request.
     pub off_the_record: bool,
+    /// The route that took the request; empty: none.
+    pub route: String,
     /// Restrictions in shadow that would have denied.
     pub shadowed: Vec<v1::Reason>,
     /// The revision decided at, `epoch.n`.
@@ -49,6 +51,7 @@ impl Allowed {
             labels: answer.labels,
             postback_url: answer.postback_url,
             off_the_record: answer.off_the_record,
+            route: answer.route,
             shadowed,
             revision: answer.revision,
         }

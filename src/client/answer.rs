@@ -153,6 +153,14 @@ fn problem(reason: Reason) -> (&'static str, &'static str) {
             "the key is not valid for this subscription",
         ),
         Reason::InsufficientScope => ("insufficient-scope", "the key lacks a scope that is needed"),
+        Reason::RouteUnknown => (
+            "route-unknown",
+            "there is nothing here that is open to this request",
+        ),
+        Reason::FactorMissing => (
+            "factor-missing",
+            "something that is needed beside the API key is missing",
+        ),
         Reason::NothingDemanded => ("not-open", "this is not open to API keys"),
         // A reason newer than this client.
         Reason::Unspecified | Reason::Ok => ("denied", "the request is not allowed"),

@@ -2,7 +2,7 @@
 //!
 //! Claviger is told nothing that is not taken off again, so whatever it accepted as a credential never reaches the service.
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -56,7 +56,14 @@ impl Locations {
             path.push(if i == 0 { '?' } else { '&' });
             path.push_str(parameter);
         }
-        v1::HttpRequest { headers, path }
+        let of_target = parts.uri.authority().map(|a| a.as_str().to_owned());
+        let of_header = || parts.headers.get(HOST)?.to_str().ok().map(str::to_owned);
+        v1::HttpRequest {
+            headers,
+            path,
+            method: parts.method.as_str().to_owned(),
+            host: of_target.or_else(of_header).unwrap_or_default(),
+        }
     }
 
     /// Takes off the credential of an allowed request. Fails where what is left is no address, which is not seen to happen.

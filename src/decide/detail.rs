@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::domain::decision::Reason;
 use crate::domain::id::WorkspaceId;
 use crate::domain::principal::Granted;
+use crate::domain::route::Access;
 use crate::domain::time::Time;
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::{Location, Presentation, UndemandedScopes};
@@ -16,12 +17,57 @@ use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceReco
 
 use super::extract::{Ambiguity, Credential, NotOne};
 use super::identify::only_administers;
-use super::{Demand, Identified, Presented, Question, holds, locations};
+use super::{Demand, Demands, Identified, Presented, Question, Taken, demand_nothing, holds};
 
 /// How many names are listed before the rest is only counted.
 const MAX_NAMES: usize = 16;
 
-pub(super) fn demand(question: &Question<'_>, workspace: Option<&WorkspaceRecord>) -> String {
+pub(super) fn demand(
+    question: &Question<'_>,
+    taken: Result<Option<Taken<'_>>, Reason>,
+    workspace: Option<&WorkspaceRecord>,
+) -> String {
+    let asked = of_request(question, workspace);
+    match taken {
+        Err(_) if question.attributes.route.is_empty() => {
+            "no route takes the request, or its path can be read in more than one way".to_owned()
+        }
+        Err(_) => "the route that is named does not exist, or does not take the path".to_owned(),
+        Ok(None) => asked,
+        Ok(Some(taken)) => {
+            let settings = &taken.route.settings;
+            let (all_of, any_of) = (
+                Demand::List(&settings.all_of),
+                Demand::List(&settings.any_of),
+            );
+            let who = match taken.route.access() {
+                Access::Public => "is open to everybody".to_owned(),
+                Access::Grandfathered => format!(
+                    "is grandfathered: it records only what is wrong with a key, and would demand {}",
+                    scopes_of_both(all_of, any_of)
+                ),
+                Access::KeyRequired => format!("demands {}", scopes_of_both(all_of, any_of)),
+            };
+            let beside = if question.all_of.is_empty() && question.any_of.is_empty() {
+                String::new()
+            } else {
+                format!("; the request {asked}")
+            };
+            format!("route `{}` {who}{beside}", taken.route.id)
+        }
+    }
+}
+
+fn scopes_of_both(all_of: Demand<'_>, any_of: Demand<'_>) -> String {
+    match (all_of.is_empty(), any_of.is_empty()) {
+        (true, true) => "any key".to_owned(),
+        (false, true) => scopes_of(all_of),
+        (true, false) => format!("one of {}", scopes_of(any_of)),
+        (false, false) => format!("{}, and one of {}", scopes_of(all_of), scopes_of(any_of)),
+    }
+}
+
+fn of_request(question: &Question<'_>, workspace: Option<&WorkspaceRecord>) -> String {
     let (all_of, any_of) = (question.all_of, question.any_of);
     match (all_of.is_empty(), any_of.is_empty()) {
         (false, true) => format!("demands {}", scopes_of(all_of)),
@@ -51,9 +97,8 @@ pub(super) fn demand(question: &Question<'_>, workspace: Option<&WorkspaceRecord
 pub(super) fn credential(
     found: &Result<Credential<'_>, NotOne>,
     question: &Question<'_>,
-    workspace: Option<&WorkspaceRecord>,
+    locations: &[Location],
 ) -> String {
-    let locations = locations(workspace);
     let place = |at: usize| locations.get(at).map_or_else(String::new, location);
     match found {
         Ok(credential) => match (credential.at, question.presented) {
@@ -225,7 +270,7 @@ pub(super) fn network(key: &KeyRecord, source_ip: Option<IpAddr>) -> String {
 
 pub(super) fn presentation(
     presentation: Presentation,
-    question: &Question<'_>,
+    demands: &Demands<'_>,
     granted: Granted<'_>,
     workspace: &WorkspaceRecord,
 ) -> String {
@@ -234,7 +279,7 @@ pub(super) fn presentation(
         return format!("{way} is accepted by the workspace");
     }
     let accepted = listed(workspace.presentations.iter().map(name_of), "and");
-    let verdict = super::check_presentation(presentation, question, granted, workspace);
+    let verdict = super::check_presentation(presentation, demands, granted, workspace);
     match verdict {
         Ok(()) => {
             format!(
@@ -247,7 +292,14 @@ pub(super) fn presentation(
     }
 }
 
-pub(super) fn subscription(acting: Result<&str, Reason>, asked: &str, key: &KeyRecord) -> String {
+pub(super) fn subscription(
+    acting: Result<&str, Reason>,
+    asked: Result<&str, Reason>,
+    key: &KeyRecord,
+) -> String {
+    let Ok(asked) = asked else {
+        return "what the route finds in the request is no subscription, or not the one that is asked for".to_owned();
+    };
     let bound = &key.subscriptions;
     let all = || listed(bound.iter().map(|s| quoted(s.as_str())), "and");
     match (acting, asked) {
@@ -268,8 +320,8 @@ pub(super) fn subscription(acting: Result<&str, Reason>, asked: &str, key: &KeyR
     }
 }
 
-pub(super) fn scopes(question: &Question<'_>, held: Granted<'_>) -> String {
-    if question.all_of.is_empty() && question.any_of.is_empty() {
+pub(super) fn scopes(demands: &Demands<'_>, held: Granted<'_>) -> String {
+    if demand_nothing(demands) {
         return "none is demanded".to_owned();
     }
     let held_grants = held.grants();
@@ -278,9 +330,9 @@ pub(super) fn scopes(question: &Question<'_>, held: Granted<'_>) -> String {
         none if none.is_empty() => "no scope".to_owned(),
         some => some,
     };
-    let missing: Vec<_> = question
-        .all_of
+    let missing: Vec<_> = demands
         .iter()
+        .flat_map(|(all_of, _)| all_of.iter())
         .filter(|name| !holds(held, name))
         .map(quoted)
         .collect();
@@ -291,9 +343,12 @@ pub(super) fn scopes(question: &Question<'_>, held: Granted<'_>) -> String {
             has()
         );
     }
-    let mut any_of = question.any_of.iter();
-    if !question.any_of.is_empty() && !any_of.any(|name| holds(held, name)) {
-        let wanted = listed(question.any_of.iter().map(quoted), "and");
+    let unmet = demands
+        .iter()
+        .map(|(_, any_of)| any_of)
+        .find(|any_of| !any_of.is_empty() && !any_of.iter().any(|name| holds(held, name)));
+    if let Some(any_of) = unmet {
+        let wanted = listed(any_of.iter().map(quoted), "and");
         return format!("the key holds none of {wanted}; it holds {}", has());
     }
     format!("the key holds what is demanded: it holds {}", has())

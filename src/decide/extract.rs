@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 use crate::domain::decision::Reason;
 use crate::domain::workspace::{Location, Presentation};
 
+use super::routes::Authorization;
+
 /// The headers of a request: names in any case, repeated ones repeated.
 pub trait Headers {
     /// Calls `each` with every header's name and value.
@@ -21,7 +23,7 @@ pub trait Headers {
 pub struct Carried {
     /// `Authorization` did.
     pub authorization: bool,
-    /// These query parameters did: bit i is set for the i-th of the workspace's locations.
+    /// These query parameters did: bit i is set for the i-th of the locations that count.
     pub queries: u32,
 }
 
@@ -112,11 +114,12 @@ impl Value<'_> {
 pub(super) fn extract<'r>(
     headers: &'r dyn Headers,
     path: &'r [u8],
-    locations: &[Location],
+    (locations, authorization): (&[Location], Authorization),
     carried: &mut Carried,
 ) -> Result<Credential<'r>, NotOne> {
     let mut search = Search {
         locations,
+        authorization,
         seen: 0,
         authorizations: 0,
         jwt: false,
@@ -143,6 +146,7 @@ pub(super) fn extract<'r>(
 
 struct Search<'l, 'r, 'c> {
     locations: &'l [Location],
+    authorization: Authorization,
     /// Bit i: the i-th location was there, with a value or without.
     seen: u32,
     authorizations: u32,
@@ -171,7 +175,8 @@ impl<'r> Search<'_, 'r, '_> {
     fn authorization(&mut self, value: &'r [u8]) {
         let bearer = self.locations.iter().position(|l| *l == Location::Bearer);
         let basic = self.locations.iter().position(|l| *l == Location::Basic);
-        if bearer.is_none() && basic.is_none() {
+        let none = bearer.is_none() && basic.is_none();
+        if none || self.authorization == Authorization::Never {
             return;
         }
         self.authorizations += 1;
@@ -190,8 +195,9 @@ impl<'r> Search<'_, 'r, '_> {
         if let Some(at) = bearer
             && scheme.eq_ignore_ascii_case(b"bearer")
         {
-            // A JWT (two dots) is somebody else's credential: a request may carry OAuth there and the key in its own header.
+            // The shape of a JWT: two dots.
             let jwt = rest.iter().filter(|b| **b == b'.').count() == 2 && !rest.contains(&b',');
+            let jwt = jwt && self.authorization != Authorization::AnyShape;
             self.jwt |= jwt;
             if !jwt {
                 self.carried.authorization = true;
@@ -361,7 +367,8 @@ mod tests {
     fn check(headers: &[(&str, &str)], path: &str, expected: &str) {
         let list = List(headers);
         let mut carried = Carried::default();
-        let found = match extract(&list, path.as_bytes(), &Location::defaults(), &mut carried) {
+        let places = (&*Location::defaults(), Authorization::NoJwt);
+        let found = match extract(&list, path.as_bytes(), places, &mut carried) {
             Err(NotOne::None { .. }) => "none".to_owned(),
             Err(NotOne::Ambiguous(_)) => "ambiguous".to_owned(),
             Err(NotOne::Undecodable { .. }) => "malformed".to_owned(),

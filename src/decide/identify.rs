@@ -7,30 +7,38 @@ use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::time::Time;
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::Location;
-use crate::index::{KeyRecord, SecretRecord, View, WorkspaceRecord};
+use crate::index::{KeyRecord, SecretRecord, View};
 
-use super::extract::{Carried, Credential, NotOne, extract};
-use super::{Presented, Question};
+use super::extract::{Credential, NotOne, extract};
+use super::{Presented, Question, Verdict};
 
 pub(super) fn find_credential<'q>(
     question: &Question<'q>,
-    workspace: Option<&WorkspaceRecord>,
-    carried: &mut Carried,
+    verdict: &mut Verdict<'q>,
 ) -> Result<Credential<'q>, NotOne> {
     match question.presented {
         Presented::Token([], _) => Err(NotOne::None { jwt: false }),
         Presented::Token(bytes, presentation) => Ok(Credential::plain(bytes, presentation)),
         Presented::Supposed { presentation, .. } => Ok(Credential::plain(b"", presentation)),
-        Presented::Http { headers, path } => extract(headers, path, &locations(workspace), carried),
+        Presented::Http { headers, path } => {
+            let places = locations(verdict.locations());
+            let authorization = verdict.authorization();
+            extract(
+                headers,
+                path,
+                (&places, authorization),
+                &mut verdict.carried,
+            )
+        }
     }
 }
 
-/// Where a credential may be.
-pub(super) fn locations(workspace: Option<&WorkspaceRecord>) -> Cow<'_, [Location]> {
-    match workspace {
-        Some(workspace) => Cow::Borrowed(&*workspace.locations),
+/// Where a credential may be; in a workspace that does not exist, where it may be by default.
+pub(super) fn locations(known: &[Location]) -> Cow<'_, [Location]> {
+    match known {
         // An unknown workspace is a fault of configuration: that this allocates does not matter.
-        None => Cow::Owned(Location::defaults()),
+        [] => Cow::Owned(Location::defaults()),
+        known => Cow::Borrowed(known),
     }
 }
 
@@ -46,22 +54,28 @@ pub(super) fn identify<'v>(
     now: Time,
 ) -> Result<Identified<'v>, Reason> {
     let workspace = question.workspace;
-    let opens_data = |key: &KeyRecord| {
-        key.workspace.as_str() == workspace
-            && !only_administers(key, view)
-            && workspace != WorkspaceId::SYSTEM
-    };
     if let Presented::Supposed { key, secret, .. } = question.presented {
         return supposed(key, secret, view, now)
-            .filter(|(key, _)| opens_data(key))
+            .filter(|(key, _)| opens_data(key, workspace, view))
             .ok_or(Reason::UnknownKey);
     }
-    let credential = credential.bytes();
+    look_up(credential.bytes(), workspace, view)
+}
+
+/// The same of a credential that is at hand.
+pub(super) fn look_up<'v>(
+    credential: &[u8],
+    workspace: &str,
+    view: &'v View<'_>,
+) -> Result<Identified<'v>, Reason> {
     if credential.len() > token::MAX_LEN {
         return Err(Reason::MalformedCredential);
     }
     let tag = view.lookup_key().tag(&TokenDigest::of(credential));
-    match view.holders(&tag).find(|(key, _)| opens_data(key)) {
+    match view
+        .holders(&tag)
+        .find(|(key, _)| opens_data(key, workspace, view))
+    {
         Some(found) => Ok(found),
         None if !credential.iter().copied().all(token::is_token_byte) => {
             Err(Reason::MalformedCredential)
@@ -70,6 +84,13 @@ pub(super) fn identify<'v>(
         None if view.workspace(workspace).is_none() => Err(Reason::WorkspaceDisabled),
         None => Err(Reason::UnknownKey),
     }
+}
+
+/// Whether a key is one for data requests in this workspace.
+fn opens_data(key: &KeyRecord, workspace: &str, view: &View<'_>) -> bool {
+    key.workspace.as_str() == workspace
+        && !only_administers(key, view)
+        && workspace != WorkspaceId::SYSTEM
 }
 
 /// Whether a key has rights over Claviger and nothing else, or its principal has: no key to data requests.

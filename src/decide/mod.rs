@@ -7,6 +7,7 @@ mod admit;
 mod detail;
 mod extract;
 mod identify;
+mod routes;
 mod trace;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SecretId, SubscriptionId};
 use crate::domain::network;
 use crate::domain::principal::Granted;
+use crate::domain::route::Access;
 use crate::domain::scope::{self, Grant};
 use crate::domain::time::Time;
 use crate::domain::workspace::{Presentation, PresentationSet, UndemandedScopes};
@@ -23,6 +25,7 @@ use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceReco
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
 use identify::{Identified, find_credential, identify, locations};
+pub use routes::{Attributes, Claims, Taken};
 pub use trace::{Check, Outcome, Step};
 use trace::{Steps, Trace, Untraced};
 
@@ -43,6 +46,8 @@ pub struct Question<'q> {
     pub subscription: &'q str,
     /// Whether a check that demands nothing is denied where the workspace does not say.
     pub must_demand: bool,
+    /// What it is matched with routes by.
+    pub attributes: Attributes<'q>,
 }
 
 /// What a request presents.
@@ -109,6 +114,15 @@ impl<'q> Demand<'q> {
     }
 }
 
+/// What is demanded of scopes, all-of and any-of: by the request, and by the route it takes.
+pub type Demands<'q> = [(Demand<'q>, Demand<'q>); 2];
+
+fn demand_nothing(demands: &Demands<'_>) -> bool {
+    demands
+        .iter()
+        .all(|(all_of, any_of)| all_of.is_empty() && any_of.is_empty())
+}
+
 /// What was decided, and about whom.
 #[derive(Debug)]
 pub struct Verdict<'v> {
@@ -126,6 +140,12 @@ pub struct Verdict<'v> {
     pub shadowed: Shadowed,
     /// What carried the credential.
     pub carried: Carried,
+    /// The route that takes the request.
+    pub taken: Option<Taken<'v>>,
+    /// What would have denied, were its route not grandfathered: it is let through without an identity.
+    pub grandfathered: Option<Reason>,
+    /// A further key that the route demands, where it came.
+    pub factor_key: Option<Identified<'v>>,
 }
 
 impl Verdict<'_> {
@@ -134,16 +154,21 @@ impl Verdict<'_> {
         self.reason == Reason::Ok
     }
 
+    /// The key where one was recognised; none where the request is let through without one.
+    fn known(&self) -> Option<Identified<'_>> {
+        self.key.filter(|_| self.grandfathered.is_none())
+    }
+
     /// What the key may do with data, where one was recognised: within what its principal may. May hold wildcards.
     pub fn scopes(&self) -> impl Iterator<Item = &Grant> {
-        let granted = self.key.map(|(key, _)| key.granted(self.principal));
+        let granted = self.known().map(|(key, _)| key.granted(self.principal));
         let grants = granted.map(Granted::grants).unwrap_or_default();
         grants.into_iter().filter(|grant| !grant.is_admin())
     }
 
     /// The id of the principal that the key is bound to; empty: none.
     pub fn principal_id(&self) -> &str {
-        let id = self.key.and_then(|(key, _)| key.principal.as_ref());
+        let id = self.known().and_then(|(key, _)| key.principal.as_ref());
         id.map_or("", |id| id.as_str())
     }
 }
@@ -204,6 +229,9 @@ fn traced<'v>(
         subscription: "",
         shadowed: Shadowed::default(),
         carried: Carried::default(),
+        taken: None,
+        grandfathered: None,
+        factor_key: None,
     };
     if let Err(reason) = check(question, view, now, &mut verdict, trace) {
         verdict.reason = reason;
@@ -219,13 +247,51 @@ fn check<'v>(
     trace: &mut impl Trace,
 ) -> Result<(), Reason> {
     let workspace = verdict.workspace;
-    let demanded = check_demand(question, workspace);
+    let taken = routes::take(question, workspace, view);
+    verdict.taken = taken.unwrap_or_default();
+    let access = verdict.route().map(|route| route.access());
+    let demanded = taken.and_then(|_| match access {
+        Some(Access::Public) => routes::open(workspace),
+        Some(Access::KeyRequired | Access::Grandfathered) => Ok(()),
+        None => check_demand(question, workspace),
+    });
     trace.step(Check::Demand, demanded, |_| {
-        detail::demand(question, workspace)
+        detail::demand(question, taken, workspace)
     })?;
-    let found = find_credential(question, workspace, &mut verdict.carried);
+    match access {
+        Some(Access::Public) => return Ok(()),
+        Some(Access::Grandfathered) if routes::open(workspace).is_ok() => {
+            if let Err(reason) = check_key(question, view, now, verdict, &mut trace.excusing()) {
+                verdict.pass_without_key(reason)?;
+            }
+        }
+        _ => check_key(question, view, now, verdict, trace)?,
+    }
+    if verdict
+        .route()
+        .is_none_or(|r| r.settings.factors.is_empty())
+    {
+        return Ok(());
+    }
+    let there = verdict.check_factors(question, view, now);
+    trace.step(Check::Factors, there, |there| match there {
+        Ok(()) => "all that the route demands beside the key came".to_owned(),
+        Err(missing) => missing.to_string(),
+    })
+}
+
+/// Checks 2 to 8: what is asked of the key.
+fn check_key<'v>(
+    question: &Question<'v>,
+    view: &'v View<'_>,
+    now: Time,
+    verdict: &mut Verdict<'v>,
+    trace: &mut impl Trace,
+) -> Result<(), Reason> {
+    let workspace = verdict.workspace;
+    let found = find_credential(question, verdict);
     let credential = trace.step(Check::Credential, found, |found| {
-        detail::credential(found, question, workspace)
+        detail::credential(found, question, &locations(verdict.locations()))
     })?;
 
     let identified = identify(&credential, question, view, now);
@@ -251,7 +317,8 @@ fn check<'v>(
     restrict(Check::Network, network, in_shadow, verdict, trace, || {
         detail::network(key, question.source_ip)
     })?;
-    let presented = check_presentation(credential.presentation, question, granted, workspace);
+    let demands = question.demands(verdict.taken);
+    let presented = check_presentation(credential.presentation, &demands, granted, workspace);
     let in_shadow = shadow.shadow_presentation;
     restrict(
         Check::Presentation,
@@ -259,9 +326,10 @@ fn check<'v>(
         in_shadow,
         verdict,
         trace,
-        || detail::presentation(credential.presentation, question, granted, workspace),
+        || detail::presentation(credential.presentation, &demands, granted, workspace),
     )?;
-    let acting = acting_subscription(question.subscription, key, workspace, view);
+    let asked = question.asked_subscription(verdict.taken);
+    let acting = asked.and_then(|asked| acting_subscription(asked, key, workspace, view));
     let in_shadow = shadow.shadow_subscription;
     let subscription = restrict(
         Check::Subscription,
@@ -269,13 +337,13 @@ fn check<'v>(
         in_shadow,
         verdict,
         trace,
-        || detail::subscription(acting, question.subscription, key),
+        || detail::subscription(acting, asked, key),
     )?;
     verdict.subscription = subscription.unwrap_or_default();
-    let suffice = check_scopes(question, granted);
+    let suffice = check_scopes(&demands, granted);
     let in_shadow = shadow.shadow_scopes;
     restrict(Check::Scopes, suffice, in_shadow, verdict, trace, || {
-        detail::scopes(question, granted)
+        detail::scopes(&demands, granted)
     })?;
     Ok(())
 }
@@ -354,7 +422,7 @@ fn check_network(key: &KeyRecord, source_ip: Option<IpAddr>) -> Result<(), Reaso
 /// The workspace accepts the way, or for an all-of demand every scope of it does, and for an any-of demand one that is held.
 fn check_presentation(
     presentation: Presentation,
-    question: &Question<'_>,
+    demands: &Demands<'_>,
     granted: Granted<'_>,
     workspace: &WorkspaceRecord,
 ) -> Result<(), Reason> {
@@ -368,14 +436,11 @@ fn check_presentation(
             .map_or(PresentationSet::default(), |s| s.presentations);
         own.contains(presentation)
     };
-    let (all_of, any_of) = (question.all_of, question.any_of);
-    let accepted = (!all_of.is_empty() || !any_of.is_empty())
-        && all_of.iter().all(consents)
-        && (any_of.is_empty()
-            || any_of
-                .iter()
-                .any(|name| consents(name) && holds(granted, name)));
-    if accepted {
+    let consented = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
+        let held = |name: &str| consents(name) && holds(granted, name);
+        all_of.iter().all(consents) && (any_of.is_empty() || any_of.iter().any(held))
+    };
+    if !demand_nothing(demands) && demands.iter().all(consented) {
         Ok(())
     } else {
         Err(Reason::PresentationNotAllowed)
@@ -413,12 +478,12 @@ fn acting_subscription<'v>(
     }
 }
 
-fn check_scopes(question: &Question<'_>, granted: Granted<'_>) -> Result<(), Reason> {
-    let mut all_of = question.all_of.iter();
-    let mut any_of = question.any_of.iter();
-    let held = all_of.all(|demanded| holds(granted, demanded))
-        && (question.any_of.is_empty() || any_of.any(|demanded| holds(granted, demanded)));
-    if held {
+fn check_scopes(demands: &Demands<'_>, granted: Granted<'_>) -> Result<(), Reason> {
+    let held = |demanded: &str| holds(granted, demanded);
+    let suffice = |(all_of, any_of): &(Demand<'_>, Demand<'_>)| {
+        all_of.iter().all(held) && (any_of.is_empty() || any_of.iter().any(held))
+    };
+    if demands.iter().all(suffice) {
         Ok(())
     } else {
         Err(Reason::InsufficientScope)

@@ -78,6 +78,14 @@ pub(super) trait Trace {
     /// Notes what became of a check. The detail is for people, holds no secret, and is only made where somebody listens.
     fn note(&mut self, check: Check, outcome: Outcome, detail: impl FnOnce() -> String);
 
+    /// The same for checks whose failure is only reported.
+    fn excusing(&mut self) -> Excusing<'_, Self>
+    where
+        Self: Sized,
+    {
+        Excusing(self)
+    }
+
     /// Notes a check that passed or decides, and hands its result on.
     fn step<T, E: Copy + Into<Reason>>(
         &mut self,
@@ -91,6 +99,20 @@ pub(super) trait Trace {
         };
         self.note(check, outcome, || detail(&result));
         result.map_err(Into::into)
+    }
+}
+
+/// Listens for another, where what fails does not decide.
+pub(super) struct Excusing<'t, T>(&'t mut T);
+
+impl<T: Trace> Trace for Excusing<'_, T> {
+    fn note(&mut self, check: Check, outcome: Outcome, detail: impl FnOnce() -> String) {
+        let outcome = match outcome {
+            // Nothing lets a dead key pass.
+            Outcome::Failed(reason) if !reason.is_dead_key() => Outcome::Shadowed(reason),
+            other => other,
+        };
+        self.0.note(check, outcome, detail);
     }
 }
 

@@ -5,6 +5,8 @@
 pub enum Reason {
     /// All checks passed.
     Ok,
+    /// No route of the workspace takes the request, and it demands one; or the route that it names does not exist.
+    RouteUnknown,
     /// The check demands no scope, and the workspace does not allow that.
     NothingDemanded,
     /// No credential.
@@ -37,12 +39,15 @@ pub enum Reason {
     SubscriptionNotAllowed,
     /// A demanded scope is missing.
     InsufficientScope,
+    /// Something that the route demands beside the key is missing.
+    FactorMissing,
 }
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Ok,
+        Self::RouteUnknown,
         Self::NothingDemanded,
         Self::NoCredential,
         Self::AmbiguousCredential,
@@ -59,12 +64,14 @@ impl Reason {
         Self::PresentationNotAllowed,
         Self::SubscriptionNotAllowed,
         Self::InsufficientScope,
+        Self::FactorMissing,
     ];
 
     /// The stable name, as logs, metrics and Envoy's metadata carry it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::RouteUnknown => "ROUTE_UNKNOWN",
             Self::NothingDemanded => "NOTHING_DEMANDED",
             Self::NoCredential => "NO_CREDENTIAL",
             Self::AmbiguousCredential => "AMBIGUOUS_CREDENTIAL",
@@ -81,6 +88,7 @@ impl Reason {
             Self::PresentationNotAllowed => "PRESENTATION_NOT_ALLOWED",
             Self::SubscriptionNotAllowed => "SUBSCRIPTION_NOT_ALLOWED",
             Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::FactorMissing => "FACTOR_MISSING",
         }
     }
 
@@ -97,14 +105,29 @@ impl Reason {
             | Self::KeyDisabled
             | Self::KeyExpired
             | Self::WorkspaceDisabled
-            | Self::PrincipalDisabled => 401,
-            Self::NothingDemanded
+            | Self::PrincipalDisabled
+            | Self::FactorMissing => 401,
+            Self::RouteUnknown
+            | Self::NothingDemanded
             | Self::IpNotAllowed
             | Self::IpUnknown
             | Self::PresentationNotAllowed
             | Self::SubscriptionNotAllowed
             | Self::InsufficientScope => 403,
         }
+    }
+
+    /// Whether a key that is known is refused for what it is: revoked, deleted, disabled, expired. Nothing lets it pass.
+    pub const fn is_dead_key(self) -> bool {
+        matches!(
+            self,
+            Self::SecretRevoked
+                | Self::KeyDeleted
+                | Self::KeyDisabled
+                | Self::KeyExpired
+                | Self::WorkspaceDisabled
+                | Self::PrincipalDisabled
+        )
     }
 
     /// Its place in [`Self::ALL`].

@@ -174,6 +174,27 @@ impl FromStr for SubscriptionId {
     }
 }
 
+/// The id of a route: 1 to 64 of `[A-Za-z0-9._-]`, starting with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RouteId(Arc<str>);
+
+impl RouteId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RouteId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        // The alphabet of subscriptions, which is that of names in URLs and headers.
+        text.parse::<SubscriptionId>().map(|id| Self(id.0))
+    }
+}
+
 /// The id of a principal, as where it comes from: 1 to 128 visible ASCII characters without comma. It stands in a header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -228,6 +249,7 @@ macro_rules! text_id {
 }
 text_id!(WorkspaceId);
 text_id!(SubscriptionId);
+text_id!(RouteId);
 text_id!(PrincipalId);
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod network;
 pub mod postback;
 pub mod principal;
 pub mod revision;
+pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod text;

@@ -24,6 +24,8 @@ pub enum AdminScope {
     SettingsWrite,
     /// Publish events to keys' POSTback URLs, and send them again.
     PostbacksPublish,
+    /// Make and change routes.
+    RoutesWrite,
     /// Act as a principal that a call names.
     OnBehalf,
     /// Read what happened and why, and how keys are used and kept.
@@ -32,7 +34,7 @@ pub enum AdminScope {
 
 impl AdminScope {
     /// Every right there is, for a catalogue to list.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KeysRead,
         Self::KeysWrite,
         Self::KeysReveal,
@@ -40,6 +42,7 @@ impl AdminScope {
         Self::DirectoryWrite,
         Self::SettingsWrite,
         Self::PostbacksPublish,
+        Self::RoutesWrite,
         Self::OnBehalf,
         Self::InsightsRead,
     ];
@@ -54,6 +57,7 @@ impl AdminScope {
             Self::DirectoryWrite => "claviger:directory:write",
             Self::SettingsWrite => "claviger:settings:write",
             Self::PostbacksPublish => "claviger:postbacks:publish",
+            Self::RoutesWrite => "claviger:routes:write",
             Self::OnBehalf => "claviger:on-behalf",
             Self::InsightsRead => "claviger:insights:read",
         }

@@ -47,6 +47,12 @@ pub struct WorkspaceSettings {
     pub rotation_guard: Option<Duration>,
     /// Prefix of generated tokens; absent: `clv`.
     pub token_prefix: Option<String>,
+    /// Whether the key scheme is switched on.
+    pub key_scheme: KeyScheme,
+    /// When it was switched on, after it had been off.
+    pub key_scheme_time: Option<Time>,
+    /// What becomes of requests that no route takes.
+    pub unmatched_requests: UnmatchedRequests,
     /// Who makes keys.
     pub key_creation: KeyCreation,
     /// How long a key lives that is made without an expiry; absent: `longest_lifetime`.
@@ -106,6 +112,9 @@ impl Default for WorkspaceSettings {
             two_slots: false,
             rotation_guard: None,
             token_prefix: None,
+            key_scheme: KeyScheme::Default,
+            key_scheme_time: None,
+            unmatched_requests: UnmatchedRequests::Default,
             key_creation: KeyCreation::default(),
             default_lifetime: None,
             longest_lifetime: None,
@@ -116,6 +125,30 @@ impl Default for WorkspaceSettings {
             destroying_sealed: false,
         }
     }
+}
+
+/// Whether routes demand keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KeyScheme {
+    /// On, and it always was.
+    #[default]
+    Default,
+    /// Not yet: routes made now are grandfathered.
+    Off,
+    /// On.
+    On,
+}
+
+/// What becomes of requests that no route takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum UnmatchedRequests {
+    /// They are judged by what they themselves demand.
+    #[default]
+    Default,
+    /// Denied.
+    Deny,
 }
 
 /// Who makes keys.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
 use crate::domain::revision::Revision;
+use crate::domain::route::Route;
 use crate::index::{Closed, Found, Index};
 
 /// How many changes are read in one go.
@@ -57,19 +58,28 @@ impl Follower {
     pub async fn load(&self) -> Result<u64, StoreError> {
         let _writer = self.writer.lock().await;
         let index = self.index.clone();
+        let mut routes = Vec::new();
         let n = self
             .store
             .load(&mut |piece| match piece {
                 // Whatever the feed brings later is newer than what a load brings.
                 Loaded::Workspace(workspace, scopes) => index.put_workspace(&workspace, &scopes, 0),
                 Loaded::Subscription(subscription) => index.put_subscription(&subscription),
+                Loaded::Route(route) => routes.push(*route),
                 Loaded::Principal(principal) => index.put_principal(&principal),
                 Loaded::Key(key) => index.put_key(&key),
             })
             .await?;
+        self.put_routes(routes);
         self.index.set_loaded(n);
         self.applied.send_replace(n);
         Ok(n)
+    }
+
+    fn put_routes(&self, routes: Vec<Route>) {
+        let routes = routes.into_iter();
+        self.index
+            .put_routes(routes.map(|r| (r.workspace.clone(), r.id.clone(), Some(r))));
     }
 
     /// Asks for news at an interval, until told to stop: for what other processes changed, and to heal what a failed read
@@ -157,7 +167,7 @@ impl Follower {
     /// Loads everything into the index as it stands, and takes out what is gone. Decisions go on meanwhile.
     async fn reload(&self) -> Result<(), StoreError> {
         let mut found = Found::default();
-        let mut workspaces = Vec::new();
+        let (mut workspaces, mut routes) = (Vec::new(), Vec::new());
         let index = self.index.clone();
         let n = self
             .store
@@ -173,12 +183,16 @@ impl Follower {
                     let place = (principal.workspace, principal.id);
                     found.principals.insert(place);
                 }
+                Loaded::Route(route) => routes.push(*route),
                 Loaded::Key(key) => {
                     index.put_key(&key);
                     found.keys.insert(key.id);
                 }
             })
             .await?;
+        let there = routes.iter().map(|r| (r.workspace.clone(), r.id.clone()));
+        self.index.retain_routes(&there.collect());
+        self.put_routes(routes);
         let ids = workspaces.iter().map(|(workspace, _)| workspace.id.clone());
         found.workspaces = ids.collect();
         self.index.retain(&found);
@@ -239,6 +253,10 @@ impl Follower {
                 None => self.index.remove_subscription(workspace, id),
             }
         }
+        let routes = batch.routes.iter();
+        self.index.put_routes(
+            routes.map(|((workspace, id), row)| (workspace.clone(), id.clone(), row.clone())),
+        );
         for ((workspace, id), row) in &batch.principals {
             match row {
                 Some(principal) => self.index.put_principal(principal),

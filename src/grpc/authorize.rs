@@ -9,9 +9,9 @@ use tonic::{Request, Response, Status};
 use crate::app::Core;
 use crate::app::authorize::{DecisionCounts, Surface, not_loaded};
 use crate::app::error::{Code, Error};
-use crate::decide::{Demand, Headers, Presented, Question, Verdict};
+use crate::decide::{Attributes, Claims, Demand, Headers, Presented, Question, Verdict};
 use crate::domain::decision::Reason;
-use crate::domain::id::SubscriptionId;
+use crate::domain::id::{RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::network;
 use crate::domain::revision::Revision;
 use crate::domain::scope;
@@ -27,6 +27,7 @@ use super::status::{grpc_code, to_status};
 const MAX_BATCH: usize = 1_000;
 const MAX_SCOPES: usize = 64;
 const MAX_HEADERS: usize = 256;
+const MAX_CLAIMS: usize = 64;
 /// How long a check waits for a revision at most.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
@@ -48,7 +49,15 @@ impl AuthorizeService {
             return Err(not_loaded());
         }
         demand(&self.core, &request.at_least_revision)?;
-        let question = question(&self.core, request)?;
+        let of_host;
+        let unnamed = match &request.http {
+            Some(http) if request.workspace.is_empty() => {
+                of_host = self.core.workspace_of_host(http.host.as_bytes());
+                &of_host
+            }
+            _ => &self.core.default_workspace,
+        };
+        let question = question(unnamed, request)?;
         self.core.decide(
             Surface::Authorize,
             &question,
@@ -58,19 +67,20 @@ impl AuthorizeService {
     }
 }
 
-/// Reads a request.
+/// Reads a request; where it names no workspace, it is `unnamed`'s.
 pub(super) fn question<'q>(
-    core: &'q Core,
+    unnamed: &'q WorkspaceId,
     request: &'q v1::CheckRequest,
 ) -> Result<Question<'q>, Error> {
     let subscription = request.subscription.as_str();
     convert::parse_optional::<SubscriptionId>("subscription", subscription)?;
     check_demand("required_scopes", &request.required_scopes)?;
     check_demand("any_of_scopes", &request.any_of_scopes)?;
+    convert::parse_optional::<RouteId>("route", &request.route)?;
     let workspace = match &*request.workspace {
-        "" => core.default_workspace.as_str(),
+        "" => unnamed.as_str(),
         named => {
-            convert::parse::<crate::domain::id::WorkspaceId>("workspace", named)?;
+            convert::parse::<WorkspaceId>("workspace", named)?;
             named
         }
     };
@@ -86,6 +96,7 @@ pub(super) fn question<'q>(
         any_of: Demand::List(&request.any_of_scopes),
         subscription,
         must_demand: false,
+        attributes: attributes(request)?,
     })
 }
 
@@ -124,6 +135,32 @@ pub(super) async fn wait(core: &Core, checks: &[v1::CheckRequest]) {
     if let Some(n) = wanted.map(|r| r.n).max() {
         // Elapsed or not, each check is judged by itself.
         let _ = tokio::time::timeout(MAX_WAIT, core.feed.wait_for(n)).await;
+    }
+}
+
+fn attributes(request: &v1::CheckRequest) -> Result<Attributes<'_>, Error> {
+    if request.verified_claims.len() > MAX_CLAIMS {
+        return Err(Error::invalid(
+            "verified_claims",
+            format!("has more than {MAX_CLAIMS} entries; pass on only those that routes demand"),
+        ));
+    }
+    let http = request.http.as_ref();
+    Ok(Attributes {
+        route: &request.route,
+        method: http.map(|http| http.method.as_bytes()).unwrap_or_default(),
+        host: http.map(|http| http.host.as_bytes()).unwrap_or_default(),
+        path: http.map(|http| http.path.as_bytes()).unwrap_or_default(),
+        claims: Some(request),
+    })
+}
+
+/// The claims that the caller has verified: one set, whatever it is called elsewhere.
+impl Claims for v1::CheckRequest {
+    fn for_each<'c>(&'c self, _payload: &str, claim: &str, each: &mut dyn FnMut(&'c [u8])) {
+        if let Some(value) = self.verified_claims.get(claim) {
+            each(value.as_bytes());
+        }
     }
 }
 
@@ -181,7 +218,9 @@ pub(super) fn respond(
     question: &Question<'_>,
 ) -> v1::CheckResponse {
     let allow = verdict.is_allow();
-    let key = verdict.key.map(|(key, _)| key);
+    // Who is let through without an identity is nobody.
+    let known = verdict.key.filter(|_| verdict.grandfathered.is_none());
+    let key = known.map(|(key, _)| key);
     let of_allowed = key.filter(|_| allow);
     v1::CheckResponse {
         decision: if allow {
@@ -195,8 +234,7 @@ pub(super) fn respond(
         challenge: challenge::challenge(verdict, question),
         workspace: question.workspace.to_owned(),
         key_id: key.map(|key| key.id().to_string()).unwrap_or_default(),
-        secret_id: verdict
-            .key
+        secret_id: known
             .map(|(_, secret)| secret.id().to_string())
             .unwrap_or_default(),
         subscription: verdict.subscription.to_owned(),
@@ -219,6 +257,26 @@ pub(super) fn respond(
             .collect(),
         revision: revision.to_string(),
         principal: verdict.principal_id().to_owned(),
+        route: verdict
+            .route()
+            .map(|route| route.id.to_string())
+            .unwrap_or_default(),
+        warnings: verdict
+            .grandfathered
+            .filter(|_| allow)
+            .map(grandfathered)
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn grandfathered(reason: Reason) -> v1::Warning {
+    v1::Warning {
+        code: "GRANDFATHERED".to_owned(),
+        message: format!(
+            "let through without a key, because the route does not demand one yet; it would be refused: {}",
+            reason.as_str()
+        ),
     }
 }
 
@@ -242,6 +300,8 @@ pub(super) fn wire_reason(reason: Reason) -> v1::Reason {
         Reason::PresentationNotAllowed => v1::Reason::PresentationNotAllowed,
         Reason::SubscriptionNotAllowed => v1::Reason::SubscriptionNotAllowed,
         Reason::InsufficientScope => v1::Reason::InsufficientScope,
+        Reason::RouteUnknown => v1::Reason::RouteUnknown,
+        Reason::FactorMissing => v1::Reason::FactorMissing,
     }
 }
 

@@ -20,13 +20,19 @@ pub(super) fn challenge(verdict: &Verdict<'_>, question: &Question<'_>) -> Strin
     };
     match (verdict.reason, verdict.reason.http_status()) {
         (Reason::NoCredential, _) => format!("{realm}{basic}"),
+        // The key is good: what is missing is somebody else's, and for a token in `Authorization` that is its challenge.
+        (Reason::FactorMissing, _) => realm.to_owned(),
         (Reason::AmbiguousCredential, _) => format!("{realm}, error=\"invalid_request\""),
         (_, 401) => format!("{realm}, error=\"invalid_token\"{basic}"),
         (Reason::InsufficientScope, _) => {
+            let of_route = verdict.route().map(|route| &route.settings);
+            let of_route =
+                of_route.map_or([].iter().chain(&[]), |s| s.all_of.iter().chain(&s.any_of));
             let scopes: Vec<_> = question
                 .all_of
                 .iter()
                 .chain(question.any_of.iter())
+                .chain(of_route.map(String::as_str))
                 .filter(is_scope)
                 .collect();
             format!(
@@ -57,6 +63,8 @@ pub(super) fn title(reason: Reason) -> &'static str {
         | Reason::KeyExpired
         | Reason::WorkspaceDisabled
         | Reason::PrincipalDisabled => "invalid key",
+        Reason::RouteUnknown => "there is nothing here that is open to this request",
+        Reason::FactorMissing => "something that is needed beside the API key is missing",
         Reason::NothingDemanded => "this is not open to API keys",
         Reason::IpNotAllowed | Reason::IpUnknown => "the key may not be used from this address",
         Reason::PresentationNotAllowed => "the key may not be sent this way",
@@ -70,12 +78,14 @@ pub(super) fn problem_type(reason: Reason) -> &'static str {
     match reason.http_status() {
         400 => "ambiguous-credential",
         401 if reason == Reason::NoCredential => "no-credential",
+        401 if reason == Reason::FactorMissing => "factor-missing",
         401 => "invalid-key",
         _ => match reason {
             Reason::IpNotAllowed | Reason::IpUnknown => "address-not-allowed",
             Reason::PresentationNotAllowed => "presentation-not-allowed",
             Reason::SubscriptionNotAllowed => "subscription-not-allowed",
             Reason::InsufficientScope => "insufficient-scope",
+            Reason::RouteUnknown => "route-unknown",
             _ => "not-open",
         },
     }

@@ -6,6 +6,8 @@
 
 use bytes::Bytes;
 
+use super::envoy_claims::Metadata;
+
 /// The method's path.
 pub(super) const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// The service's name.
@@ -27,6 +29,8 @@ pub(super) struct AttributeContext {
     pub(super) request: Option<AttributeRequest>,
     #[prost(message, repeated, tag = "10")]
     pub(super) context_extensions: Vec<Entry>,
+    #[prost(message, optional, tag = "11")]
+    pub(super) metadata_context: Option<Metadata>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -60,10 +64,14 @@ pub(super) struct AttributeRequest {
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(super) struct HttpRequest {
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) method: Bytes,
     #[prost(message, repeated, tag = "3")]
     pub(super) headers: Vec<Entry>,
     #[prost(bytes = "bytes", tag = "4")]
     pub(super) path: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(super) host: Bytes,
     #[prost(message, optional, tag = "13")]
     pub(super) header_map: Option<HeaderMap>,
 }

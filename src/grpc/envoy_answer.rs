@@ -7,6 +7,7 @@ use crate::decide::{Question, Verdict};
 use crate::domain::decision::Reason;
 use crate::domain::revision::Revision;
 use crate::domain::workspace::Location;
+use crate::index::RouteRecord;
 
 use super::challenge;
 use super::envoy::{
@@ -52,7 +53,7 @@ pub(super) fn allow(
     question: &Question<'_>,
     revision: Revision,
 ) -> CheckResponse {
-    let key = verdict.key.map(|(key, _)| key);
+    let key = verdict.identity().map(|(key, _)| key);
     let scopes: Vec<_> = verdict.scopes().map(|s| s.as_str()).collect();
     let values = [
         key.map(|k| k.id().to_string()).unwrap_or_default(),
@@ -73,15 +74,24 @@ pub(super) fn allow(
         }
     }
     let mut query_parameters_to_remove = Vec::new();
-    let locations = verdict.workspace.map(|w| &*w.locations).unwrap_or_default();
-    for (i, location) in locations.iter().enumerate() {
+    // Where the route has places of its own, the workspace's are cleared all the same: a key in the wrong place is a key.
+    let dedicated = verdict.workspace.map(|w| &*w.locations).unwrap_or_default();
+    for location in dedicated.iter().chain(verdict.locations()) {
+        if let Location::Header(name) = location
+            && !headers_to_remove.contains(name)
+        {
+            headers_to_remove.push(name.clone());
+        }
+    }
+    let of_factors = verdict.route().map(RouteRecord::hidden_headers);
+    headers_to_remove.extend(of_factors.into_iter().flatten().map(str::to_owned));
+    for (i, location) in verdict.locations().iter().enumerate() {
         match location {
-            Location::Header(name) => headers_to_remove.push(name.clone()),
             // Asked to remove one, Envoy rewrites the whole query: only where it was there.
             Location::Query(name) if verdict.carried.queries & (1 << (i & 31)) != 0 => {
                 query_parameters_to_remove.push(name.clone())
             }
-            Location::Query(_) | Location::Bearer | Location::Basic => {}
+            Location::Header(_) | Location::Query(_) | Location::Bearer | Location::Basic => {}
         }
     }
     if verdict.carried.authorization {
@@ -224,6 +234,12 @@ fn metadata(verdict: &Verdict<'_>, question: &Question<'_>, revision: Revision) 
     ];
     for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
         fields.insert(name.to_owned(), text(value.to_owned()));
+    }
+    if let Some(route) = verdict.route() {
+        fields.insert("route".to_owned(), text(route.id.to_string()));
+    }
+    if let Some(reason) = verdict.grandfathered {
+        fields.insert("grandfathered".to_owned(), text(reason.as_str().to_owned()));
     }
     let shadowed: Vec<_> = verdict.shadowed.iter().map(Reason::as_str).collect();
     if !shadowed.is_empty() {

@@ -27,7 +27,7 @@ use tower::Service;
 use crate::app::Core;
 use crate::app::authorize::{DecisionCounts, Surface};
 use crate::app::limit::Limit;
-use crate::decide::{Demand, Headers, Presented, Question};
+use crate::decide::{Attributes, Claims, Demand, Headers, Presented, Question};
 use crate::domain::network::{self, IpNet};
 
 use super::envoy::{self, CheckRequest, CheckResponse, HttpRequest};
@@ -88,10 +88,17 @@ impl Inner {
         ) else {
             return Ok(fault(grpc));
         };
+        let of_host;
+        let workspace = match demands.workspace {
+            Some(named) => named,
+            None => {
+                of_host = self.core.workspace_of_host(&http.host);
+                of_host.as_str()
+            }
+        };
+        let claims = attributes.and_then(|a| a.metadata_context.as_ref());
         let question = Question {
-            workspace: demands
-                .workspace
-                .unwrap_or(self.core.default_workspace.as_str()),
+            workspace,
             presented: Presented::Http {
                 headers: http,
                 path: &http.path,
@@ -101,6 +108,13 @@ impl Inner {
             any_of: Demand::Words(demands.any_of),
             subscription: demands.subscription,
             must_demand: true,
+            attributes: Attributes {
+                route: demands.route,
+                method: &http.method,
+                host: &http.host,
+                path: &http.path,
+                claims: claims.map(|claims| claims as &dyn Claims),
+            },
         };
         let decided = self.core.decide(
             Surface::Envoy,
@@ -158,6 +172,7 @@ struct Demands<'r> {
     all_of: &'r str,
     any_of: &'r str,
     subscription: &'r str,
+    route: &'r str,
 }
 
 impl<'r> Demands<'r> {
@@ -174,6 +189,7 @@ impl<'r> Demands<'r> {
                 b"scopes" => demands.all_of = value,
                 b"any-scopes" => demands.any_of = value,
                 b"subscription" => demands.subscription = value,
+                b"route" => demands.route = value,
                 _ => return None,
             }
         }

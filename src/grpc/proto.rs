@@ -11,7 +11,8 @@ use prost::Message as _;
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::doc_markdown,
-    reason = "generated code: its attributes are tonic's, its comments are written for every language"
+    clippy::large_enum_variant,
+    reason = "generated code: its attributes are tonic's, its comments are written for every language; a decision is not boxed for the sake of a batch's errors"
 )]
 pub mod v1 {
     tonic::include_proto!("claviger.v1");
@@ -178,6 +179,8 @@ impl fmt::Debug for v1::HttpRequest {
             .field("headers", &self.headers)
             .field("path", &path)
             .field("query", &Hidden(path.len() == self.path.len()))
+            .field("method", &self.method)
+            .field("host", &self.host)
             .finish()
     }
 }
@@ -187,6 +190,15 @@ impl fmt::Debug for v1::HttpHeader {
         f.debug_struct("HttpHeader")
             .field("name", &self.name)
             .field("value", &Hidden::of(&self.value))
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::HeaderValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderValues")
+            .field("values", &Hidden(self.values.is_empty()))
+            .field("tags", &self.tags.len())
             .finish()
     }
 }
@@ -292,7 +304,18 @@ mod tests {
                     http: Some(v1::HttpRequest {
                         headers: vec![header],
                         path: format!("/orders?apikey={SECRET}"),
+                        ..Default::default()
                     }),
+                    ..Default::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                v1::HeaderFactor {
+                    demand: Some(v1::header_factor::Demand::OneOf(v1::HeaderValues {
+                        values: vec![text()],
+                        tags: Vec::new(),
+                    })),
                     ..Default::default()
                 }
             ),

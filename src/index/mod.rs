@@ -8,6 +8,7 @@
 mod hash;
 mod intern;
 mod record;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use record::{
     KeyRecord, PrincipalRecord, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared, Touch,
     WorkspaceRecord,
 };
+pub use routes::{KeylessUses, Matched, RouteRecord, RouteTable};
 
 /// How many prefixes of a workspace are remembered.
 const MAX_PREFIXES: usize = 1_024;
@@ -54,6 +56,9 @@ pub struct Index {
     subscriptions: HashMap<Owned<SubscriptionId>, SubscriptionState>,
     principals: HashMap<Owned<PrincipalId>, Arc<PrincipalRecord>>,
     prefixes: HashMap<WorkspaceId, Arc<BTreeSet<String>>>,
+    routes: HashMap<WorkspaceId, Arc<RouteTable>>,
+    /// Whose a host is, where a request names no workspace: hosts, and suffixes with their dot.
+    hosts: HashMap<Box<[u8]>, WorkspaceId>,
     writer: Mutex<Writer>,
 }
 
@@ -117,6 +122,8 @@ impl Index {
             subscriptions: HashMap::new(),
             principals: HashMap::new(),
             prefixes: HashMap::new(),
+            routes: HashMap::new(),
+            hosts: HashMap::new(),
             writer: Mutex::default(),
         }
     }
@@ -167,6 +174,7 @@ impl Index {
             subscriptions: self.subscriptions.pin(),
             principals: self.principals.pin(),
             prefixes: self.prefixes.pin(),
+            routes: self.routes.pin(),
         }
     }
 
@@ -305,6 +313,7 @@ impl Index {
     /// Takes a workspace out, and all that is left of it.
     pub fn remove_workspace(&self, id: &WorkspaceId) {
         let _writer = self.writer();
+        self.put_table(id, None);
         self.workspaces.pin().remove(id);
         self.prefixes.pin().remove(id);
         self.subscriptions
@@ -443,6 +452,7 @@ pub struct View<'i> {
     subscriptions: Pinned<'i, Owned<SubscriptionId>, SubscriptionState, std::hash::RandomState>,
     principals: Pinned<'i, Owned<PrincipalId>, Arc<PrincipalRecord>, std::hash::RandomState>,
     prefixes: Pinned<'i, WorkspaceId, Arc<BTreeSet<String>>, std::hash::RandomState>,
+    routes: Pinned<'i, WorkspaceId, Arc<RouteTable>, std::hash::RandomState>,
 }
 
 impl View<'_> {
@@ -480,6 +490,17 @@ impl View<'_> {
                 .find(|s| s.tag() == tag)
                 .map(|s| (&**record, s))
         })
+    }
+
+    /// The routes of a workspace; none where it has none.
+    pub fn routes(&self, workspace: &str) -> Option<&RouteTable> {
+        self.routes.get(workspace).map(|table| &**table)
+    }
+
+    /// The id of a subscription, as it is kept here, whether it is enabled or not.
+    pub fn subscription_id(&self, workspace: &str, id: &str) -> Option<&str> {
+        let found = self.subscriptions.get_key_value(&OwnedRef(workspace, id));
+        found.map(|(Owned(_, id), _)| id.as_str())
     }
 
     /// Whether a subscription exists and is enabled.

@@ -14,7 +14,9 @@ use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, Secret};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
-use crate::domain::workspace::{Location, PresentationSet, Scope, UndemandedScopes, Workspace};
+use crate::domain::workspace::{
+    Location, PresentationSet, Scope, UndemandedScopes, UnmatchedRequests, Workspace,
+};
 
 use super::intern::Interner;
 
@@ -363,6 +365,8 @@ pub struct WorkspaceRecord {
     pub presentations: PresentationSet,
     /// What becomes of a check that demands nothing.
     pub undemanded_scopes: UndemandedScopes,
+    /// What becomes of requests that no route takes.
+    pub unmatched_requests: UnmatchedRequests,
     /// Its catalogue by name.
     pub scopes: HashMap<String, ScopeRecord>,
     pub(super) closed: AtomicBool,
@@ -420,6 +424,7 @@ impl WorkspaceRecord {
                 settings.presentations
             },
             undemanded_scopes: settings.undemanded_scopes,
+            unmatched_requests: settings.unmatched_requests,
             scopes: scopes
                 .iter()
                 .map(|scope| {

@@ -1,4 +1,5 @@
-//! Writes down what decisions leave behind, in batches, off their path: times of last use, and grants that were made use of.
+//! Writes down what decisions leave behind, in batches, off their path: times of last use, grants that were made use of, and
+//! who passed routes without a key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,6 +63,28 @@ pub async fn flush_last_used(
             failing = true;
         }
         if stopped {
+            return;
+        }
+    }
+}
+
+/// Writes who passed routes without a key until told to stop, and once more then.
+pub async fn flush_keyless_uses(core: Arc<Core>, stop: CancellationToken) {
+    let mut failing = false;
+    loop {
+        let going_on = stop
+            .run_until_cancelled(tokio::time::sleep(FLUSH_INTERVAL))
+            .await
+            .is_some();
+        match core.flush_keyless_uses().await {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "who passed routes without a key can't be written; it is counted on in memory");
+                }
+            }
+        }
+        if !going_on {
             return;
         }
     }

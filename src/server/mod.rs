@@ -42,6 +42,7 @@ use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto;
+use crate::grpc::routes::RoutesService;
 use crate::http::Pages;
 use crate::index::SecretUsage;
 use crate::record;
@@ -69,11 +70,12 @@ const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 const EXPIRY_ROUNDS: u32 = 15;
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 7] = [
+const HEALTH_NAMES: [&str; 8] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
     "claviger.v1.Postbacks",
+    "claviger.v1.Routes",
     "claviger.v1.Insights",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
@@ -212,6 +214,9 @@ pub async fn build(
             .add_service(proto::v1::postbacks_server::PostbacksServer::new(
                 PostbacksService::new(core.clone()),
             ))
+            .add_service(proto::v1::routes_server::RoutesServer::new(
+                RoutesService::new(core.clone()),
+            ))
             .add_service(proto::v1::insights_server::InsightsServer::new(
                 InsightsService::new(
                     core.clone(),
@@ -329,6 +334,11 @@ impl App {
         background.spawn(record::flush_last_used(
             self.core.clone(),
             self.last_used,
+            stop_tasks.clone(),
+        ));
+
+        background.spawn(record::flush_keyless_uses(
+            self.core.clone(),
             stop_tasks.clone(),
         ));
 

@@ -8,15 +8,16 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::bounded::Transaction;
 use super::entity::{changes, counter, meta};
 use super::error::{corrupt, failed};
-use super::{convert, directory, keys, principals};
+use super::{convert, directory, keys, principals, routes};
 use crate::app::ports::{Actor, Change, FeedBatch, Position, Resource, StoreError};
-use crate::domain::id::{KeyId, PrincipalId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::time::Time;
 
 const KEY: &str = "KEY";
 const WORKSPACE: &str = "WORKSPACE";
 const SUBSCRIPTION: &str = "SUBSCRIPTION";
 const SCOPE: &str = "SCOPE";
+const ROUTE: &str = "ROUTE";
 const PRINCIPAL: &str = "PRINCIPAL";
 
 /// Reads the position, as every poll does.
@@ -79,6 +80,10 @@ pub(super) async fn batch<C: ConnectionTrait>(
         let found = directory::subscription(snapshot, &workspace, &id).await?;
         batch.subscriptions.push(((workspace, id), found));
     }
+    for (workspace, id) in touched.routes {
+        let found = routes::by_id(snapshot, &workspace, &id).await?;
+        batch.routes.push(((workspace, id), found));
+    }
     batch.principals = principals::at(snapshot, touched.principals).await?;
     let ids: Vec<KeyId> = touched.keys.into_iter().collect();
     let mut found = keys::by_ids(snapshot, &ids).await?;
@@ -90,6 +95,7 @@ pub(super) async fn batch<C: ConnectionTrait>(
 struct Touched {
     workspaces: BTreeSet<WorkspaceId>,
     subscriptions: BTreeSet<(WorkspaceId, SubscriptionId)>,
+    routes: BTreeSet<(WorkspaceId, RouteId)>,
     principals: BTreeSet<(WorkspaceId, PrincipalId)>,
     keys: BTreeSet<KeyId>,
 }
@@ -105,6 +111,10 @@ impl Touched {
             SUBSCRIPTION => {
                 let id = convert::parse(id, "changes.resource_id")?;
                 self.subscriptions.insert((workspace, id));
+            }
+            ROUTE => {
+                let id = convert::parse(id, "changes.resource_id")?;
+                self.routes.insert((workspace, id));
             }
             PRINCIPAL => {
                 let id = convert::parse(id, "changes.resource_id")?;
@@ -248,6 +258,7 @@ pub(super) fn row(
         Resource::Workspace(id) => (WORKSPACE, id.to_string()),
         Resource::Subscription(_, id) => (SUBSCRIPTION, id.to_string()),
         Resource::Scope(_, name) => (SCOPE, name.clone()),
+        Resource::Route(_, id) => (ROUTE, id.to_string()),
         Resource::Principal(_, id) => (PRINCIPAL, id.to_string()),
     };
     let (actor, on_behalf_of) = match &change.actor {

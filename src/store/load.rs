@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, Order};
 use super::entity::{keys, secrets};
 use super::error::{corrupt, failed};
 use super::feed::position;
-use super::{convert, directory, principals};
+use super::{convert, directory, principals, routes};
 use crate::app::ports::{Loaded, StoreError};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
@@ -30,6 +30,7 @@ pub(super) async fn load<C: ConnectionTrait>(
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
     subscriptions(snapshot, sink).await?;
+    all_routes(snapshot, sink).await?;
     all_principals(snapshot, sink).await?;
     keys(snapshot, sink).await?;
     Ok(position.n)
@@ -67,6 +68,23 @@ async fn subscriptions<C: ConnectionTrait>(
         after = Some(last.clone());
         page.into_iter()
             .map(Loaded::Subscription)
+            .for_each(&mut *sink);
+    }
+}
+
+async fn all_routes<C: ConnectionTrait>(
+    snapshot: &C,
+    sink: &mut (dyn FnMut(Loaded) + Send),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = routes::all(snapshot, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.clone());
+        page.into_iter()
+            .map(|route| Loaded::Route(Box::new(route)))
             .for_each(&mut *sink);
     }
 }

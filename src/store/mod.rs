@@ -23,6 +23,7 @@ mod migration;
 mod outbox;
 mod postgres;
 mod principals;
+mod routes;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -33,11 +34,13 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use crate::app::ports::{
-    Exercised, FeedBatch, KeyQuery, Loaded, Meta, Position, PrincipalQuery, Store, StoreError, Tx,
+    Exercised, FeedBatch, KeyQuery, KeylessUse, Loaded, Meta, Position, PrincipalQuery, Store,
+    StoreError, Tx,
 };
-use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
+use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -154,6 +157,37 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<Scope>, StoreError> {
         directory::scopes(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn route(
+        &self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        routes::by_id(&self.reader, workspace, id).await
+    }
+
+    async fn list_routes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&RouteId>,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        routes::of_workspace(&self.reader, workspace, after, Some(limit)).await
+    }
+
+    async fn keyless_uses(
+        &self,
+        workspace: &WorkspaceId,
+        ids: &[RouteId],
+    ) -> Result<Vec<KeylessUse>, StoreError> {
+        routes::keyless_uses(&self.reader, workspace, ids).await
+    }
+
+    async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError> {
+        let tx = self.writer.begin_writing().await?;
+        routes::add_keyless_uses(&tx, uses).await?;
+        tx.commit().await
     }
 
     async fn principal(

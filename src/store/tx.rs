@@ -8,13 +8,16 @@ use super::bounded::{Connections, Transaction};
 use super::entity::{changes, counter};
 use super::error::{corrupt, failed};
 use super::{
-    bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, principals, write,
+    bulk, convert, directory, feed, keys, lifecycle, maintenance, outbox, principals, routes, write,
 };
 use crate::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use crate::app::ports::{Change, IdempotencyRecord, ImportRecord, StoreError, Tx};
-use crate::domain::id::{EventId, KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
+use crate::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
+use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -208,6 +211,45 @@ impl Tx for SqlTx {
         grant: &str,
     ) -> Result<Option<KeyId>, StoreError> {
         keys::granting(&self.tx, workspace, grant).await
+    }
+
+    async fn route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        routes::by_id(&self.tx, workspace, id).await
+    }
+
+    async fn routes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Route>, StoreError> {
+        routes::of_workspace(&self.tx, workspace, None, None).await
+    }
+
+    async fn count_routes(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        routes::count(&self.tx, workspace).await
+    }
+
+    async fn route_in_conflict(&mut self, route: &Route) -> Result<Option<RouteId>, StoreError> {
+        routes::in_conflict(&self.tx, route).await
+    }
+
+    async fn claims_of_others(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<Route>, StoreError> {
+        routes::claims_of_others(&self.tx, workspace).await
+    }
+
+    async fn put_route(&mut self, route: &Route) -> Result<(), StoreError> {
+        routes::put(&self.tx, route).await
+    }
+
+    async fn delete_route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<(), StoreError> {
+        routes::delete(&self.tx, workspace, id).await
     }
 
     async fn principal(

@@ -11,7 +11,7 @@ use super::entity::{
     workspaces,
 };
 use super::error::{corrupt, failed};
-use super::{convert, outbox, principals};
+use super::{convert, outbox, principals, routes};
 use crate::app::ports::{IdempotencyRecord, StoreError};
 use crate::domain::id::{KeyId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -176,7 +176,7 @@ pub(super) async fn put_workspace(
     Ok(())
 }
 
-/// Removes a workspace with its subscriptions, scopes, principals, imports, and what POSTbacks have of it.
+/// Removes a workspace with its subscriptions, scopes, principals, routes, imports, and what POSTbacks have of it.
 pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Result<(), StoreError> {
     subscriptions::Entity::delete_many()
         .filter(subscriptions::Column::WorkspaceId.eq(id.as_str()))
@@ -188,6 +188,7 @@ pub(super) async fn delete_workspace(tx: &Transaction, id: &WorkspaceId) -> Resu
         .exec(tx)
         .await
         .map_err(failed)?;
+    routes::delete_all(tx, id).await?;
     principals::delete_of(tx, id).await?;
     let some = Query::select()
         .column(imports::Column::ImportId)

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use claviger::decide::{self, Check, Demand, Headers, Outcome, Presented as Given, Step, Verdict};
+use claviger::decide::{
+    self, Attributes, Check, Claims, Demand, Headers, Outcome, Presented as Given, Step, Verdict,
+};
 use claviger::domain::decision::Reason;
 use claviger::domain::network;
 use claviger::domain::token::{LookupKey, TokenDigest};
@@ -28,6 +30,13 @@ impl Headers for List<'_> {
     }
 }
 
+impl Claims for Question {
+    fn for_each<'c>(&'c self, _: &str, claim: &str, each: &mut dyn FnMut(&'c [u8])) {
+        let found = self.claims.iter().filter(|(name, _)| name == claim);
+        found.for_each(|(_, value)| each(value.as_bytes()));
+    }
+}
+
 /// The same world as the index has it.
 fn indexed(world: &World) -> Index {
     let lookup = LookupKey::new(&[7; 32]);
@@ -39,6 +48,8 @@ fn indexed(world: &World) -> Index {
     for subscription in &world.subscriptions {
         index.put_subscription(subscription);
     }
+    let routes = world.routes.iter();
+    index.put_routes(routes.map(|r| (r.workspace.clone(), r.id.clone(), Some(r.clone()))));
     for principal in &world.principals {
         index.put_principal(principal);
     }
@@ -57,7 +68,8 @@ fn indexed(world: &World) -> Index {
 fn check_of(reason: Reason) -> Option<Check> {
     Some(match reason {
         Reason::Ok => return None,
-        Reason::NothingDemanded => Check::Demand,
+        Reason::NothingDemanded | Reason::RouteUnknown => Check::Demand,
+        Reason::FactorMissing => Check::Factors,
         Reason::NoCredential | Reason::AmbiguousCredential => Check::Credential,
         Reason::UnknownKey => Check::Identity,
         Reason::SecretRevoked
@@ -98,10 +110,9 @@ fn agree(verdict: &Verdict<'_>, explained: &Verdict<'_>, steps: &[Step], world: 
         Outcome::Shadowed(reason) => Some(reason),
         _ => None,
     });
-    assert_eq!(
-        shadowed.collect::<Vec<_>>(),
-        verdict.shadowed.iter().collect::<Vec<_>>()
-    );
+    // What a grandfathered route records only is the last.
+    let recorded = verdict.shadowed.iter().chain(verdict.grandfathered);
+    assert_eq!(shadowed.collect::<Vec<_>>(), recorded.collect::<Vec<_>>());
     let decided = steps
         .iter()
         .position(|step| matches!(step.outcome, Outcome::Failed(_)));
@@ -146,6 +157,16 @@ fn decided(world: &World, index: &Index, question: &Question) -> Answer {
         any_of: Demand::List(&question.any_of),
         subscription: question.subscription.as_deref().unwrap_or(""),
         must_demand: question.via_envoy,
+        attributes: Attributes {
+            route: &question.route,
+            method: question.method.as_bytes(),
+            host: b"",
+            path: match &question.credential {
+                Presented::Token(..) => b"",
+                Presented::Http { path, .. } => path,
+            },
+            claims: Some(question),
+        },
     };
     let view = index.view();
     let verdict = decide::decide(&asked, &view, question.now);
@@ -159,6 +180,8 @@ fn decided(world: &World, index: &Index, question: &Question) -> Answer {
         secret: verdict.key.map(|(_, secret)| secret.id()),
         subscription: Some(verdict.subscription.to_owned()).filter(|s| allow && !s.is_empty()),
         shadowed: verdict.shadowed.iter().collect(),
+        route: verdict.route().map(|r| r.id.as_str().to_owned()),
+        grandfathered: verdict.grandfathered,
     }
 }
 
@@ -172,6 +195,7 @@ fn the_decision_is_the_one_that_the_documents_describe() {
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let reached = RefCell::new(BTreeMap::<Reason, u32>::new());
+    let grandfathered = RefCell::new(BTreeMap::<Reason, u32>::new());
     let shadowed = RefCell::new(BTreeMap::<Reason, u32>::new());
     let questions = prop::collection::vec(question(), QUESTIONS_PER_WORLD as usize);
     let outcome = runner.run(&(world(), questions), |(world, questions)| {
@@ -185,6 +209,9 @@ fn the_decision_is_the_one_that_the_documents_describe() {
                 question
             );
             *reached.borrow_mut().entry(expected.reason).or_default() += 1;
+            if let Some(reason) = expected.grandfathered.filter(|_| expected.allow) {
+                *grandfathered.borrow_mut().entry(reason).or_default() += 1;
+            }
             for reason in expected.shadowed {
                 *shadowed.borrow_mut().entry(reason).or_default() += 1;
             }
@@ -205,7 +232,20 @@ fn the_decision_is_the_one_that_the_documents_describe() {
             "{reason:?} was never reached"
         );
     }
-    for reason in &Reason::ALL[Reason::IpNotAllowed.index()..] {
+    for reason in [
+        Reason::NoCredential,
+        Reason::UnknownKey,
+        Reason::IpNotAllowed,
+        Reason::SubscriptionNotAllowed,
+        Reason::InsufficientScope,
+    ] {
+        assert!(
+            grandfathered.borrow().contains_key(&reason),
+            "{reason:?} never passed a grandfathered route"
+        );
+    }
+    let restrictions = Reason::IpNotAllowed.index()..=Reason::InsufficientScope.index();
+    for reason in &Reason::ALL[restrictions] {
         assert!(
             shadowed.borrow().contains_key(reason),
             "{reason:?} was never in shadow"

@@ -9,6 +9,7 @@ use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::Key;
 use claviger::domain::principal::{Principal, ScopeSource};
+use claviger::domain::route::Route;
 use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, Secret};
 use claviger::domain::time::Time;
@@ -18,10 +19,11 @@ use claviger::domain::workspace::{
 };
 use sha2::Digest as _;
 
-use self::extract::extract;
+use self::extract::{extract, percent_decoded};
 
 mod extract;
 pub(crate) mod questions;
+pub(crate) mod routes;
 pub(crate) mod worlds;
 
 /// Everything there is.
@@ -32,6 +34,7 @@ pub(crate) struct World {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) principals: Vec<Principal>,
     pub(crate) keys: Vec<Key>,
+    pub(crate) routes: Vec<Route>,
     /// The plaintext of each secret.
     pub(crate) tokens: BTreeMap<SecretId, Vec<u8>>,
 }
@@ -47,6 +50,10 @@ pub(crate) struct Question {
     pub(crate) subscription: Option<String>,
     pub(crate) via_envoy: bool,
     pub(crate) now: Time,
+    /// The route that is named; empty: none.
+    pub(crate) route: String,
+    pub(crate) method: String,
+    pub(crate) claims: Vec<(String, String)>,
 }
 
 /// The credential, or the request that carries it.
@@ -69,9 +76,12 @@ pub(crate) struct Answer {
     /// Only told on ALLOW.
     pub(crate) subscription: Option<String>,
     pub(crate) shadowed: Vec<Reason>,
+    pub(crate) route: Option<String>,
+    /// What would have denied, were the route not grandfathered.
+    pub(crate) grandfathered: Option<Reason>,
 }
 
-/// Checks 1 to 8, in their order.
+/// Checks 1 to 9, in their order.
 pub(crate) fn decide(world: &World, question: &Question) -> Answer {
     let mut answer = Answer {
         allow: false,
@@ -80,6 +90,8 @@ pub(crate) fn decide(world: &World, question: &Question) -> Answer {
         secret: None,
         subscription: None,
         shadowed: Vec::new(),
+        route: None,
+        grandfathered: None,
     };
     match run(world, question, &mut answer) {
         Ok(subscription) => {
@@ -98,21 +110,65 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
         .find(|w| w.id.as_str() == question.workspace);
     let settings = workspace.map_or_else(WorkspaceSettings::default, |w| w.settings.clone());
 
-    // 1: something is demanded, or need not be.
+    // 1: the route, which may be open; without one, something is demanded, or need not be.
+    let route = routes::take(world, &settings, question)?;
+    answer.route = route.map(|r| r.id.as_str().to_owned());
+    let switched_on = || match workspace {
+        Some(w) if w.enabled => Ok(()),
+        _ => Err(Reason::WorkspaceDisabled),
+    };
+    if route.is_some_and(|r| r.settings.public) {
+        switched_on()?;
+        return Ok(None);
+    }
     let demanded = !question.all_of.is_empty() || !question.any_of.is_empty();
     let undemanded_passes = match settings.undemanded_scopes {
         UndemandedScopes::Default => !question.via_envoy,
         UndemandedScopes::Allow => true,
         UndemandedScopes::Deny => false,
     };
-    if !demanded && !undemanded_passes {
+    if route.is_none() && !demanded && !undemanded_passes {
         return Err(Reason::NothingDemanded);
     }
+    let acting = match run_key(world, question, answer, (workspace, &settings, route)) {
+        Ok(acting) => acting,
+        Err(reason) => {
+            let dead = matches!(
+                reason,
+                Reason::SecretRevoked
+                    | Reason::KeyDeleted
+                    | Reason::KeyDisabled
+                    | Reason::KeyExpired
+                    | Reason::WorkspaceDisabled
+                    | Reason::PrincipalDisabled
+            );
+            let keyless = route.is_some_and(|r| r.keyless) && switched_on().is_ok();
+            if dead || !keyless {
+                return Err(reason);
+            }
+            answer.grandfathered = Some(reason);
+            None
+        }
+    };
 
+    // 9: what is demanded beside the key.
+    if let Some(route) = route {
+        routes::factors(world, question, route, answer.key, acting.as_deref())?;
+    }
+    Ok(acting)
+}
+
+/// Checks 2 to 8.
+fn run_key(
+    world: &World,
+    question: &Question,
+    answer: &mut Answer,
+    (workspace, settings, route): (Option<&Workspace>, &WorkspaceSettings, Option<&Route>),
+) -> Result<Option<String>, Reason> {
     // 2: exactly one credential.
     let (token, presentation) = match &question.credential {
         Presented::Token(token, presentation) => (token.clone(), *presentation),
-        Presented::Http { headers, path } => extract(&settings, headers, path)?,
+        Presented::Http { headers, path } => extract(settings, route, headers, path)?,
     };
     if token.is_empty() {
         return Err(Reason::NoCredential);
@@ -127,25 +183,7 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
 
     // 4: alive.
     let now = question.now;
-    if secret.revoke_time.is_some() || secret.retire_time.is_some_and(|t| t <= now) {
-        return Err(Reason::SecretRevoked);
-    }
-    if key.delete_time.is_some() {
-        return Err(Reason::KeyDeleted);
-    }
-    if !key.settings.enabled {
-        return Err(Reason::KeyDisabled);
-    }
-    if key.settings.expire_time.is_some_and(|t| t <= now) {
-        return Err(Reason::KeyExpired);
-    }
-    if !workspace.is_some_and(|w| w.enabled) {
-        return Err(Reason::WorkspaceDisabled);
-    }
-    let principal = principal_of(world, key);
-    if key.settings.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
-        return Err(Reason::PrincipalDisabled);
-    }
+    alive(world, workspace, key, secret, now)?;
 
     // 5 to 8: restrictions, each of which may be in shadow.
     let enforcement = key.settings.enforcement;
@@ -165,17 +203,62 @@ fn run(world: &World, question: &Question, answer: &mut Answer) -> Result<Option
         network(key, question.source_ip),
         enforcement.shadow_network && !fenced,
     )?;
+    let demands = demands(question, route);
     restrict(
-        presented_well(world, question, &settings, key, presentation),
+        presented_well(world, &demands, settings, key, presentation),
         enforcement.shadow_presentation,
     )?;
-    let acting = acting_subscription(key, question);
+    let asked = routes::asked(world, question, route);
+    let acting = asked
+        .clone()
+        .ok()
+        .and_then(|asked| acting_subscription(key, asked));
     let billed = restrict(
-        subscribed(world, key, acting.as_deref()),
+        asked.and_then(|_| subscribed(world, key, acting.as_deref())),
         enforcement.shadow_subscription,
     )?;
-    restrict(scopes(world, key, question), enforcement.shadow_scopes)?;
+    restrict(scopes(world, key, &demands), enforcement.shadow_scopes)?;
     Ok(acting.filter(|_| billed))
+}
+
+/// All-of and any-of, of the request and of its route.
+type Demands = [(Vec<String>, Vec<String>); 2];
+
+fn demands(question: &Question, route: Option<&Route>) -> Demands {
+    let of_route = route.map(|r| (r.settings.all_of.clone(), r.settings.any_of.clone()));
+    [
+        (question.all_of.clone(), question.any_of.clone()),
+        of_route.unwrap_or_default(),
+    ]
+}
+
+fn alive(
+    world: &World,
+    workspace: Option<&Workspace>,
+    key: &Key,
+    secret: &Secret,
+    now: Time,
+) -> Result<(), Reason> {
+    if secret.revoke_time.is_some() || secret.retire_time.is_some_and(|t| t <= now) {
+        return Err(Reason::SecretRevoked);
+    }
+    if key.delete_time.is_some() {
+        return Err(Reason::KeyDeleted);
+    }
+    if !key.settings.enabled {
+        return Err(Reason::KeyDisabled);
+    }
+    if key.settings.expire_time.is_some_and(|t| t <= now) {
+        return Err(Reason::KeyExpired);
+    }
+    if !workspace.is_some_and(|w| w.enabled) {
+        return Err(Reason::WorkspaceDisabled);
+    }
+    let principal = principal_of(world, key);
+    if key.settings.principal.is_some() && !principal.is_some_and(|p| p.enabled) {
+        return Err(Reason::PrincipalDisabled);
+    }
+    Ok(())
 }
 
 fn find<'a>(world: &'a World, question: &Question, token: &[u8]) -> Option<(&'a Key, &'a Secret)> {
@@ -257,7 +340,7 @@ fn network(key: &Key, source_ip: Option<IpAddr>) -> Result<(), Reason> {
 
 fn presented_well(
     world: &World,
-    question: &Question,
+    demands: &Demands,
     settings: &WorkspaceSettings,
     key: &Key,
     presentation: Presentation,
@@ -275,17 +358,18 @@ fn presented_well(
         of_workspace.contains(presentation)
             || entry.is_some_and(|s| s.presentations.contains(presentation))
     };
-    let nothing = question.all_of.is_empty() && question.any_of.is_empty();
+    let nothing = demands
+        .iter()
+        .all(|(all, any)| all.is_empty() && any.is_empty());
     let good = if nothing {
         of_workspace.contains(presentation)
     } else {
-        question.all_of.iter().all(consents)
-            && (question.any_of.is_empty()
-                || of_workspace.contains(presentation)
-                || question
-                    .any_of
-                    .iter()
-                    .any(|s| holds(world, key, s) && consents(s)))
+        demands.iter().all(|(all, any)| {
+            all.iter().all(consents)
+                && (any.is_empty()
+                    || of_workspace.contains(presentation)
+                    || any.iter().any(|s| holds(world, key, s) && consents(s)))
+        })
     };
     if good {
         Ok(())
@@ -295,9 +379,9 @@ fn presented_well(
 }
 
 /// The one asked for, else the key's only one.
-fn acting_subscription(key: &Key, question: &Question) -> Option<String> {
-    match (&question.subscription, &key.settings.subscriptions[..]) {
-        (Some(asked), _) => Some(asked.clone()),
+fn acting_subscription(key: &Key, asked: Option<String>) -> Option<String> {
+    match (asked, &key.settings.subscriptions[..]) {
+        (Some(asked), _) => Some(asked),
         (None, [only]) => Some(only.as_str().to_owned()),
         (None, _) => None,
     }
@@ -327,11 +411,12 @@ fn subscribed(world: &World, key: &Key, acting: Option<&str>) -> Result<(), Reas
     }
 }
 
-fn scopes(world: &World, key: &Key, question: &Question) -> Result<(), Reason> {
+fn scopes(world: &World, key: &Key, demands: &Demands) -> Result<(), Reason> {
     let holds = |s: &String| holds(world, key, s);
-    let all = question.all_of.iter().all(holds);
-    let any = question.any_of.is_empty() || question.any_of.iter().any(holds);
-    if all && any {
+    let good = |(all, any): &(Vec<String>, Vec<String>)| {
+        all.iter().all(holds) && (any.is_empty() || any.iter().any(holds))
+    };
+    if demands.iter().all(good) {
         Ok(())
     } else {
         Err(Reason::InsufficientScope)

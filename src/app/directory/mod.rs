@@ -9,7 +9,9 @@ mod workspaces;
 
 use crate::app::Core;
 use crate::app::error::{Code, Error};
+use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
+use crate::domain::route::RouteSettings;
 
 pub use principals::{PrincipalEdit, PrincipalFilter, Upserted};
 pub use scopes::ScopeEdit;
@@ -44,6 +46,27 @@ fn exists(what: &str) -> Error {
         "ALREADY_EXISTS",
         format!("there is a {what} of this name already; update it, or choose another name"),
     )
+}
+
+/// Refuses to take away what a route rests on.
+async fn refuse_used_by_route(
+    scene: &mut Scene,
+    workspace: &WorkspaceId,
+    what: &str,
+    uses: impl Fn(&RouteSettings) -> bool,
+) -> Result<(), Error> {
+    let routes = scene.tx.routes(workspace).await?;
+    match routes.iter().find(|route| uses(&route.settings)) {
+        None => Ok(()),
+        Some(route) => Err(Error::precondition(
+            "IN_USE",
+            format!(
+                "the {what} is in use: route `{}` names it; change or delete the route first",
+                route.id
+            ),
+        )
+        .with("route", &route.id)),
+    }
 }
 
 fn in_use(what: &str, how: &str, key: KeyId) -> Error {

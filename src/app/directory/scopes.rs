@@ -15,7 +15,7 @@ use crate::domain::revision;
 use crate::domain::scope::{self, Grant};
 use crate::domain::workspace::{PresentationSet, Scope};
 
-use super::{exists, in_use, no_catalogue_in_system};
+use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
 
 /// Most entries of a workspace's catalogue: it is resident, and swapped whole.
 const MAX_SCOPES: usize = 1_000;
@@ -170,6 +170,10 @@ impl Core {
                             return Err(in_use("scope", &format!("lists `{grant}`"), key));
                         }
                     }
+                    refuse_used_by_route(scene, &workspace, "scope", |route| {
+                        route.demands_scope(&name)
+                    })
+                    .await?;
                     let found = scene.tx.principal_with_grant(&workspace, &grants).await?;
                     if let Some(id) = found {
                         return Err(listed_by(&id));

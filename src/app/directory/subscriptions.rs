@@ -15,10 +15,11 @@ use crate::app::ports::Resource;
 use crate::domain::id::{SubscriptionId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
 use crate::domain::revision;
+use crate::domain::route::SubscriptionSource;
 use crate::domain::scope::AdminScope;
 use crate::domain::workspace::{Subscription, Workspace};
 
-use super::{exists, in_use, no_catalogue_in_system};
+use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
 
 /// A change of a subscription, to its new value.
 #[derive(Debug, Clone)]
@@ -213,6 +214,10 @@ impl Core {
                     if let Some(key) = scene.tx.key_with_subscription(&workspace, &id).await? {
                         return Err(in_use("subscription", "is bound to it", key));
                     }
+                    refuse_used_by_route(scene, &workspace, "subscription", |route| {
+                        route.subscription == SubscriptionSource::Fixed(id.clone())
+                    })
+                    .await?;
                     scene.tx.delete_subscription(&workspace, &id).await?;
                     scene
                         .record(

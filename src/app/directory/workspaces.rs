@@ -16,9 +16,10 @@ use crate::app::scene::Scene;
 use crate::domain::id::WorkspaceId;
 use crate::domain::revision;
 use crate::domain::scope::AdminScope;
+use crate::domain::time::Time;
 use crate::domain::workspace::{
-    KeyCreation, LeakPolicy, Location, PresentationSet, Provisioning, UndemandedScopes, Workspace,
-    WorkspaceSettings,
+    KeyCreation, KeyScheme, LeakPolicy, Location, PresentationSet, Provisioning, UndemandedScopes,
+    UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 
 use super::{exists, sealed};
@@ -37,6 +38,8 @@ pub enum WorkspaceEdit {
     TwoSlots(bool),
     RotationGuard(Option<Duration>),
     TokenPrefix(Option<String>),
+    KeyScheme(KeyScheme),
+    UnmatchedRequests(UnmatchedRequests),
     KeyCreation(KeyCreation),
     DefaultLifetime(Option<Duration>),
     LongestLifetime(Option<Duration>),
@@ -64,6 +67,8 @@ impl WorkspaceEdit {
             Self::TwoSlots(v) => settings.two_slots = v,
             Self::RotationGuard(v) => settings.rotation_guard = v,
             Self::TokenPrefix(v) => settings.token_prefix = v,
+            Self::KeyScheme(v) => settings.key_scheme = v,
+            Self::UnmatchedRequests(v) => settings.unmatched_requests = v,
             Self::KeyCreation(v) => settings.key_creation = v,
             Self::DefaultLifetime(v) => settings.default_lifetime = v,
             Self::LongestLifetime(v) => settings.longest_lifetime = v,
@@ -163,6 +168,8 @@ impl Core {
                     for edit in edits {
                         edit.apply(&mut workspace);
                     }
+                    workspace.settings.key_scheme_time =
+                        switched_on(&before, &workspace, scene.now);
                     if workspace.settings != before.settings {
                         caller.require(AdminScope::SettingsWrite)?;
                     }
@@ -244,6 +251,16 @@ impl Core {
             }),
         )
         .await
+    }
+}
+
+/// When the key scheme was switched on: nobody sets that but by switching it.
+fn switched_on(before: &Workspace, after: &Workspace, now: Time) -> Option<Time> {
+    let was_off = before.settings.key_scheme == KeyScheme::Off;
+    if was_off && after.settings.key_scheme != KeyScheme::Off {
+        Some(now)
+    } else {
+        before.settings.key_scheme_time
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::names::{
-    CreationName, LeakPolicyName, PresentationName, SlotsName, StorageName, UndemandedName,
+    CreationName, KeySchemeName, LeakPolicyName, PresentationName, SlotsName, StorageName,
+    UndemandedName, UnmatchedName,
 };
 use crate::grpc::proto::v1;
 
@@ -68,6 +69,12 @@ pub(super) struct SettingsArgs {
         conflicts_with = "provisioning"
     )]
     provision_scopes: Vec<String>,
+    /// Whether routes demand keys
+    #[arg(long, value_enum, value_name = "STATE")]
+    key_scheme: Option<KeySchemeName>,
+    /// What becomes of requests that no route takes
+    #[arg(long, value_enum, value_name = "POLICY")]
+    unmatched_requests: Option<UnmatchedName>,
 }
 
 /// A span of time, or none.
@@ -90,7 +97,7 @@ fn wire(span: Option<Span>, option: &str) -> Result<Option<prost_types::Duration
         .map_err(|_| format!("`{option}` is too long; at most `3650d`"))
 }
 
-fn location(text: &str) -> Result<v1::CredentialLocation, String> {
+pub(in crate::cli) fn location(text: &str) -> Result<v1::CredentialLocation, String> {
     use v1::credential_location::Location;
     let location = match text.split_once(':') {
         None if text == "bearer" => Location::Bearer(true),
@@ -129,6 +136,11 @@ impl SettingsArgs {
                 self.provisioning.is_some() || !self.provision_scopes.is_empty(),
                 "settings.provisioning",
             ),
+            (self.key_scheme.is_some(), "settings.key_scheme"),
+            (
+                self.unmatched_requests.is_some(),
+                "settings.unmatched_requests",
+            ),
         ] {
             if given {
                 paths.push(path);
@@ -159,6 +171,9 @@ impl SettingsArgs {
                 .then_some(v1::KeyProvisioning {
                     scopes: self.provision_scopes,
                 }),
+            key_scheme: self.key_scheme.map_or(0, KeySchemeName::number),
+            unmatched_requests: self.unmatched_requests.map_or(0, UnmatchedName::number),
+            key_scheme_time: None,
         };
         Ok((settings, paths))
     }

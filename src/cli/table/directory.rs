@@ -32,21 +32,22 @@ pub(in crate::cli) fn workspaces(list: &[v1::Workspace], look: Look<'_>) -> Stri
     lines(&table, look)
 }
 
+/// A place for a credential, as it is typed.
+pub(super) fn place(place: &v1::CredentialLocation) -> String {
+    use v1::credential_location::Location;
+    match &place.location {
+        Some(Location::Header(name)) => format!("header:{name}"),
+        Some(Location::Query(name)) => format!("query:{name}"),
+        Some(Location::Bearer(_)) => "bearer".to_owned(),
+        Some(Location::Basic(_)) => "basic".to_owned(),
+        None => NONE.to_owned(),
+    }
+}
+
 /// One workspace in full.
 pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> String {
-    use v1::credential_location::Location;
     let settings = workspace.settings.clone().unwrap_or_default();
-    let places: Vec<_> = settings
-        .locations
-        .iter()
-        .filter_map(|l| l.location.as_ref())
-        .map(|place| match place {
-            Location::Header(name) => format!("header:{name}"),
-            Location::Query(name) => format!("query:{name}"),
-            Location::Bearer(_) => "bearer".to_owned(),
-            Location::Basic(_) => "basic".to_owned(),
-        })
-        .collect();
+    let places: Vec<_> = settings.locations.iter().map(place).collect();
     let default = |items: Vec<String>| {
         if items.is_empty() {
             "default".to_owned()
@@ -105,6 +106,21 @@ pub(in crate::cli) fn workspace(workspace: &v1::Workspace, look: Look<'_>) -> St
             settings
                 .token_prefix
                 .map_or_else(|| "default (clv)".to_owned(), |p| or_none(&p)),
+        ),
+        (
+            "key scheme",
+            match (settings.key_scheme, settings.key_scheme_time.as_ref()) {
+                (0, _) => "ON".to_owned(),
+                (set, None) => names::key_scheme(set),
+                (set, on) => format!("{} since {}", names::key_scheme(set), look.both(on, NONE)),
+            },
+        ),
+        (
+            "no route takes it",
+            match settings.unmatched_requests {
+                0 => "default".to_owned(),
+                set => names::unmatched(set),
+            },
         ),
         (
             "keys made by",

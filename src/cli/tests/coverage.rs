@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 50] = [
+pub(super) const COMMANDS: [&[&str]; 56] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -62,6 +62,12 @@ pub(super) const COMMANDS: [&[&str]; 50] = [
     &["postbacks", "signing-secrets", "create"],
     &["postbacks", "signing-secrets", "rotate"],
     &["postbacks", "signing-secrets", "list"],
+    &["routes", "create", "r", "--path=/"],
+    &["routes", "get", "r"],
+    &["routes", "list"],
+    &["routes", "update", "r", "--name=n"],
+    &["routes", "delete", "r"],
+    &["routes", "match", "/"],
     &["principals", "get", "p"],
     &["principals", "list"],
     &["principals", "set", "p", "--name=n"],

@@ -7,11 +7,14 @@ mod lifecycle;
 mod mask;
 mod postback;
 mod principal;
+mod route;
 mod workspace;
 
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;
+pub(super) use route::*;
+
 pub(super) use lifecycle::*;
 pub(super) use postback::*;
 

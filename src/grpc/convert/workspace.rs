@@ -10,8 +10,8 @@ use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    KeyCreation, Location, PresentationSet, Scope, Subscription, UndemandedScopes, Workspace,
-    WorkspaceSettings,
+    KeyCreation, KeyScheme, Location, PresentationSet, Scope, Subscription, UndemandedScopes,
+    UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
@@ -53,6 +53,8 @@ const WORKSPACE_FIELDS: &[&str] = &[
     "settings.slots",
     "settings.rotation_guard",
     "settings.token_prefix",
+    "settings.key_scheme",
+    "settings.unmatched_requests",
     "settings.key_creation",
     "settings.default_lifetime",
     "settings.longest_lifetime",
@@ -110,6 +112,14 @@ pub(in crate::grpc) fn workspace_edits(
             WorkspaceEdit::TokenPrefix(new.token_prefix),
         ),
         (
+            "settings.key_scheme",
+            WorkspaceEdit::KeyScheme(new.key_scheme),
+        ),
+        (
+            "settings.unmatched_requests",
+            WorkspaceEdit::UnmatchedRequests(new.unmatched_requests),
+        ),
+        (
             "settings.key_creation",
             WorkspaceEdit::KeyCreation(new.key_creation),
         ),
@@ -156,9 +166,12 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
         enumeration::<v1::UndemandedScopes>(&at("undemanded_scopes"), wire.undemanded_scopes)?;
     let storage = enumeration::<v1::SecretStorage>(&at("secret_storage"), wire.secret_storage)?;
     let slots = enumeration::<v1::SlotPolicy>(&at("slots"), wire.slots)?;
+    let scheme = enumeration::<v1::KeyScheme>(&at("key_scheme"), wire.key_scheme)?;
+    let unmatched =
+        enumeration::<v1::UnmatchedRequests>(&at("unmatched_requests"), wire.unmatched_requests)?;
     let creation = enumeration::<v1::KeyCreation>(&at("key_creation"), wire.key_creation)?;
     Ok(WorkspaceSettings {
-        locations: locations(wire.locations)?,
+        locations: locations(&at("locations"), wire.locations)?,
         presentations: presentations(&at("presentations"), &wire.presentations)?,
         undemanded_scopes: match undemanded {
             v1::UndemandedScopes::Unspecified => UndemandedScopes::Default,
@@ -172,6 +185,16 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
             .map(|d| duration(&at("rotation_guard"), d, MAX_GUARD))
             .transpose()?,
         token_prefix: wire.token_prefix,
+        key_scheme: match scheme {
+            v1::KeyScheme::Unspecified => KeyScheme::Default,
+            v1::KeyScheme::Off => KeyScheme::Off,
+            v1::KeyScheme::On => KeyScheme::On,
+        },
+        key_scheme_time: None,
+        unmatched_requests: match unmatched {
+            v1::UnmatchedRequests::Unspecified => UnmatchedRequests::Default,
+            v1::UnmatchedRequests::Deny => UnmatchedRequests::Deny,
+        },
         key_creation: match creation {
             v1::KeyCreation::Unspecified | v1::KeyCreation::KeysWrite => KeyCreation::KeysWrite,
             v1::KeyCreation::Administrators => KeyCreation::Administrators,
@@ -190,17 +213,21 @@ fn settings(wire: v1::WorkspaceSettings) -> Result<WorkspaceSettings, Error> {
     })
 }
 
-fn locations(list: Vec<v1::CredentialLocation>) -> Result<Vec<Location>, Error> {
+/// Reads places for a credential.
+pub(super) fn locations(
+    field: &str,
+    list: Vec<v1::CredentialLocation>,
+) -> Result<Vec<Location>, Error> {
     use v1::credential_location::Location as Wire;
     if list.len() > MAX_LOCATIONS {
         return Err(Error::invalid(
-            "workspace.settings.locations",
+            field,
             format!("has more than {MAX_LOCATIONS} entries; remove some"),
         ));
     }
     let mut locations: Vec<Location> = Vec::with_capacity(list.len());
     for (i, wire) in list.into_iter().enumerate() {
-        let at = |part: &str| format!("workspace.settings.locations[{i}]{part}");
+        let at = |part: &str| format!("{field}[{i}]{part}");
         let location = match wire.location {
             None => {
                 return Err(Error::invalid(
@@ -266,16 +293,20 @@ pub(in crate::grpc) fn workspace(workspace: &Workspace) -> v1::Workspace {
     }
 }
 
-fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
+/// Writes a place for a credential.
+pub(super) fn wire_location(location: &Location) -> v1::CredentialLocation {
     use v1::credential_location::Location as Wire;
-    let location = |location: &Location| v1::CredentialLocation {
+    v1::CredentialLocation {
         location: Some(match location {
             Location::Bearer => Wire::Bearer(true),
             Location::Basic => Wire::Basic(true),
             Location::Header(name) => Wire::Header(name.clone()),
             Location::Query(name) => Wire::Query(name.clone()),
         }),
-    };
+    }
+}
+
+fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
     let undemanded = match settings.undemanded_scopes {
         UndemandedScopes::Default => v1::UndemandedScopes::Unspecified,
         UndemandedScopes::Allow => v1::UndemandedScopes::Allow,
@@ -291,13 +322,21 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
     } else {
         v1::SlotPolicy::One
     };
+    let scheme = match settings.key_scheme {
+        KeyScheme::Default | KeyScheme::On => v1::KeyScheme::On,
+        KeyScheme::Off => v1::KeyScheme::Off,
+    };
+    let unmatched = match settings.unmatched_requests {
+        UnmatchedRequests::Default => v1::UnmatchedRequests::Unspecified,
+        UnmatchedRequests::Deny => v1::UnmatchedRequests::Deny,
+    };
     let creation = match settings.key_creation {
         KeyCreation::KeysWrite => v1::KeyCreation::KeysWrite,
         KeyCreation::Administrators => v1::KeyCreation::Administrators,
         KeyCreation::SelfOnly => v1::KeyCreation::SelfOnly,
     };
     v1::WorkspaceSettings {
-        locations: settings.locations.iter().map(location).collect(),
+        locations: settings.locations.iter().map(wire_location).collect(),
         presentations: settings
             .presentations
             .iter()
@@ -308,6 +347,9 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         slots: slots.into(),
         rotation_guard: settings.rotation_guard.map(wire_duration),
         token_prefix: settings.token_prefix.clone(),
+        key_scheme: scheme.into(),
+        unmatched_requests: unmatched.into(),
+        key_scheme_time: settings.key_scheme_time.map(timestamp),
         key_creation: creation.into(),
         default_lifetime: settings.default_lifetime.map(wire_duration),
         longest_lifetime: settings.longest_lifetime.map(wire_duration),

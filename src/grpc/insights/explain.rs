@@ -32,7 +32,7 @@ impl InsightsService {
             wait(&self.core, std::slice::from_ref(&check)).await;
             demand(&self.core, &check.at_least_revision).map_err(within_check)?;
         }
-        let mut question = question(&self.core, &check).map_err(within_check)?;
+        let mut question = question(&self.core.default_workspace, &check).map_err(within_check)?;
         if let Some(supposed) = supposed(&message, &check)? {
             question.presented = supposed;
         }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entity::{
     changes, counter, deliveries, imports, key_terms, keys, meta, postback_sequences, principals,
-    scopes, secrets, signing_secrets, subscriptions, workspaces,
+    route_shapes, route_uses, routes, scopes, secrets, signing_secrets, subscriptions, workspaces,
 };
 use crate::app::ports::StoreError;
 
@@ -152,6 +152,9 @@ fn tables() -> Vec<Table> {
         table::<workspaces::Entity>(),
         table::<subscriptions::Entity>(),
         table::<scopes::Entity>(),
+        table::<routes::Entity>(),
+        table::<route_shapes::Entity>(),
+        table::<route_uses::Entity>(),
         table::<principals::Entity>(),
         table::<keys::Entity>(),
         table::<secrets::Entity>(),

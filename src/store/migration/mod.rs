@@ -16,6 +16,7 @@ mod m0001_initial;
 mod m0002_expand_imports;
 mod m0003_expand_large_sets;
 mod m0004_expand_principals;
+mod m0005_expand_routes;
 mod m0007_expand_postbacks;
 mod m0008_expand_audit;
 mod m0009_expand_lifecycle;
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_expand_imports::Migration),
             Box::new(m0003_expand_large_sets::Migration),
             Box::new(m0004_expand_principals::Migration),
+            Box::new(m0005_expand_routes::Migration),
             Box::new(m0007_expand_postbacks::Migration),
             Box::new(m0008_expand_audit::Migration),
             Box::new(m0009_expand_lifecycle::Migration),

@@ -4,7 +4,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tokio::io::{AsyncReadExt as _, BufReader};
 
 use super::*;
-use crate::app::ports::ImportRecord;
+use crate::app::ports::{ImportRecord, KeylessUse};
+use crate::domain::decision::Reason;
 use crate::store::backup::{BackupError, Header, LEFT_OUT, NewHistory, Trailer};
 
 const NEW: NewHistory = NewHistory {
@@ -28,6 +29,9 @@ async fn full() -> (Home, SqlStore) {
     tx.append(&change(Resource::Workspace(acme.id)))
         .await
         .unwrap();
+    tx.put_route(&super::route("orders", "/orders"))
+        .await
+        .unwrap();
     let import = ImportRecord {
         import_id: "row 1".to_owned(),
         key: KeyId::from_u128(1),
@@ -47,6 +51,14 @@ async fn full() -> (Home, SqlStore) {
         .flush_last_used(&[(keys[0].secrets[0].id, at(77))])
         .await
         .unwrap();
+    let used = KeylessUse {
+        workspace: super::acme(),
+        route: "orders".parse().unwrap(),
+        reason: Reason::NoCredential,
+        count: 3,
+        last: at(8),
+    };
+    store.add_keyless_uses(&[used]).await.unwrap();
     (dir, store)
 }
 

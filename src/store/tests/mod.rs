@@ -10,6 +10,7 @@ mod open;
 mod outbox;
 mod principals;
 mod records;
+mod routes;
 mod shared;
 mod sqlite_only;
 
@@ -24,6 +25,7 @@ use crate::domain::id::{EventId, KeyId, SecretId, SigningSecretId, SubscriptionI
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::network;
 use crate::domain::principal::{Principal, ScopeSource};
+use crate::domain::route::{Route, RouteSettings};
 use crate::domain::scope::Grant;
 use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use crate::domain::time::Time;
@@ -232,6 +234,23 @@ fn scope(workspace: &WorkspaceId, name: &str) -> Scope {
             .into_iter()
             .collect(),
         implies: vec![Grant::parse("claviger:keys:read").unwrap()],
+        create_time: at(1),
+        update_time: at(2),
+        revision: 3,
+    }
+}
+
+fn route(id: &str, path: &str) -> Route {
+    Route {
+        workspace: acme(),
+        id: id.parse().unwrap(),
+        settings: RouteSettings {
+            path: Some(path.parse().unwrap()),
+            hosts: vec!["*.example.com".parse().unwrap()],
+            claims_hosts: true,
+            ..RouteSettings::default()
+        },
+        keyless: true,
         create_time: at(1),
         update_time: at(2),
         revision: 3,

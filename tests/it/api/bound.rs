@@ -4,7 +4,7 @@ use claviger::grpc::proto::v1::{self};
 use tonic::Code;
 
 use super::escalation::{escalation, set};
-use super::stage::{Stage, creating, declaring, holding, named, ok, refused, sha256_hex};
+use super::stage::{Stage, creating, declaring, holding, named, ok, refused, routing, sha256_hex};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_bound_to_subscriptions_sees_and_makes_only_theirs() {
@@ -93,6 +93,12 @@ async fn an_administrator_bound_to_subscriptions_sees_and_makes_only_theirs() {
     let denied = bound
         .directory()
         .create_scope(declaring("acme", "new"))
+        .await
+        .unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    let denied = bound
+        .routes()
+        .create_route(routing("acme", "new", "/new"))
         .await
         .unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);

@@ -43,6 +43,7 @@ pub(crate) fn http(headers: &[(&str, &str)], path: &str) -> v1::CheckRequest {
         http: Some(v1::HttpRequest {
             headers: headers.iter().map(header).collect(),
             path: path.to_owned(),
+            ..Default::default()
         }),
         ..Default::default()
     }

@@ -16,8 +16,9 @@ use super::rows_insights::of_insights;
 use super::rows_keys::of_keys;
 use super::rows_postbacks::of_postbacks;
 use super::rows_principals::of_principals;
+use super::rows_routes::of_routes;
 use super::stage::{
-    Stage, creating, declaring, details, generated, holding, knowing, named, ok, selling,
+    Stage, creating, declaring, details, generated, holding, knowing, named, ok, routing, selling,
 };
 
 /// The tenant `acme` with one of everything.
@@ -62,6 +63,13 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         ..Default::default()
     };
     let events = ok(stage.system.postbacks().list_deliveries(events).await);
+    for (id, path) in [("orders", "/v1/{subscription}/orders"), ("spare", "/spare")] {
+        ok(stage
+            .system
+            .routes()
+            .create_route(routing("acme", id, path))
+            .await);
+    }
     Names {
         workspace: "acme".to_owned(),
         event: events.deliveries[0].id.clone(),
@@ -77,6 +85,8 @@ pub(super) async fn furnish(stage: &Stage) -> Names {
         principal: "joe".to_owned(),
         spare_principal: "spare".to_owned(),
         spare_workspace: "spare".to_owned(),
+        route: "orders".to_owned(),
+        spare_route: "spare".to_owned(),
     }
 }
 
@@ -106,6 +116,8 @@ fn nobody() -> Names {
         spare_principal: "missing".to_owned(),
         spare_workspace: "nowhere-else".to_owned(),
         event: id("evt", 5),
+        route: "missing".to_owned(),
+        spare_route: "missing".to_owned(),
     }
 }
 
@@ -114,6 +126,7 @@ fn rows(names: &Names) -> Vec<Row> {
         .into_iter()
         .chain(of_directory(names))
         .chain(of_postbacks(names))
+        .chain(of_routes(names))
         .chain(of_principals(names))
         .chain(of_insights(names))
         .chain(of_audit(names))

@@ -110,6 +110,7 @@ async fn a_real_request_is_explained_with_the_place_of_its_credential() {
             http: Some(v1::HttpRequest {
                 headers,
                 path: path.to_owned(),
+                ..Default::default()
             }),
             ..asking("acme", "", &["orders:read"])
         };

@@ -13,7 +13,7 @@ use claviger::grpc::proto::v1::{self, Reason, Slot};
 
 use super::stage::{
     Made, Stage, creating, declaring, external, foreign_token, generated, mask, named, ok,
-    request_id, selling,
+    request_id, routing, selling,
 };
 use crate::harness::server::{BOOTSTRAP_TOKEN, Client};
 
@@ -214,6 +214,31 @@ async fn every_mutation_of_the_directory_is_done_once_or_not_at_all() {
             ..Default::default()
         };
         torn!(&stage, steps, directory.delete_subscription(delete()));
+        let route = |display_name: &str| v1::Route {
+            display_name: display_name.to_owned(),
+            required_scopes: Vec::new(),
+            ..routing(&id, "torn", "/torn").route.unwrap()
+        };
+        let create = || v1::CreateRouteRequest {
+            route: Some(route("")),
+            request_id: request_id(n + 9),
+            ..Default::default()
+        };
+        torn!(&stage, steps, routes.create_route(create()));
+        let update = || v1::UpdateRouteRequest {
+            route: Some(route("renamed")),
+            update_mask: mask(&["display_name"]),
+            request_id: request_id(n + 10),
+            ..Default::default()
+        };
+        torn!(&stage, steps, routes.update_route(update()));
+        let delete = || v1::DeleteRouteRequest {
+            workspace: id.clone(),
+            id: "torn".to_owned(),
+            request_id: request_id(n + 11),
+            ..Default::default()
+        };
+        torn!(&stage, steps, routes.delete_route(delete()));
         let delete = || v1::DeleteWorkspaceRequest {
             id: id.clone(),
             request_id: request_id(n + 8),

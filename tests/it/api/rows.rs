@@ -24,6 +24,8 @@ pub(crate) struct Names {
     pub(crate) spare_workspace: String,
     /// An event of the key.
     pub(crate) event: String,
+    pub(crate) route: String,
+    pub(crate) spare_route: String,
 }
 
 /// What an administrator of another tenant is answered.
@@ -57,7 +59,10 @@ pub(crate) const DIRECTORY: &str = "claviger:directory:write";
 pub(crate) const SETTINGS: &str = "claviger:settings:write";
 pub(crate) const INSIGHTS: &str = "claviger:insights:read";
 pub(crate) const PUBLISH: &str = "claviger:postbacks:publish";
-pub(crate) const RIGHTS: [&str; 7] = [READ, WRITE, REVEAL, DIRECTORY, SETTINGS, INSIGHTS, PUBLISH];
+pub(crate) const ROUTES: &str = "claviger:routes:write";
+pub(crate) const RIGHTS: [&str; 8] = [
+    READ, WRITE, REVEAL, DIRECTORY, SETTINGS, ROUTES, INSIGHTS, PUBLISH,
+];
 
 /// Builds a row: a good request, and ways to spoil it.
 pub(crate) struct Spoil<M> {

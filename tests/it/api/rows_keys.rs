@@ -419,6 +419,7 @@ fn check(n: &Names) -> Row {
         Some(v1::HttpRequest {
             headers: vec![header; headers],
             path: "/".to_owned(),
+            ..Default::default()
         })
     };
     Spoil::new("Authorize/Check", "", Foreign::Open, good)
@@ -439,6 +440,10 @@ fn check(n: &Names) -> Row {
         })
         .bad("any_of_scopes[0]", |r| {
             r.any_of_scopes = vec!["x".repeat(129)]
+        })
+        .bad("route", |r| r.route = "a b".to_owned())
+        .bad("verified_claims", |r| {
+            r.verified_claims = (0..65).map(|n| (n.to_string(), String::new())).collect()
         })
         .bad("any_of_scopes", |r| r.any_of_scopes = list_of("s:#", 65))
         .bad("subscription", |r| r.subscription = "a b".to_owned())

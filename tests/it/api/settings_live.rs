@@ -145,6 +145,7 @@ pub(crate) const SETTINGS: &[Live] = &[
                 http: Some(v1::HttpRequest {
                     headers: vec![header],
                     path: "/".to_owned(),
+                    ..Default::default()
                 }),
                 ..check_of(WORKSPACE, "")
             };

@@ -362,6 +362,19 @@ pub(crate) fn declaring(workspace: &str, name: &str) -> v1::CreateScopeRequest {
     }
 }
 
+pub(crate) fn routing(workspace: &str, id: &str, path: &str) -> v1::CreateRouteRequest {
+    v1::CreateRouteRequest {
+        route: Some(v1::Route {
+            workspace: workspace.to_owned(),
+            id: id.to_owned(),
+            path: path.to_owned(),
+            required_scopes: vec!["orders:read".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 pub(crate) fn selling(workspace: &str, id: &str) -> v1::CreateSubscriptionRequest {
     v1::CreateSubscriptionRequest {
         subscription: Some(v1::Subscription {

@@ -2,9 +2,11 @@
 
 mod addresses;
 mod allowed;
+mod connxio;
 mod denied;
 mod failure_mode;
 mod grpc_callers;
 mod hostile;
 mod isolation;
 mod observed;
+mod routes;

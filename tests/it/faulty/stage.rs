@@ -14,7 +14,7 @@ use claviger::app::mutate::{Answer, Call, Repeat};
 use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
 use claviger::app::postbacks::Postbacks;
 use claviger::app::postbacks::strangers::Strangers;
-use claviger::decide::{Demand, Presented, Question, decide};
+use claviger::decide::{Attributes, Demand, Presented, Question, decide};
 use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
@@ -270,6 +270,7 @@ impl Stage {
             any_of: Demand::NONE,
             subscription,
             must_demand: false,
+            attributes: Attributes::default(),
         };
         let view = self.core.index.view();
         decide(&question, &view, self.core.clock.now()).reason

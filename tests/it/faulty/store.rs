@@ -8,12 +8,15 @@ use claviger::app::ports::audit::{
 };
 use claviger::app::ports::outbox::{Delivery, NewEvent, SigningSecret};
 use claviger::app::ports::{
-    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, Loaded, Meta,
-    Position, PrincipalQuery, Store, StoreError, Tx,
+    Change, Exercised, FeedBatch, IdempotencyRecord, ImportRecord, KeyQuery, KeylessUse, Loaded,
+    Meta, Position, PrincipalQuery, Store, StoreError, Tx,
 };
-use claviger::domain::id::{EventId, KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
+use claviger::domain::id::{
+    EventId, KeyId, PrincipalId, RouteId, SecretId, SubscriptionId, WorkspaceId,
+};
 use claviger::domain::key::Key;
 use claviger::domain::principal::Principal;
+use claviger::domain::route::Route;
 use claviger::domain::time::Time;
 use claviger::domain::token::Tag;
 use claviger::domain::workspace::{Scope, Subscription, Workspace};
@@ -270,6 +273,35 @@ impl Store for FaultyStore {
         self.inner.list_scopes(workspace, after, limit).await
     }
 
+    async fn route(
+        &self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        self.inner.route(workspace, id).await
+    }
+
+    async fn list_routes(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&RouteId>,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        self.inner.list_routes(workspace, after, limit).await
+    }
+
+    async fn keyless_uses(
+        &self,
+        workspace: &WorkspaceId,
+        routes: &[RouteId],
+    ) -> Result<Vec<KeylessUse>, StoreError> {
+        self.inner.keyless_uses(workspace, routes).await
+    }
+
+    async fn add_keyless_uses(&self, uses: &[KeylessUse]) -> Result<(), StoreError> {
+        self.inner.add_keyless_uses(uses).await
+    }
+
     async fn principal(
         &self,
         workspace: &WorkspaceId,
@@ -485,6 +517,45 @@ impl Tx for FaultyTx {
 
     async fn scopes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Scope>, StoreError> {
         self.inner.scopes(workspace).await
+    }
+
+    async fn route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<Option<Route>, StoreError> {
+        self.inner.route(workspace, id).await
+    }
+
+    async fn routes(&mut self, workspace: &WorkspaceId) -> Result<Vec<Route>, StoreError> {
+        self.inner.routes(workspace).await
+    }
+
+    async fn count_routes(&mut self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.count_routes(workspace).await
+    }
+
+    async fn route_in_conflict(&mut self, route: &Route) -> Result<Option<RouteId>, StoreError> {
+        self.inner.route_in_conflict(route).await
+    }
+
+    async fn claims_of_others(
+        &mut self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<Route>, StoreError> {
+        self.inner.claims_of_others(workspace).await
+    }
+
+    async fn put_route(&mut self, route: &Route) -> Result<(), StoreError> {
+        self.inner.put_route(route).await
+    }
+
+    async fn delete_route(
+        &mut self,
+        workspace: &WorkspaceId,
+        id: &RouteId,
+    ) -> Result<(), StoreError> {
+        self.inner.delete_route(workspace, id).await
     }
 
     async fn put_scope(&mut self, scope: &Scope) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
+use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::grpc::proto::v1::{self, Key};
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -111,6 +112,10 @@ impl Admin {
         PostbacksClient:
             create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
             publish_event(PublishEventRequest) -> PublishEventResponse;
+        RoutesClient:
+            create_route(CreateRouteRequest) -> CreateRouteResponse,
+            get_route(GetRouteRequest) -> GetRouteResponse,
+            update_route(UpdateRouteRequest) -> UpdateRouteResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;

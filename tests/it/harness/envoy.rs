@@ -34,6 +34,8 @@ pub(crate) struct EnvoyOptions {
     pub(crate) strips_forged_headers: bool,
     /// Listen on a Unix socket: then no client has an address.
     pub(crate) on_unix_socket: bool,
+    /// Filters before Claviger's, as in the sample's `http_filters`.
+    pub(crate) filters: String,
     /// The deadline of a check. The sample's is for a machine that is not busy with a test suite.
     pub(crate) timeout: &'static str,
 }
@@ -47,6 +49,7 @@ impl Default for EnvoyOptions {
             use_remote_address: Some(true),
             strips_forged_headers: true,
             on_unix_socket: false,
+            filters: String::new(),
             timeout: "20s",
         }
     }
@@ -192,6 +195,8 @@ fn configuration(
             "headers_with_underscores_action: ALLOW",
         );
     }
+    let ours = "                  - name: envoy.filters.http.ext_authz\n";
+    text.set(ours, &format!("{}{ours}", options.filters));
     text.set(
         "\n                      routes:\n",
         &format!(

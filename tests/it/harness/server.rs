@@ -17,6 +17,7 @@ use claviger::grpc::proto::v1::directory_client::DirectoryClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
+use claviger::grpc::proto::v1::routes_client::RoutesClient;
 use claviger::server::{self, BoundAddress, SystemEntropy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -292,6 +293,10 @@ impl Client {
 
     pub(crate) fn keys(&self) -> KeyAdminClient<Line> {
         KeyAdminClient::new(self.line()).max_decoding_message_size(64 << 20)
+    }
+
+    pub(crate) fn routes(&self) -> RoutesClient<Line> {
+        RoutesClient::new(self.line())
     }
 
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {

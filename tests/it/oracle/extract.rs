@@ -2,19 +2,38 @@
 
 use base64::Engine as _;
 use claviger::domain::decision::Reason;
+use claviger::domain::route::{Factor, Route};
 use claviger::domain::workspace::{Location, Presentation, WorkspaceSettings};
 
 /// Check 2: what each location holds, and whether that is one credential.
 pub(crate) fn extract(
     settings: &WorkspaceSettings,
+    route: Option<&Route>,
     headers: &[(Vec<u8>, Vec<u8>)],
     path: &[u8],
 ) -> Result<(Vec<u8>, Presentation), Reason> {
     let defaults = Location::defaults();
-    let locations = if settings.locations.is_empty() {
+    let of_workspace = if settings.locations.is_empty() {
         &defaults
     } else {
         &settings.locations
+    };
+    let of_route = route.map(|r| &r.settings.locations);
+    let locations = of_route
+        .filter(|own| !own.is_empty())
+        .unwrap_or(of_workspace);
+    let any_shape = of_route.is_some_and(|own| own.contains(&Location::Bearer));
+    // Where a JWT is demanded it is in `Authorization`.
+    let without;
+    let jwt = |f: &Factor| matches!(f, Factor::Jwt { .. });
+    let locations = if route.is_some_and(|r| r.settings.factors.iter().any(jwt)) {
+        let others = locations
+            .iter()
+            .filter(|l| !matches!(l, Location::Bearer | Location::Basic));
+        without = others.cloned().collect();
+        &without
+    } else {
+        locations
     };
     let mut found: Vec<(Vec<u8>, Presentation)> = Vec::new();
     // Both schemes share one header, and it may stand there once.
@@ -44,7 +63,9 @@ pub(crate) fn extract(
         ambiguous |=
             presentation != Presentation::Basic && values.iter().any(|v| v.contains(&b','));
         let bearer_jwt = |v: &Vec<u8>| {
-            presentation == Presentation::Bearer && v.iter().filter(|b| **b == b'.').count() == 2
+            presentation == Presentation::Bearer
+                && !any_shape
+                && v.iter().filter(|b| **b == b'.').count() == 2
         };
         found.extend(
             values
@@ -119,7 +140,7 @@ fn query(path: &[u8], name: &str) -> (Vec<Vec<u8>>, bool) {
 }
 
 /// None: a broken escape.
-fn percent_decoded(raw: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn percent_decoded(raw: &[u8]) -> Option<Vec<u8>> {
     let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let (mut out, mut at) = (Vec::new(), 0);
     while at < raw.len() {

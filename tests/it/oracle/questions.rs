@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use super::routes::TRACKING_VALUE;
 use super::worlds::{PRESENTATIONS, moment, tokens};
 use super::{Presented, Question};
 
@@ -90,21 +91,77 @@ fn part() -> impl Strategy<Value = Part> {
     ]
 }
 
+/// What else a request says to routes.
+fn beside() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
+    let tracking = prop_oneof![
+        3 => Just(TRACKING_VALUE.as_bytes().to_vec()),
+        3 => token(),
+        1 => Just(b"".to_vec()),
+    ];
+    let pair = |name: &'static str, value: Vec<u8>| (name.as_bytes().to_vec(), value);
+    let one = prop_oneof![
+        2 => tracking.prop_map(move |value| pair("X-Track", value)),
+        1 => select(vec!["basic", "pro", "none", ""]).prop_map(move |s| pair("x-sub", s.into())),
+    ];
+    prop::collection::vec(one, 0..=2)
+}
+
+const PATHS: [&str; 12] = [
+    "/orders",
+    "/orders/",
+    "/orders/basic",
+    "/orders/pro/",
+    "/orders/%62asic",
+    "/orders/none",
+    "/elsewhere/x",
+    "/",
+    "/orders/..",
+    "/orders//x",
+    "/orders/%2f",
+    "",
+];
+
 fn request() -> impl Strategy<Value = Presented> {
-    prop_oneof![1 => prop::collection::vec(part(), 0..=1), 5 => prop::collection::vec(part(), 1..=1), 2 => prop::collection::vec(part(), 2..=3)]
-        .prop_map(|parts| {
-            let mut headers = vec![(b"host".to_vec(), b"example.com".to_vec())];
-            let mut path = b"/orders?page=1".to_vec();
-            for part in parts {
-                match part {
-                    Part::Header(name, value) => headers.push((name.as_bytes().to_vec(), value)),
-                    Part::Parameter(name, value) => {
-                        path.extend([b"&", name.as_bytes(), b"=", value.as_slice()].concat());
-                    }
+    let parts = prop_oneof![1 => prop::collection::vec(part(), 0..=1), 5 => prop::collection::vec(part(), 1..=1), 2 => prop::collection::vec(part(), 2..=3)];
+    (parts, select(PATHS.to_vec()), beside()).prop_map(|(parts, path, beside)| {
+        let mut headers = vec![(b"host".to_vec(), b"example.com".to_vec())];
+        headers.extend(beside);
+        let mut path = format!("{path}?page=1").into_bytes();
+        if path == b"?page=1" {
+            path.clear();
+        }
+        for part in parts {
+            match part {
+                Part::Header(name, value) => headers.push((name.as_bytes().to_vec(), value)),
+                Part::Parameter(name, value) if !path.is_empty() => {
+                    path.extend([b"&", name.as_bytes(), b"=", value.as_slice()].concat());
                 }
+                Part::Parameter(..) => {}
             }
-            Presented::Http { headers, path }
-        })
+        }
+        Presented::Http { headers, path }
+    })
+}
+
+/// A route's name, a method, and verified claims.
+fn attributes() -> impl Strategy<Value = (String, String, Vec<(String, String)>)> {
+    let route = prop_oneof![10 => Just(""), 1 => select(vec!["all", "one", "rest", "missing"])];
+    let method = select(vec!["GET", "POST", ""]);
+    let claims = select(vec![
+        vec![],
+        vec![("scope", "good")],
+        vec![("scope", "bad good")],
+        vec![("scope", "bad")],
+        vec![("sub", "good")],
+    ]);
+    (route, method, claims).prop_map(|(route, method, claims)| {
+        let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        (
+            route.to_owned(),
+            method.to_owned(),
+            claims.into_iter().map(text).collect(),
+        )
+    })
 }
 
 /// A question, mostly about `acme`.
@@ -130,10 +187,18 @@ pub(crate) fn question() -> impl Strategy<Value = Question> {
         (demands(), demands()),
         subscription,
         any::<bool>(),
-        moment(),
+        (moment(), attributes()),
     )
         .prop_map(
-            |(workspace, credential, source_ip, (all_of, any_of), subscription, via_envoy, now)| {
+            |(
+                workspace,
+                credential,
+                source_ip,
+                (all_of, any_of),
+                subscription,
+                via_envoy,
+                (now, (route, method, claims)),
+            )| {
                 Question {
                     workspace: workspace.to_owned(),
                     credential,
@@ -143,6 +208,9 @@ pub(crate) fn question() -> impl Strategy<Value = Question> {
                     subscription: subscription.map(str::to_owned),
                     via_envoy,
                     now,
+                    route,
+                    method,
+                    claims,
                 }
             },
         )

@@ -11,12 +11,15 @@ use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{Tag, Token};
 use claviger::domain::workspace::{
-    Location, Presentation, Scope, Subscription, UndemandedScopes, Workspace, WorkspaceSettings,
+    Location, Presentation, Scope, Subscription, UndemandedScopes, UnmatchedRequests, Workspace,
+    WorkspaceSettings,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::World;
+
+mod routes;
 
 /// The moment around which things happen.
 pub(crate) const NOON: Time = Time::from_micros(1_800_000_000_000_000);
@@ -106,8 +109,15 @@ fn settings() -> impl Strategy<Value = WorkspaceSettings> {
         rarely(40),
         some_of(&PRESENTATIONS),
     );
-    (places, undemanded, prefix).prop_map(
-        |((own, locations, own_ways, ways), undemanded_scopes, token_prefix)| WorkspaceSettings {
+    let unmatched =
+        prop_oneof![4 => Just(UnmatchedRequests::Default), 1 => Just(UnmatchedRequests::Deny)];
+    (places, undemanded, prefix, unmatched).prop_map(
+        |(
+            (own, locations, own_ways, ways),
+            undemanded_scopes,
+            token_prefix,
+            unmatched_requests,
+        )| WorkspaceSettings {
             locations: if own { locations } else { Vec::new() },
             presentations: if own_ways {
                 ways.into_iter().collect()
@@ -115,6 +125,7 @@ fn settings() -> impl Strategy<Value = WorkspaceSettings> {
                 Default::default()
             },
             undemanded_scopes,
+            unmatched_requests,
             token_prefix,
             ..WorkspaceSettings::default()
         },
@@ -246,39 +257,51 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     );
     let principals = prop::collection::vec(principal, 2 * PRINCIPALS.len());
     let keys = prop::collection::vec(key(), 3..=8);
-    (workspaces, scopes, subscriptions, principals, keys).prop_map(
-        |(workspaces, scopes, subscriptions, principals, keys)| {
-            let mut world = World {
-                workspaces: workspaces.into_iter().flatten().collect(),
-                ..World::default()
-            };
-            let owners = |all: &'static [&'static str]| {
-                let of = move |w: &'static str| all.iter().map(move |one| (w, *one));
-                ["acme", "beta"].into_iter().flat_map(of)
-            };
-            world.scopes = owners(&CATALOGUE)
-                .zip(scopes)
-                .filter(|(_, (there, _))| *there)
-                .map(declared)
-                .collect();
-            world.subscriptions = owners(&SUBSCRIPTIONS)
-                .zip(subscriptions)
-                .filter(|(_, (there, _))| *there)
-                .map(bought)
-                .collect();
-            world.principals = owners(&PRINCIPALS)
-                .zip(principals)
-                .filter(|(_, (there, _, _))| *there)
-                .map(known)
-                .collect();
-            let there = |key: &Key| world.workspaces.iter().any(|w| w.id == key.workspace);
-            let keys: Vec<_> = keys.into_iter().filter(|(key, _)| there(key)).collect();
-            for (n, (key, secrets)) in keys.into_iter().enumerate() {
-                add(&mut world, n as u128, key, secrets);
-            }
-            world
-        },
+    (
+        workspaces,
+        scopes,
+        subscriptions,
+        principals,
+        keys,
+        routes::routes(),
     )
+        .prop_map(
+            |(workspaces, scopes, subscriptions, principals, keys, routes)| {
+                let mut world = World {
+                    workspaces: workspaces.into_iter().flatten().collect(),
+                    ..World::default()
+                };
+                let owners = |all: &'static [&'static str]| {
+                    let of = move |w: &'static str| all.iter().map(move |one| (w, *one));
+                    ["acme", "beta"].into_iter().flat_map(of)
+                };
+                world.scopes = owners(&CATALOGUE)
+                    .zip(scopes)
+                    .filter(|(_, (there, _))| *there)
+                    .map(declared)
+                    .collect();
+                world.subscriptions = owners(&SUBSCRIPTIONS)
+                    .zip(subscriptions)
+                    .filter(|(_, (there, _))| *there)
+                    .map(bought)
+                    .collect();
+                world.routes = routes
+                    .into_iter()
+                    .filter(|r| world.workspaces.iter().any(|w| w.id == r.workspace))
+                    .collect();
+                world.principals = owners(&PRINCIPALS)
+                    .zip(principals)
+                    .filter(|(_, (there, _, _))| *there)
+                    .map(known)
+                    .collect();
+                let there = |key: &Key| world.workspaces.iter().any(|w| w.id == key.workspace);
+                let keys: Vec<_> = keys.into_iter().filter(|(key, _)| there(key)).collect();
+                for (n, (key, secrets)) in keys.into_iter().enumerate() {
+                    add(&mut world, n as u128, key, secrets);
+                }
+                world
+            },
+        )
 }
 
 fn granting(grants: &[&str]) -> Vec<Grant> {

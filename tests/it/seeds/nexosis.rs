@@ -74,6 +74,7 @@ async fn put(stage: &Stage, token: &str) -> v1::CheckResponse {
         http: Some(v1::HttpRequest {
             headers: vec![header],
             path: "/api/data/salesdata".to_owned(),
+            ..Default::default()
         }),
         ..asking("acme", "", &["data:write"])
     };

@@ -1,0 +1,220 @@
+//! The routes of a workspace, ready to be matched: one immutable table, swapped whole.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::domain::decision::Reason;
+use crate::domain::id::RouteId;
+use crate::domain::route::path::{BadPath, CheckedPath, cut};
+use crate::domain::route::pattern::{PathTemplate, Segment};
+use crate::domain::route::{Factor, HeaderDemand, Route, SubscriptionSource};
+use crate::domain::time::Time;
+
+mod matcher;
+mod tables;
+
+pub use matcher::Matched;
+use matcher::Matcher;
+
+/// A route, with what its decisions leave behind.
+#[derive(Debug)]
+pub struct RouteRecord {
+    route: Route,
+    /// Whether it demands a claim of a JWT.
+    pub demands_jwt: bool,
+    /// The place in its path of the segment that names the subscription, for each of its templates' only one.
+    pub subscription_at: Option<usize>,
+    /// Who passed without a key; outlives the record.
+    pub uses: Arc<KeylessUses>,
+}
+
+impl Deref for RouteRecord {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.route
+    }
+}
+
+impl RouteRecord {
+    fn new(route: Route, uses: Arc<KeylessUses>) -> Self {
+        let settings = &route.settings;
+        let subscription_at = match (&settings.subscription, &settings.path) {
+            (SubscriptionSource::Capture(name), Some(path)) => path.capture(name),
+            _ => None,
+        };
+        Self {
+            demands_jwt: settings.demands_jwt(),
+            subscription_at,
+            route,
+            uses,
+        }
+    }
+
+    /// Whether its own path takes this one; for who knows the route already.
+    pub fn match_path<'t, 'p>(
+        self: &'t Arc<Self>,
+        path: &'p [u8],
+    ) -> Result<Option<Matched<'t, 'p>>, BadPath> {
+        let path = CheckedPath::check(path)?;
+        let fits = self
+            .settings
+            .templates()
+            .iter()
+            .any(|own| takes(own, path.rest()));
+        Ok(fits.then_some(Matched { route: self, path }))
+    }
+
+    /// Headers that hold something secret beside the key, and that the service is not to see.
+    pub fn hidden_headers(&self) -> impl Iterator<Item = &str> {
+        self.settings
+            .factors
+            .iter()
+            .filter_map(|factor| match factor {
+                Factor::Header {
+                    demand: HeaderDemand::Present,
+                    ..
+                }
+                | Factor::Header { forward: true, .. }
+                | Factor::Jwt { .. } => None,
+                Factor::Header { name, .. } => Some(name.as_str()),
+            })
+    }
+}
+
+/// Whether a template takes the segments of a path.
+fn takes(template: &PathTemplate, mut rest: Option<&[u8]>) -> bool {
+    for segment in template.segments() {
+        if let Segment::Rest(_) = segment {
+            return true;
+        }
+        let Some((found, after)) = rest.map(cut) else {
+            return false;
+        };
+        match segment {
+            Segment::Literal(text) if text.as_bytes() != found => return false,
+            _ => rest = after,
+        }
+    }
+    rest.is_none()
+}
+
+/// How often requests passed that a key would have been demanded of, by what was wrong with them. Written by decisions,
+/// taken by whoever writes it down.
+#[derive(Debug, Default)]
+pub struct KeylessUses {
+    by_reason: [AtomicU64; Reason::ALL.len()],
+    last: AtomicI64,
+}
+
+impl KeylessUses {
+    /// Notes one.
+    pub fn note(&self, reason: Reason, now: Time) {
+        if let Some(count) = self.by_reason.get(reason.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+            self.last.fetch_max(now.micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// What is noted, and when the last one was.
+    pub fn read(&self) -> Vec<(Reason, u64, Time)> {
+        self.list(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// The same, taken away.
+    pub fn take(&self) -> Vec<(Reason, u64, Time)> {
+        self.list(|count| match count.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => count.swap(0, Ordering::Relaxed),
+        })
+    }
+
+    /// Puts back what was taken.
+    pub fn put_back(&self, reason: Reason, count: u64) {
+        if let Some(noted) = self.by_reason.get(reason.index()) {
+            noted.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn list(&self, read: impl Fn(&AtomicU64) -> u64) -> Vec<(Reason, u64, Time)> {
+        let last = Time::from_micros(self.last.load(Ordering::Relaxed));
+        let all = Reason::ALL.into_iter().zip(&self.by_reason);
+        all.map(|(reason, count)| (reason, read(count), last))
+            .filter(|(_, count, _)| *count > 0)
+            .collect()
+    }
+}
+
+/// All routes of a workspace.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    by_id: HashMap<RouteId, Arc<RouteRecord>>,
+    matcher: Matcher,
+}
+
+impl RouteTable {
+    /// The table after changes: each a route in its new state, or the id of one that is gone. An older state never replaces
+    /// a newer one. None: there is no route left.
+    pub(super) fn changed(
+        old: Option<&Self>,
+        changes: impl IntoIterator<Item = (RouteId, Option<Route>)>,
+    ) -> Option<Self> {
+        let mut by_id = old.map(|old| old.by_id.clone()).unwrap_or_default();
+        for (id, route) in changes {
+            let known = by_id.get(&id);
+            match route {
+                None => {
+                    by_id.remove(&id);
+                }
+                Some(route) if known.is_some_and(|known| known.revision > route.revision) => {}
+                Some(route) => {
+                    let uses = known.map(|known| known.uses.clone()).unwrap_or_default();
+                    by_id.insert(id, Arc::new(RouteRecord::new(route, uses)));
+                }
+            }
+        }
+        if by_id.is_empty() {
+            return None;
+        }
+        let matcher = Matcher::new(by_id.values());
+        Some(Self { by_id, matcher })
+    }
+
+    /// A route, by id.
+    pub fn get(&self, id: &str) -> Option<&Arc<RouteRecord>> {
+        self.by_id.get(id)
+    }
+
+    /// All routes, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<RouteRecord>> {
+        self.by_id.values()
+    }
+
+    /// The most specific route that takes a request; fails where its path can be read in more than one way. `host` is as the
+    /// request says it, `path` may have a query. Where host or method are not known they are empty, and only routes that ask
+    /// for none match.
+    pub fn find<'t, 'p>(
+        &'t self,
+        host: &[u8],
+        method: &[u8],
+        path: &'p [u8],
+    ) -> Result<Option<Matched<'t, 'p>>, BadPath> {
+        self.matcher.find(host, method, path)
+    }
+
+    /// The hosts that its routes claim, each as [`claimants`] looks for it.
+    pub(super) fn claimed_hosts(&self) -> impl Iterator<Item = &[u8]> {
+        let claiming = self.iter().filter(|route| route.settings.claims_hosts);
+        claiming
+            .flat_map(|route| &route.settings.hosts)
+            .map(|host| host.suffix().unwrap_or(host.as_str()).as_bytes())
+    }
+}
+
+/// Under which names a host in its normal form may be claimed: its own, and the suffixes above it, the longest first. A
+/// suffix begins with a dot, as no host does.
+fn claimants(host: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::once(host).chain(matcher::suffixes(host))
+}
