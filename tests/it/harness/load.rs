@@ -148,8 +148,8 @@ impl Make {
     }
 }
 
-/// Whether the database was too slow, as opposed to the process being gone.
-fn is_delay(status: &Status) -> bool {
+/// Whether the database was too slow, as opposed to the process being gone: nothing was changed, and the call may come again.
+pub(crate) fn is_delay(status: &Status) -> bool {
     let info = status.get_details_error_info();
     info.is_some_and(|info| info.reason == "DATABASE_UNAVAILABLE")
 }
