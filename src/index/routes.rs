@@ -12,6 +12,7 @@ use crate::domain::route::pattern::{PathTemplate, Segment};
 use crate::domain::route::{Factor, HeaderDemand, Route, SubscriptionSource};
 use crate::domain::time::Time;
 
+mod edges;
 mod matcher;
 mod tables;
 

@@ -3,6 +3,9 @@
 //! The most specific route wins: first by host (exact, then the longest suffix, then any), then by path from its first segment
 //! on (literal, then capture, then rest), then by method (its own, then any). The search goes in that order, so that the first
 //! route found is the one; two that are equal in all of it can't be saved.
+//!
+//! What a match costs are the lines of memory that it waits for. So nodes are small and in one list, all literals of all nodes
+//! are in one table, and methods are compared as numbers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use crate::domain::route::path::{BadPath, CheckedPath, cut};
 use crate::domain::route::pattern::{MAX_HOST, PathTemplate, Segment, normal_host};
 
 use super::RouteRecord;
+use super::edges::Edges;
 
 /// A route that takes a request.
 #[derive(Debug)]
@@ -21,108 +25,179 @@ pub struct Matched<'t, 'p> {
     pub path: CheckedPath<'p>,
 }
 
+/// The place of a node, of a method, or of a route.
+type Place = u32;
+
 #[derive(Debug, Default)]
 pub(super) struct Matcher {
-    exact: HashMap<Box<[u8]>, usize>,
+    exact: HashMap<Box<[u8]>, Place>,
     /// By suffix, with its dot.
-    suffixes: HashMap<Box<[u8]>, usize>,
-    any: Option<usize>,
+    suffixes: HashMap<Box<[u8]>, Place>,
+    any: Option<Place>,
     nodes: Vec<Node>,
+    edges: Edges,
+    /// Routes of all nodes, those of one shape in a row.
+    leaves: Vec<Leaf>,
+    methods: Vec<Box<[u8]>>,
     routes: Vec<Arc<RouteRecord>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Node {
-    literals: HashMap<Box<[u8]>, usize>,
-    capture: Option<usize>,
+    /// Whether it has children by literal.
+    literals: bool,
+    capture: Option<Place>,
     /// Routes that end here.
-    end: Leaf,
+    end: Row,
     /// Routes that take whatever comes after this.
-    rest: Leaf,
+    rest: Row,
 }
 
-/// Routes of one shape, by method.
-#[derive(Debug, Default)]
+/// Some leaves.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    from: Place,
+    len: Place,
+}
+
+/// A route, for one method or for any.
+#[derive(Debug, Clone, Copy)]
 struct Leaf {
-    by_method: Vec<(Box<[u8]>, usize)>,
-    any: Option<usize>,
+    method: Option<Place>,
+    route: Place,
 }
 
-impl Leaf {
-    fn pick(&self, method: &[u8]) -> Option<usize> {
-        let own = self.by_method.iter().find(|(own, _)| **own == *method);
-        own.map(|(_, route)| *route).or(self.any)
+/// A node while the tree grows.
+#[derive(Debug, Default)]
+struct Growing {
+    literals: bool,
+    capture: Option<Place>,
+    end: Vec<Leaf>,
+    rest: Vec<Leaf>,
+}
+
+#[derive(Debug, Default)]
+struct Growth {
+    matcher: Matcher,
+    nodes: Vec<Growing>,
+}
+
+impl Growth {
+    fn root(&mut self, host: Option<&str>) -> Place {
+        let next = place(self.nodes.len());
+        let root = match host {
+            None => *self.matcher.any.get_or_insert(next),
+            Some(host) => {
+                let (map, text) = match host.strip_prefix('*') {
+                    Some(suffix) => (&mut self.matcher.suffixes, suffix),
+                    None => (&mut self.matcher.exact, host),
+                };
+                *map.entry(text.as_bytes().into()).or_insert(next)
+            }
+        };
+        self.grow(root);
+        root
     }
 
-    fn put(&mut self, methods: &[String], route: usize) {
-        if methods.is_empty() {
-            self.any.get_or_insert(route);
+    /// Makes the node of this place if it is the next one.
+    fn grow(&mut self, at: Place) {
+        if at == place(self.nodes.len()) {
+            self.nodes.push(Growing::default());
         }
-        let methods = methods.iter().map(|m| (m.as_bytes().into(), route));
-        self.by_method.extend(methods);
+    }
+
+    fn put(&mut self, route: &Arc<RouteRecord>) {
+        let at = place(self.matcher.routes.len());
+        self.matcher.routes.push(route.clone());
+        let settings = &route.settings;
+        let mut leaves: Vec<_> = Vec::with_capacity(settings.methods.len().max(1));
+        for method in &settings.methods {
+            let method = Some(self.method(method.as_bytes()));
+            leaves.push(Leaf { method, route: at });
+        }
+        if leaves.is_empty() {
+            leaves.push(Leaf {
+                method: None,
+                route: at,
+            });
+        }
+        let mut roots: Vec<_> = Vec::with_capacity(settings.hosts.len().max(1));
+        for host in &settings.hosts {
+            roots.push(self.root(Some(host.as_str())));
+        }
+        if roots.is_empty() {
+            roots.push(self.root(None));
+        }
+        let templates = settings.templates();
+        for root in roots {
+            for template in &templates {
+                self.put_path(root, template, &leaves);
+            }
+        }
+    }
+
+    fn method(&mut self, method: &[u8]) -> Place {
+        let methods = &mut self.matcher.methods;
+        let known = methods.iter().position(|own| **own == *method);
+        place(known.unwrap_or_else(|| {
+            methods.push(method.into());
+            methods.len() - 1
+        }))
+    }
+
+    fn put_path(&mut self, root: Place, template: &PathTemplate, leaves: &[Leaf]) {
+        let mut at = root;
+        for segment in template.segments() {
+            let next = place(self.nodes.len());
+            let Some(here) = self.nodes.get_mut(index(at)) else {
+                return;
+            };
+            at = match segment {
+                Segment::Literal(text) => {
+                    here.literals = true;
+                    self.matcher.edges.put(at, text.as_bytes(), next)
+                }
+                Segment::Capture(_) => *here.capture.get_or_insert(next),
+                Segment::Rest(_) => {
+                    here.rest.extend(leaves);
+                    return;
+                }
+            };
+            self.grow(at);
+        }
+        if let Some(here) = self.nodes.get_mut(index(at)) {
+            here.end.extend(leaves);
+        }
+    }
+
+    fn grown(self) -> Matcher {
+        let mut matcher = self.matcher;
+        let row = |leaves: Vec<Leaf>, all: &mut Vec<Leaf>| {
+            let from = place(all.len());
+            let len = place(leaves.len());
+            all.extend(leaves);
+            Row { from, len }
+        };
+        for node in self.nodes {
+            let node = Node {
+                literals: node.literals,
+                capture: node.capture,
+                end: row(node.end, &mut matcher.leaves),
+                rest: row(node.rest, &mut matcher.leaves),
+            };
+            matcher.nodes.push(node);
+        }
+        matcher
     }
 }
 
 impl Matcher {
     pub(super) fn new<'r>(routes: impl Iterator<Item = &'r Arc<RouteRecord>>) -> Self {
-        let mut matcher = Self::default();
+        let mut growth = Growth::default();
         for route in routes {
-            let at = matcher.routes.len();
-            matcher.routes.push(route.clone());
-            matcher.put(route, at);
+            growth.put(route);
         }
-        matcher
-    }
-
-    fn put(&mut self, route: &RouteRecord, at: usize) {
-        let settings = &route.settings;
-        let templates = settings.templates();
-        let mut roots = Vec::with_capacity(settings.hosts.len().max(1));
-        for host in &settings.hosts {
-            let (map, text) = match host.suffix() {
-                Some(suffix) => (&mut self.suffixes, suffix),
-                None => (&mut self.exact, host.as_str()),
-            };
-            let nodes = &mut self.nodes;
-            roots.push(
-                *map.entry(text.as_bytes().into())
-                    .or_insert_with(|| grow(nodes)),
-            );
-        }
-        if settings.hosts.is_empty() {
-            roots.push(*self.any.get_or_insert_with(|| grow(&mut self.nodes)));
-        }
-        for root in roots {
-            for template in &templates {
-                self.put_path(root, template, &settings.methods, at);
-            }
-        }
-    }
-
-    fn put_path(&mut self, root: usize, template: &PathTemplate, methods: &[String], at: usize) {
-        let mut node = root;
-        for segment in template.segments() {
-            let next = self.nodes.len();
-            let Some(here) = self.nodes.get_mut(node) else {
-                return;
-            };
-            node = match segment {
-                Segment::Literal(text) => {
-                    *here.literals.entry(text.as_bytes().into()).or_insert(next)
-                }
-                Segment::Capture(_) => *here.capture.get_or_insert(next),
-                Segment::Rest(_) => {
-                    here.rest.put(methods, at);
-                    return;
-                }
-            };
-            if node == next {
-                self.nodes.push(Node::default());
-            }
-        }
-        if let Some(here) = self.nodes.get_mut(node) {
-            here.end.put(methods, at);
-        }
+        growth.grown()
     }
 
     pub(super) fn find<'t, 'p>(
@@ -142,9 +217,10 @@ impl Matcher {
         let path = CheckedPath::check(path)?;
         let mut buffer = [0; MAX_HOST];
         let host = normal_host(host, &mut buffer);
+        let own = self.methods.iter().position(|own| **own == *method);
         let mut search = Search {
-            nodes: &self.nodes,
-            method,
+            matcher: self,
+            method: own.map(place),
             parameters: path.has_parameters,
             hidden: false,
         };
@@ -154,12 +230,12 @@ impl Matcher {
         if search.hidden {
             return Err(BadPath::Parameters);
         }
-        let route = found.and_then(|at| self.routes.get(at));
+        let route = found.and_then(|at| self.routes.get(index(at)));
         Ok(route.map(|route| Matched { route, path }))
     }
 
     /// The trees that a host leads to, the most specific first.
-    fn roots(&self, host: &[u8]) -> impl Iterator<Item = usize> {
+    fn roots(&self, host: &[u8]) -> impl Iterator<Item = Place> {
         let below = (!self.suffixes.is_empty())
             .then(|| suffixes(host))
             .into_iter()
@@ -168,11 +244,22 @@ impl Matcher {
         let exact = (!self.exact.is_empty()).then(|| self.exact.get(host).copied());
         exact.flatten().into_iter().chain(below).chain(self.any)
     }
+
+    fn row(&self, row: Row) -> &[Leaf] {
+        let from = index(row.from);
+        self.leaves
+            .get(from..from + index(row.len))
+            .unwrap_or_default()
+    }
 }
 
-fn grow(nodes: &mut Vec<Node>) -> usize {
-    nodes.push(Node::default());
-    nodes.len() - 1
+/// As few as there may be, places fit.
+fn place(at: usize) -> Place {
+    Place::try_from(at).unwrap_or(Place::MAX)
+}
+
+fn index(at: Place) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
 }
 
 /// What stands after each label of a host, with its dot; the longest first.
@@ -184,32 +271,30 @@ pub(super) fn suffixes(host: &[u8]) -> impl Iterator<Item = &[u8]> {
     dots.filter_map(|(at, _)| host.get(at..))
 }
 
-struct Search<'t, 'm> {
-    nodes: &'t [Node],
-    method: &'m [u8],
+struct Search<'t> {
+    matcher: &'t Matcher,
+    /// The request's method, where some route asks for it.
+    method: Option<Place>,
     /// Whether a segment of the path has a `;`.
     parameters: bool,
     /// Whether parameters hid a literal: some servers would see it.
     hidden: bool,
 }
 
-impl Search<'_, '_> {
-    fn walk(&mut self, at: usize, rest: Option<&[u8]>) -> Option<usize> {
-        let node = self.nodes.get(at)?;
+impl Search<'_> {
+    fn walk(&mut self, at: Place, rest: Option<&[u8]>) -> Option<Place> {
+        let node = *self.matcher.nodes.get(index(at))?;
         let Some(rest) = rest else {
-            return node
-                .end
-                .pick(self.method)
-                .or_else(|| node.rest.pick(self.method));
+            return self.pick(node.end).or_else(|| self.pick(node.rest));
         };
         let (segment, after) = cut(rest);
-        if !node.literals.is_empty() {
-            if let Some(child) = node.literals.get(segment)
-                && let Some(found) = self.walk(*child, after)
+        if node.literals {
+            if let Some(child) = self.matcher.edges.get(at, segment)
+                && let Some(found) = self.walk(child, after)
             {
                 return Some(found);
             }
-            if self.parameters && hides(node, segment) {
+            if self.parameters && self.hides(at, segment) {
                 self.hidden = true;
                 return None;
             }
@@ -219,14 +304,22 @@ impl Search<'_, '_> {
         {
             return Some(found);
         }
-        node.rest.pick(self.method)
+        self.pick(node.rest)
     }
-}
 
-fn hides(node: &Node, segment: &[u8]) -> bool {
-    let end = segment.iter().position(|b| *b == b';');
-    end.and_then(|end| segment.get(..end))
-        .is_some_and(|name| node.literals.contains_key(name))
+    /// A route for the request's method, else one for any.
+    fn pick(&self, row: Row) -> Option<Place> {
+        let leaves = self.matcher.row(row);
+        let of = |method: Option<Place>| leaves.iter().find(|leaf| leaf.method == method);
+        let own = self.method.and_then(|method| of(Some(method)));
+        own.or_else(|| of(None)).map(|leaf| leaf.route)
+    }
+
+    fn hides(&self, at: Place, segment: &[u8]) -> bool {
+        let end = segment.iter().position(|b| *b == b';');
+        let name = end.and_then(|end| segment.get(..end));
+        name.is_some_and(|name| self.matcher.edges.get(at, name).is_some())
+    }
 }
 
 #[cfg(test)]
