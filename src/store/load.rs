@@ -17,7 +17,7 @@ use super::{convert, directory};
 use crate::app::ports::{Loaded, StoreError};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
-use crate::domain::secret::{RevocationReason, Secret, Slot};
+use crate::domain::secret::{Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 
@@ -341,24 +341,16 @@ impl<'t> Cells<'t> {
 
     fn secret(mut self) -> Result<(KeyId, Secret), StoreError> {
         let key = convert::key_id(&self.bytes::<16>("secrets.key_id")?)?;
+        let id = convert::secret_id(&self.bytes::<16>("secrets.id")?)?;
+        let tag = Tag::from_bytes(self.bytes("secrets.tag")?);
+        let origin = convert::origin(self.text()?)?;
         let secret = Secret {
-            id: convert::secret_id(&self.bytes::<16>("secrets.id")?)?,
-            tag: Tag::from_bytes(self.bytes("secrets.tag")?),
-            origin: convert::origin(self.text()?)?,
             weak: self.truth()?,
             prefix: self.text()?.to_owned(),
             retire_time: self.time("secrets.retire_time")?,
             revoke_time: self.time("secrets.revoke_time")?,
             last_used_time: self.time("secrets.last_used_time")?,
-            slot: Slot::Primary,
-            hint: String::new(),
-            sealed: None,
-            sealed_digest: None,
-            create_time: NEVER,
-            regenerated: false,
-            revocation_reason: RevocationReason::Unspecified,
-            acknowledge_time: None,
-            leak_time: None,
+            ..Secret::new(id, Slot::Primary, tag, origin, NEVER)
         };
         Ok((key, secret))
     }
@@ -367,9 +359,6 @@ impl<'t> Cells<'t> {
     fn settings(mut self) -> Result<(WorkspaceId, KeySettings), StoreError> {
         let workspace = self.read("keys.workspace_id")?;
         let settings = KeySettings {
-            display_name: String::new(),
-            description: String::new(),
-            expire_time: None,
             scopes: self.json("keys.scopes")?,
             subscriptions: self.json("keys.subscriptions")?,
             allowed_cidrs: self.json("keys.allowed_cidrs")?,
@@ -388,6 +377,7 @@ impl<'t> Cells<'t> {
                 .maybe()?
                 .map(|id| convert::parse(id, "keys.principal"))
                 .transpose()?,
+            ..KeySettings::default()
         };
         Ok((workspace, settings))
     }
