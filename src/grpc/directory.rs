@@ -54,14 +54,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateWorkspaceRequest>,
     ) -> Result<v1::CreateWorkspaceResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "CreateWorkspace",
-            message
-        );
+        let call = call!(caller, right, "CreateWorkspace", message);
         let wire = message
             .workspace
             .ok_or_else(|| Error::invalid("workspace", "is required"))?;
@@ -134,14 +129,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteWorkspaceRequest>,
     ) -> Result<v1::DeleteWorkspaceResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "DeleteWorkspace",
-            message
-        );
+        let call = call!(caller, right, "DeleteWorkspace", message);
         let id: WorkspaceId = convert::parse("id", &message.id)?;
         let id = self.workspace(&call.caller, id.as_str())?;
         let answer = self.core.delete_workspace(call, id, message.etag).await?;
@@ -154,14 +144,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<v1::CreateSubscriptionResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "CreateSubscription",
-            message
-        );
+        let call = call!(caller, right, "CreateSubscription", message);
         let wire = message
             .subscription
             .ok_or_else(|| Error::invalid("subscription", "is required"))?;
@@ -214,14 +199,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<v1::UpdateSubscriptionResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "UpdateSubscription",
-            message
-        );
+        let call = call!(caller, right, "UpdateSubscription", message);
         let wire = message
             .subscription
             .ok_or_else(|| Error::invalid("subscription", "is required"))?;
@@ -243,14 +223,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<v1::DeleteSubscriptionResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "DeleteSubscription",
-            message
-        );
+        let call = call!(caller, right, "DeleteSubscription", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         let id = convert::parse("id", &message.id)?;
         let answer = self
@@ -266,9 +241,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateScopeRequest>,
     ) -> Result<v1::CreateScopeResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, AdminScope::DirectoryWrite, "CreateScope", message);
+        let call = call!(caller, right, "CreateScope", message);
         let wire = message
             .scope
             .ok_or_else(|| Error::invalid("scope", "is required"))?;
@@ -317,9 +292,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateScopeRequest>,
     ) -> Result<v1::UpdateScopeResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, AdminScope::DirectoryWrite, "UpdateScope", message);
+        let call = call!(caller, right, "UpdateScope", message);
         let wire = message
             .scope
             .ok_or_else(|| Error::invalid("scope", "is required"))?;
@@ -341,9 +316,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteScopeRequest>,
     ) -> Result<v1::DeleteScopeResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, AdminScope::DirectoryWrite, "DeleteScope", message);
+        let call = call!(caller, right, "DeleteScope", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         convert::check("name", scope::check_name(&message.name))?;
         let answer = self

@@ -35,9 +35,8 @@ impl RoutesService {
         &self,
         request: Request<v1::CreateRouteRequest>,
     ) -> Result<v1::CreateRouteResponse, Error> {
-        let (caller, _right, mut message) =
-            caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = call!(caller, AdminScope::RoutesWrite, "CreateRoute", message);
+        let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
+        let mut call = call!(caller, right, "CreateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -88,9 +87,8 @@ impl RoutesService {
         &self,
         request: Request<v1::UpdateRouteRequest>,
     ) -> Result<v1::UpdateRouteResponse, Error> {
-        let (caller, _right, mut message) =
-            caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = call!(caller, AdminScope::RoutesWrite, "UpdateRoute", message);
+        let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
+        let mut call = call!(caller, right, "UpdateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -123,9 +121,8 @@ impl RoutesService {
         &self,
         request: Request<v1::DeleteRouteRequest>,
     ) -> Result<v1::DeleteRouteResponse, Error> {
-        let (caller, _right, mut message) =
-            caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let call = call!(caller, AdminScope::RoutesWrite, "DeleteRoute", message);
+        let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
+        let call = call!(caller, right, "DeleteRoute", message);
         let workspace = call
             .caller
             .workspace(&message.workspace, &self.core.default_workspace)?;
