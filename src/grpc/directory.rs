@@ -20,7 +20,7 @@ use super::inbox::{Inbox, Terms};
 use super::key_admin::{call, caller, revision};
 use super::proto::v1;
 use super::proto::v1::directory_server::Directory;
-use super::status::to_status;
+use super::status::{serve, to_status};
 use super::sync::{Answers, Session};
 
 mod principals;
@@ -349,45 +349,27 @@ impl DirectoryService {
     }
 }
 
-/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
-macro_rules! serve {
-    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
-        #[tonic::async_trait]
-        impl Directory for DirectoryService {
-            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
-            })*
-
-            type SyncPrincipalsStream = Answers;
-
-            async fn sync_principals(
-                &self,
-                request: Request<Streaming<v1::SyncPrincipalsRequest>>,
-            ) -> Result<Response<Answers>, Status> {
-                self.sync(request).map(Response::new).map_err(|e| to_status(&e))
-            }
-        }
-    };
-}
-
 serve! {
-    create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse = new_workspace;
-    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse = read_workspace;
-    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse = page_workspaces;
-    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse = change_workspace;
-    delete_workspace(DeleteWorkspaceRequest) -> DeleteWorkspaceResponse = remove_workspace;
-    create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse = new_subscription;
-    get_subscription(GetSubscriptionRequest) -> GetSubscriptionResponse = read_subscription;
-    list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsResponse = page_subscriptions;
-    update_subscription(UpdateSubscriptionRequest) -> UpdateSubscriptionResponse = change_subscription;
-    delete_subscription(DeleteSubscriptionRequest) -> DeleteSubscriptionResponse = remove_subscription;
-    create_scope(CreateScopeRequest) -> CreateScopeResponse = new_scope;
-    get_scope(GetScopeRequest) -> GetScopeResponse = read_scope;
-    list_scopes(ListScopesRequest) -> ListScopesResponse = page_scopes;
-    update_scope(UpdateScopeRequest) -> UpdateScopeResponse = change_scope;
-    delete_scope(DeleteScopeRequest) -> DeleteScopeResponse = remove_scope;
-    get_principal(GetPrincipalRequest) -> GetPrincipalResponse = read_principal;
-    list_principals(ListPrincipalsRequest) -> ListPrincipalsResponse = page_principals;
-    upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse = upsert;
-    delete_principal(DeletePrincipalRequest) -> DeletePrincipalResponse = remove_principal;
+    Directory for DirectoryService {
+        create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse = new_workspace;
+        get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse = read_workspace;
+        list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse = page_workspaces;
+        update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse = change_workspace;
+        delete_workspace(DeleteWorkspaceRequest) -> DeleteWorkspaceResponse = remove_workspace;
+        create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse = new_subscription;
+        get_subscription(GetSubscriptionRequest) -> GetSubscriptionResponse = read_subscription;
+        list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsResponse = page_subscriptions;
+        update_subscription(UpdateSubscriptionRequest) -> UpdateSubscriptionResponse = change_subscription;
+        delete_subscription(DeleteSubscriptionRequest) -> DeleteSubscriptionResponse = remove_subscription;
+        create_scope(CreateScopeRequest) -> CreateScopeResponse = new_scope;
+        get_scope(GetScopeRequest) -> GetScopeResponse = read_scope;
+        list_scopes(ListScopesRequest) -> ListScopesResponse = page_scopes;
+        update_scope(UpdateScopeRequest) -> UpdateScopeResponse = change_scope;
+        delete_scope(DeleteScopeRequest) -> DeleteScopeResponse = remove_scope;
+        get_principal(GetPrincipalRequest) -> GetPrincipalResponse = read_principal;
+        list_principals(ListPrincipalsRequest) -> ListPrincipalsResponse = page_principals;
+        upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse = upsert;
+        delete_principal(DeletePrincipalRequest) -> DeletePrincipalResponse = remove_principal;
+    }
+    sync_principals(Streaming<v1::SyncPrincipalsRequest>) -> SyncPrincipalsStream: Answers = sync;
 }

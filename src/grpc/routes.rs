@@ -14,7 +14,7 @@ use super::convert;
 use super::key_admin::{call, caller, revision};
 use super::proto::v1;
 use super::proto::v1::routes_server::Routes;
-use super::status::to_status;
+use super::status::{serve, to_status};
 
 /// Longest path that is matched on request.
 const MAX_PATH: usize = 8_192;
@@ -162,23 +162,13 @@ fn warnings(warnings: Vec<crate::app::routes::RouteWarning>) -> Vec<v1::Warning>
     warnings.into_iter().map(convert::route_warning).collect()
 }
 
-/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
-macro_rules! serve {
-    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
-        #[tonic::async_trait]
-        impl Routes for RoutesService {
-            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
-            })*
-        }
-    };
-}
-
 serve! {
-    create_route(CreateRouteRequest) -> CreateRouteResponse = create;
-    get_route(GetRouteRequest) -> GetRouteResponse = get;
-    list_routes(ListRoutesRequest) -> ListRoutesResponse = list;
-    update_route(UpdateRouteRequest) -> UpdateRouteResponse = update;
-    delete_route(DeleteRouteRequest) -> DeleteRouteResponse = delete;
-    match_route(MatchRouteRequest) -> MatchRouteResponse = find;
+    Routes for RoutesService {
+        create_route(CreateRouteRequest) -> CreateRouteResponse = create;
+        get_route(GetRouteRequest) -> GetRouteResponse = get;
+        list_routes(ListRoutesRequest) -> ListRoutesResponse = list;
+        update_route(UpdateRouteRequest) -> UpdateRouteResponse = update;
+        delete_route(DeleteRouteRequest) -> DeleteRouteResponse = delete;
+        match_route(MatchRouteRequest) -> MatchRouteResponse = find;
+    }
 }
