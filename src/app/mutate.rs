@@ -32,6 +32,19 @@ pub struct Call {
     pub dry_run: bool,
 }
 
+impl Call {
+    /// One that can't be repeated by its id.
+    pub fn once(caller: Caller, right: AdminScope, method: &'static str) -> Self {
+        Self {
+            caller,
+            right,
+            method,
+            repeat: None,
+            dry_run: false,
+        }
+    }
+}
+
 /// What makes a call repeatable.
 #[derive(Clone)]
 pub struct Repeat {

@@ -103,11 +103,8 @@ macro_rules! call {
     ($caller:expr, $right:expr, $method:literal, $message:ident) => {{
         let request_id = std::mem::take(&mut $message.request_id);
         Call {
-            caller: $caller,
-            right: $right,
-            method: $method,
             repeat: convert::repeat(&request_id, &$message)?,
-            dry_run: false,
+            ..Call::once($caller, $right, $method)
         }
     }};
 }
@@ -180,7 +177,7 @@ impl KeyAdminService {
                 true => AdminScope::KeysSelf,
                 false => AdminScope::KeysReveal,
             };
-            Ok::<_, Error>(Core::reveal_call(caller.using(right)?, right, "ListKeys"))
+            Ok::<_, Error>(Call::once(caller.using(right)?, right, "ListKeys"))
         };
         let wire = |keys: Vec<Key>| {
             let now = core.clock.now();
@@ -314,7 +311,7 @@ impl KeyAdminService {
         request: Request<v1::RevealSecretRequest>,
     ) -> Result<v1::RevealSecretResponse, Error> {
         let (caller, right, message) = caller(&self.core, request, &REVEAL)?;
-        let call = Core::reveal_call(caller, right, "RevealSecret");
+        let call = Call::once(caller, right, "RevealSecret");
         let key = convert::parse("key_id", &message.key_id)?;
         let secret = convert::parse_optional("secret_id", &message.secret_id)?;
         let answer = self.core.reveal_secret(call, key, secret).await?;
@@ -329,13 +326,7 @@ impl KeyAdminService {
         request: Request<v1::AcknowledgeSecretRequest>,
     ) -> Result<v1::AcknowledgeSecretResponse, Error> {
         let (caller, right, message) = caller(&self.core, request, &WRITE)?;
-        let call = Call {
-            caller,
-            right,
-            method: "AcknowledgeSecret",
-            repeat: None,
-            dry_run: false,
-        };
+        let call = Call::once(caller, right, "AcknowledgeSecret");
         let key = convert::parse("key_id", &message.key_id)?;
         let secret = convert::parse_optional("secret_id", &message.secret_id)?;
         let answer = self.core.acknowledge_secret(call, key, secret).await?;
@@ -394,19 +385,13 @@ impl KeyAdminService {
         &self,
         request: Request<v1::ReportLeakRequest>,
     ) -> Result<v1::ReportLeakResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
+        let (caller, right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let workspace = match message.workspace.as_str() {
             "-" => None,
             named => Some(caller.workspace(named, &self.core.default_workspace)?),
         };
         let leaks = convert::leaks(message.leaks)?;
-        let call = Call {
-            caller,
-            right: AdminScope::KeysWrite,
-            method: "ReportLeak",
-            repeat: None,
-            dry_run: false,
-        };
+        let call = Call::once(caller, right, "ReportLeak");
         let report = LeakReport { workspace, leaks };
         let (found, at) = self.core.report_leaks(call, report).await?;
         Ok(v1::ReportLeakResponse {

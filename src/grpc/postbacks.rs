@@ -82,13 +82,7 @@ impl PostbacksService {
     ) -> Result<v1::RedeliverEventResponse, Error> {
         let (caller, right, message) =
             caller(&self.core, request, &[AdminScope::PostbacksPublish])?;
-        let call = Call {
-            caller,
-            right,
-            method: "RedeliverEvent",
-            repeat: None,
-            dry_run: false,
-        };
+        let call = Call::once(caller, right, "RedeliverEvent");
         let id = convert::parse("id", &message.id)?;
         let answer = self.core.redeliver_event(call, id).await?;
         Ok(v1::RedeliverEventResponse {
