@@ -98,6 +98,7 @@ impl Connxio {
             key_creation: v1::KeyCreation::Administrators.into(),
             secret_storage: v1::SecretStorage::Recoverable.into(),
             token_prefix: Some(String::new()),
+            undemanded_scopes: v1::UndemandedScopes::Deny.into(),
             unmatched_requests: v1::UnmatchedRequests::Deny.into(),
             key_scheme: scheme.into(),
             ..Default::default()
