@@ -10,12 +10,11 @@ mod notices;
 mod resolve;
 mod throttle;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Core;
@@ -41,17 +40,8 @@ const LOOK: u32 = 256;
 /// How long attempts under way may take when the process ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// An attempt under way.
-type Attempt = BoxFuture<'static, Ended>;
-
-/// What came of an attempt.
-struct Ended {
-    delivery: Delivery,
-    /// Where it counts: its URL may have changed since.
-    place: String,
-    /// Nothing where the process could not try.
-    sent: Option<Sent>,
-}
+/// An attempt that has ended; nothing where the process could not try.
+type Ended = Result<(task::Id, Option<Sent>), JoinError>;
 
 /// Delivers until told to stop. `poll` is how often it looks for what is due without being woken.
 pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: CancellationToken) {
@@ -63,8 +53,8 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
     }
     let mut worker = Worker {
         core,
-        under_way: FuturesUnordered::new(),
-        held: Vec::new(),
+        under_way: JoinSet::new(),
+        held: HashMap::new(),
         throttle: Throttle::default(),
         failing: false,
     };
@@ -72,7 +62,7 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
         worker.fill().await;
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = worker.under_way.next() => worker.settle(ended).await,
+            Some(ended) = worker.under_way.join_next_with_id() => worker.settle(ended).await,
             () = worker.core.postbacks.woken() => {}
             () = tokio::time::sleep(poll) => {}
         }
@@ -82,9 +72,11 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
 
 struct Worker {
     core: Arc<Core>,
-    under_way: FuturesUnordered<Attempt>,
-    /// What is under way, for whoever has to give it back.
-    held: Vec<Delivery>,
+    /// Tasks of their own: an attempt that only goes on when the worker looks would keep its turn at the database while the
+    /// worker waits for its own.
+    under_way: JoinSet<Option<Sent>>,
+    /// What they carry, and the place where it counts: its URL may have changed since.
+    held: HashMap<task::Id, (Delivery, String)>,
     throttle: Throttle,
     failing: bool,
 }
@@ -149,25 +141,20 @@ impl Worker {
     }
 
     fn begin(&mut self, delivery: Delivery, place: String) {
-        self.held.push(delivery.clone());
-        let core = self.core.clone();
-        self.under_way.push(Box::pin(async move {
-            let sent = attempt(&core, &delivery).await;
-            Ended {
-                delivery,
-                place,
-                sent,
-            }
-        }));
+        let (core, carried) = (self.core.clone(), delivery.clone());
+        let attempt = async move { attempt(&core, &carried).await };
+        let task = self.under_way.spawn(attempt).id();
+        self.held.insert(task, (delivery, place));
     }
 
     async fn settle(&mut self, ended: Ended) {
-        let Ended {
-            delivery,
-            place,
-            sent,
-        } = ended;
-        self.held.retain(|held| held.id != delivery.id);
+        let (task, sent) = ended.unwrap_or_else(|error| {
+            tracing::error!("an attempt to deliver came to a halt");
+            (error.id(), None)
+        });
+        let Some((delivery, place)) = self.held.remove(&task) else {
+            return;
+        };
         let now = self.core.clock.now();
         self.throttle.done(&place, delivery.key, now);
         let Some(sent) = sent else {
@@ -215,7 +202,7 @@ impl Worker {
     /// Lets attempts end for a moment, and gives back those that do not.
     async fn end(mut self) {
         let farewell = async {
-            while let Some(ended) = self.under_way.next().await {
+            while let Some(ended) = self.under_way.join_next_with_id().await {
                 self.settle(ended).await;
             }
         };
@@ -229,7 +216,9 @@ impl Worker {
             sent: Sent::failed(Failure::Interrupted),
             now,
         };
-        for delivery in &self.held {
+        // Whoever still tries is stopped first, so that nothing is sent once it was given back.
+        self.under_way.shutdown().await;
+        for (delivery, _) in self.held.values() {
             let outcome = outcome(delivery);
             let _ = outbox_of(&self.core).settle(delivery, &outcome).await;
         }

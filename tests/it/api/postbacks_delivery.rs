@@ -1,5 +1,6 @@
 //! POSTbacks: how they are delivered, to receivers that fail, redirect, cut, say that they are gone, and come back.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use claviger::grpc::proto::v1::{self, delivery::Failure, delivery::State};
@@ -193,6 +194,33 @@ async fn nothing_is_sent_unsigned_and_a_secret_lets_what_waited_go() {
     let secret = create_secret(&stage).await;
     // Without a wait for its next attempt.
     assert!(receiver.next().await.is_signed(&secret));
+}
+
+/// More than the database has connections to read from: an attempt that waits for one holds up neither the others nor what
+/// takes the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_are_due_at_once_are_delivered_by_their_first_signed_attempt() {
+    const KEYS: usize = 48;
+    let stage = Stage::set().await;
+    let mut receiver = Receiver::start();
+    let mut keys = Vec::new();
+    for _ in 0..KEYS {
+        let made = make(&stage, &receiver).await;
+        let waiting = settled(&stage, &made.id(), after(1)).await;
+        assert_eq!(waiting.failure(), Failure::NoSigningSecret);
+        keys.push(made);
+    }
+    create_secret(&stage).await;
+    let mut told = HashSet::new();
+    for _ in 0..KEYS {
+        told.insert(receiver.next().await.id);
+    }
+    assert_eq!(told.len(), KEYS);
+    for made in &keys {
+        let delivered = settled(&stage, &made.id(), after(2)).await;
+        assert_eq!(delivered.state(), State::Delivered);
+        assert_eq!(delivered.attempts, 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
