@@ -212,6 +212,7 @@ async fn the_property_of_storage_applies_live_and_switched_back_says_what_is_los
 /// `grpcurl`, as an external system and who reads the documentation have it: JSON, and no proto files.
 fn grpcurl(platform: &Platform, token: &str, before: &[&str], after: &[&str]) -> String {
     let output = Command::new(tool("grpcurl"))
+        .args(["-connect-timeout", "60"])
         .args([
             "-plaintext",
             "-H",

@@ -174,7 +174,7 @@ impl Platform {
     pub(super) fn claviger(&self, token: &str, args: &[&str]) -> String {
         let output = Command::new(BINARY)
             .args(args)
-            .args(["--workspace", WORKSPACE])
+            .args(["--workspace", WORKSPACE, "--timeout", "60s"])
             .env_clear()
             .env("CLAVIGER_TOKEN", token)
             .env(
