@@ -113,9 +113,7 @@ impl Admin {
             create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
             publish_event(PublishEventRequest) -> PublishEventResponse;
         RoutesClient:
-            create_route(CreateRouteRequest) -> CreateRouteResponse,
-            get_route(GetRouteRequest) -> GetRouteResponse,
-            update_route(UpdateRouteRequest) -> UpdateRouteResponse;
+            create_route(CreateRouteRequest) -> CreateRouteResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;
