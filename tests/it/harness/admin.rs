@@ -111,6 +111,7 @@ impl Admin {
             upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
         PostbacksClient:
             create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
+            list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse,
             publish_event(PublishEventRequest) -> PublishEventResponse;
         RoutesClient:
             create_route(CreateRouteRequest) -> CreateRouteResponse,
