@@ -2,7 +2,8 @@
 //! day where a receiver does not take it.
 //!
 //! Invariants: a connection goes to an address that was checked, and never elsewhere; no redirect is followed, no proxy
-//! asked; what is not settled is due again.
+//! asked; what is not settled is due again; an attempt under way holds nothing of the database, for whom the worker waits
+//! meanwhile.
 
 mod address;
 mod client;
@@ -10,6 +11,7 @@ mod notices;
 mod resolve;
 mod throttle;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::Core;
 use crate::app::ports::StoreError;
 use crate::app::ports::outbox::{Delivery, Outbox, Outcome, Sent};
-use crate::app::postbacks::message;
+use crate::app::postbacks::message::{self, SigningKey};
+use crate::domain::id::WorkspaceId;
 use crate::domain::postback::{DeliveryState, Failure, retry_after};
 
 pub use address::Allowed;
@@ -40,6 +43,9 @@ const WORTH_IT: usize = 16;
 const LOOK: u32 = 256;
 /// How long attempts under way may take when the process ends.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What deliveries of workspaces are signed with.
+type SigningKeys = BTreeMap<WorkspaceId, Arc<Vec<SigningKey>>>;
 
 /// An attempt under way.
 type Attempt = BoxFuture<'static, Ended>;
@@ -140,19 +146,21 @@ impl Worker {
         }
         let claimed = claimed?;
         let taken = claimed.len();
+        let keys = signing_keys(&self.core, &claimed).await;
         for delivery in claimed {
             let due = due.iter().find(|due| due.id == delivery.id);
             let place = due.map(|due| due.place.clone()).unwrap_or_default();
-            self.begin(delivery, place);
+            let keys = keys.get(&delivery.workspace).cloned();
+            self.begin(delivery, place, keys);
         }
         Ok(taken)
     }
 
-    fn begin(&mut self, delivery: Delivery, place: String) {
+    fn begin(&mut self, delivery: Delivery, place: String, keys: Option<Arc<Vec<SigningKey>>>) {
         self.held.push(delivery.clone());
         let core = self.core.clone();
         self.under_way.push(Box::pin(async move {
-            let sent = attempt(&core, &delivery).await;
+            let sent = attempt(&core, &delivery, keys.as_deref().map(Vec::as_slice)).await;
             Ended {
                 delivery,
                 place,
@@ -240,22 +248,32 @@ fn outbox_of(core: &Core) -> &dyn Outbox {
     &*core.postbacks.outbox
 }
 
+/// What deliveries are signed with, by workspace; those whose keys can't be read now are missing. Read once for all of them:
+/// were it read by attempts, they would hold connections while the worker waits for one and nobody drives them.
+async fn signing_keys(core: &Core, deliveries: &[Delivery]) -> SigningKeys {
+    let now = core.clock.now();
+    let workspaces: BTreeSet<_> = deliveries.iter().map(|d| d.workspace.clone()).collect();
+    let mut all = SigningKeys::new();
+    for workspace in workspaces {
+        match core.signing_keys(&workspace, now).await {
+            Ok(keys) => drop(all.insert(workspace, Arc::new(keys))),
+            Err(error) => {
+                tracing::warn!(reason = error.reason, "POSTbacks can't be signed now");
+            }
+        }
+    }
+    all
+}
+
 /// Makes one attempt. None: the process could not, which is no fault of the receiver's.
-async fn attempt(core: &Core, delivery: &Delivery) -> Option<Sent> {
+async fn attempt(core: &Core, delivery: &Delivery, keys: Option<&[SigningKey]>) -> Option<Sent> {
     if delivery.url.is_empty() {
         return Some(Sent::failed(Failure::NoUrl));
     }
-    let now = core.clock.now();
-    let keys = match core.signing_keys(&delivery.workspace, now).await {
-        Ok(keys) => keys,
-        Err(error) => {
-            tracing::warn!(reason = error.reason, "a POSTback can't be signed now");
-            return None;
-        }
-    };
+    let keys = keys?;
     if keys.is_empty() {
         return Some(Sent::failed(Failure::NoSigningSecret));
     }
-    let post = message::post(delivery, &keys, now);
+    let post = message::post(delivery, keys, core.clock.now());
     Some(core.postbacks.postman.post(&post).await)
 }

@@ -26,6 +26,7 @@ mod maximo_users;
 mod passthrough;
 mod postbacks;
 mod postbacks_delivery;
+mod postbacks_hanging;
 mod principals;
 mod principals_many;
 mod principals_sync;
