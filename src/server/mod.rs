@@ -38,7 +38,7 @@ use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
 use crate::grpc::guard::Guard;
-use crate::grpc::insights::InsightsService;
+use crate::grpc::insights::{InsightsService, OPEN_WATCHES};
 use crate::grpc::key_admin::KeyAdminService;
 use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto;
@@ -166,12 +166,14 @@ pub async fn build(
     let counts = Arc::new(DecisionCounts::default());
     let decisions = Limit::new(config.max_concurrent_decisions);
     let administration = Shares::new(config.max_concurrent_admin);
+    let watches = Shares::new(OPEN_WATCHES);
     let calls = Arc::new(CallCounts::new(proto::methods()));
     let metrics = Arc::new(Metrics::new(
         core.clone(),
         counts.clone(),
         decisions.clone(),
         administration.clone(),
+        watches.clone(),
         calls.clone(),
     ));
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -223,6 +225,7 @@ pub async fn build(
                 InsightsService::new(
                     core.clone(),
                     stopping.clone(),
+                    watches.clone(),
                     config.trusted_proxies.clone(),
                 ),
             ))

@@ -6,6 +6,7 @@ mod hangup;
 mod killed;
 mod lifecycle;
 mod listeners;
+mod metrics;
 mod offline;
 mod postbacks;
 mod refused;
