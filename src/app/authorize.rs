@@ -139,7 +139,7 @@ impl Core {
             false => seen.now,
         };
         if let Some((key, _)) = verdict.identity() {
-            self.exercised.note(&seen.demands(), key);
+            self.exercised.note(&seen.demands(), key, verdict.principal);
         }
         let keys = [verdict.identity(), verdict.factor_key];
         for (_, secret) in keys.into_iter().flatten() {
