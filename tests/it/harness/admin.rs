@@ -122,6 +122,7 @@ impl Admin {
             batch_check(BatchCheckRequest) -> BatchCheckResponse;
         InsightsClient:
             list_decisions(ListDecisionsRequest) -> ListDecisionsResponse,
+            explain(ExplainRequest) -> ExplainResponse,
             get_usage(GetUsageRequest) -> GetUsageResponse;
     }
 
