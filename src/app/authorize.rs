@@ -1,5 +1,6 @@
 //! Decisions, and what is noted of them: counts, times of last use, and what the recorder takes. All of it in memory.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::app::Core;
@@ -111,9 +112,9 @@ impl Core {
     }
 
     /// The workspace of a request that names none: that whose routes claim its host, else the process's default.
-    pub fn workspace_of_host(&self, host: &[u8]) -> WorkspaceId {
+    pub fn workspace_of_host(&self, host: &[u8]) -> Cow<'_, WorkspaceId> {
         let claimant = self.index.workspace_of_host(host);
-        claimant.unwrap_or_else(|| self.default_workspace.clone())
+        claimant.map_or(Cow::Borrowed(&self.default_workspace), Cow::Owned)
     }
 }
 

@@ -2,8 +2,7 @@
 //! day where a receiver does not take it.
 //!
 //! Invariants: a connection goes to an address that was checked, and never elsewhere; no redirect is followed, no proxy
-//! asked; what is not settled is due again; an attempt under way holds nothing of the database, for whom the worker waits
-//! meanwhile.
+//! asked; what is not settled is due again.
 
 mod address;
 mod client;
@@ -11,20 +10,17 @@ mod notices;
 mod resolve;
 mod throttle;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Core;
 use crate::app::ports::StoreError;
 use crate::app::ports::outbox::{Delivery, Outbox, Outcome, Sent};
-use crate::app::postbacks::message::{self, SigningKey};
-use crate::domain::id::WorkspaceId;
+use crate::app::postbacks::message;
 use crate::domain::postback::{DeliveryState, Failure, retry_after};
 
 pub use address::Allowed;
@@ -44,20 +40,8 @@ const LOOK: u32 = 256;
 /// How long attempts under way may take when the process ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What deliveries of workspaces are signed with.
-type SigningKeys = BTreeMap<WorkspaceId, Arc<Vec<SigningKey>>>;
-
-/// An attempt under way.
-type Attempt = BoxFuture<'static, Ended>;
-
-/// What came of an attempt.
-struct Ended {
-    delivery: Delivery,
-    /// Where it counts: its URL may have changed since.
-    place: String,
-    /// Nothing where the process could not try.
-    sent: Option<Sent>,
-}
+/// An attempt that has ended; nothing where the process could not try.
+type Ended = Result<(task::Id, Option<Sent>), JoinError>;
 
 /// Delivers until told to stop. `poll` is how often it looks for what is due without being woken.
 pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: CancellationToken) {
@@ -69,8 +53,8 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
     }
     let mut worker = Worker {
         core,
-        under_way: FuturesUnordered::new(),
-        held: Vec::new(),
+        under_way: JoinSet::new(),
+        held: HashMap::new(),
         throttle: Throttle::default(),
         failing: false,
     };
@@ -78,7 +62,7 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
         worker.fill().await;
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = worker.under_way.next() => worker.settle(ended).await,
+            Some(ended) = worker.under_way.join_next_with_id() => worker.settle(ended).await,
             () = worker.core.postbacks.woken() => {}
             () = tokio::time::sleep(poll) => {}
         }
@@ -88,9 +72,11 @@ pub async fn run(core: Arc<Core>, poll: Duration, exclusive: bool, stop: Cancell
 
 struct Worker {
     core: Arc<Core>,
-    under_way: FuturesUnordered<Attempt>,
-    /// What is under way, for whoever has to give it back.
-    held: Vec<Delivery>,
+    /// Tasks of their own: an attempt that only goes on when the worker looks would keep its turn at the database while the
+    /// worker waits for its own.
+    under_way: JoinSet<Option<Sent>>,
+    /// What they carry, and the place where it counts: its URL may have changed since.
+    held: HashMap<task::Id, (Delivery, String)>,
     throttle: Throttle,
     failing: bool,
 }
@@ -146,36 +132,29 @@ impl Worker {
         }
         let claimed = claimed?;
         let taken = claimed.len();
-        let keys = signing_keys(&self.core, &claimed).await;
         for delivery in claimed {
             let due = due.iter().find(|due| due.id == delivery.id);
             let place = due.map(|due| due.place.clone()).unwrap_or_default();
-            let keys = keys.get(&delivery.workspace).cloned();
-            self.begin(delivery, place, keys);
+            self.begin(delivery, place);
         }
         Ok(taken)
     }
 
-    fn begin(&mut self, delivery: Delivery, place: String, keys: Option<Arc<Vec<SigningKey>>>) {
-        self.held.push(delivery.clone());
-        let core = self.core.clone();
-        self.under_way.push(Box::pin(async move {
-            let sent = attempt(&core, &delivery, keys.as_deref().map(Vec::as_slice)).await;
-            Ended {
-                delivery,
-                place,
-                sent,
-            }
-        }));
+    fn begin(&mut self, delivery: Delivery, place: String) {
+        let (core, carried) = (self.core.clone(), delivery.clone());
+        let attempt = async move { attempt(&core, &carried).await };
+        let task = self.under_way.spawn(attempt).id();
+        self.held.insert(task, (delivery, place));
     }
 
     async fn settle(&mut self, ended: Ended) {
-        let Ended {
-            delivery,
-            place,
-            sent,
-        } = ended;
-        self.held.retain(|held| held.id != delivery.id);
+        let (task, sent) = ended.unwrap_or_else(|error| {
+            tracing::error!("an attempt to deliver came to a halt");
+            (error.id(), None)
+        });
+        let Some((delivery, place)) = self.held.remove(&task) else {
+            return;
+        };
         let now = self.core.clock.now();
         self.throttle.done(&place, delivery.key, now);
         let Some(sent) = sent else {
@@ -223,7 +202,7 @@ impl Worker {
     /// Lets attempts end for a moment, and gives back those that do not.
     async fn end(mut self) {
         let farewell = async {
-            while let Some(ended) = self.under_way.next().await {
+            while let Some(ended) = self.under_way.join_next_with_id().await {
                 self.settle(ended).await;
             }
         };
@@ -237,7 +216,9 @@ impl Worker {
             sent: Sent::failed(Failure::Interrupted),
             now,
         };
-        for delivery in &self.held {
+        // Whoever still tries is stopped first, so that nothing is sent once it was given back.
+        self.under_way.shutdown().await;
+        for (delivery, _) in self.held.values() {
             let outcome = outcome(delivery);
             let _ = outbox_of(&self.core).settle(delivery, &outcome).await;
         }
@@ -248,32 +229,22 @@ fn outbox_of(core: &Core) -> &dyn Outbox {
     &*core.postbacks.outbox
 }
 
-/// What deliveries are signed with, by workspace; those whose keys can't be read now are missing. Read once for all of them:
-/// were it read by attempts, they would hold connections while the worker waits for one and nobody drives them.
-async fn signing_keys(core: &Core, deliveries: &[Delivery]) -> SigningKeys {
-    let now = core.clock.now();
-    let workspaces: BTreeSet<_> = deliveries.iter().map(|d| d.workspace.clone()).collect();
-    let mut all = SigningKeys::new();
-    for workspace in workspaces {
-        match core.signing_keys(&workspace, now).await {
-            Ok(keys) => drop(all.insert(workspace, Arc::new(keys))),
-            Err(error) => {
-                tracing::warn!(reason = error.reason, "POSTbacks can't be signed now");
-            }
-        }
-    }
-    all
-}
-
 /// Makes one attempt. None: the process could not, which is no fault of the receiver's.
-async fn attempt(core: &Core, delivery: &Delivery, keys: Option<&[SigningKey]>) -> Option<Sent> {
+async fn attempt(core: &Core, delivery: &Delivery) -> Option<Sent> {
     if delivery.url.is_empty() {
         return Some(Sent::failed(Failure::NoUrl));
     }
-    let keys = keys?;
+    let now = core.clock.now();
+    let keys = match core.signing_keys(&delivery.workspace, now).await {
+        Ok(keys) => keys,
+        Err(error) => {
+            tracing::warn!(reason = error.reason, "a POSTback can't be signed now");
+            return None;
+        }
+    };
     if keys.is_empty() {
         return Some(Sent::failed(Failure::NoSigningSecret));
     }
-    let post = message::post(delivery, keys, core.clock.now());
+    let post = message::post(delivery, &keys, now);
     Some(core.postbacks.postman.post(&post).await)
 }

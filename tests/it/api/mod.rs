@@ -22,7 +22,6 @@ mod keys_lookup;
 mod last_administrator;
 mod leaks;
 mod lifetimes;
-mod maximo_users;
 mod passthrough;
 mod postbacks;
 mod postbacks_delivery;

@@ -2,7 +2,6 @@
 
 mod addresses;
 mod allowed;
-mod connxio;
 mod denied;
 mod failure_mode;
 mod grpc_callers;

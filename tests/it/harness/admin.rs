@@ -115,8 +115,7 @@ impl Admin {
             publish_event(PublishEventRequest) -> PublishEventResponse;
         RoutesClient:
             create_route(CreateRouteRequest) -> CreateRouteResponse,
-            get_route(GetRouteRequest) -> GetRouteResponse,
-            update_route(UpdateRouteRequest) -> UpdateRouteResponse;
+            get_route(GetRouteRequest) -> GetRouteResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;

@@ -157,6 +157,11 @@ impl TestServer {
         self.clock.advance(by);
     }
 
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What its clock says, to the second.
     pub(crate) fn now(&self) -> prost_types::Timestamp {
         prost_types::Timestamp {
