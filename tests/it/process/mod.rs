@@ -12,3 +12,4 @@ mod postbacks;
 mod refused;
 mod rotation;
 mod stopped;
+mod watch;
