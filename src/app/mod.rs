@@ -28,6 +28,7 @@ pub mod routes;
 pub mod scene;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -66,6 +67,8 @@ pub struct Core {
     pub postbacks: Postbacks,
     /// Which grants were made use of.
     pub exercised: ExercisedGrants,
+    /// How many secrets were reported here as found in public, each once.
+    pub leaked: AtomicU64,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// The turn to write a batch of an import: other changes wait behind one of them, and no more.

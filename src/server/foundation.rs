@@ -118,6 +118,7 @@ pub(super) async fn open(
         records: Arc::new(store.records()),
         postbacks: Postbacks::new(Arc::new(store.clone()), Arc::new(postman), strangers, plain),
         exercised: ExercisedGrants::default(),
+        leaked: std::sync::atomic::AtomicU64::new(0),
         tasks: TaskTracker::new(),
         imports: Semaphore::new(1),
         default_workspace: config.default_workspace.clone(),

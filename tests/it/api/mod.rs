@@ -25,6 +25,7 @@ mod lifetimes;
 mod passthrough;
 mod postbacks;
 mod postbacks_delivery;
+mod postbacks_hanging;
 mod principals;
 mod principals_many;
 mod principals_sync;

@@ -19,7 +19,11 @@ async fn list(stage: &Stage, key: &str) -> Vec<v1::Delivery> {
 }
 
 /// Waits until the only delivery of a key is as wanted. An answer is written down after it has come.
-async fn settled(stage: &Stage, key: &str, wanted: impl Fn(&v1::Delivery) -> bool) -> v1::Delivery {
+pub(super) async fn settled(
+    stage: &Stage,
+    key: &str,
+    wanted: impl Fn(&v1::Delivery) -> bool,
+) -> v1::Delivery {
     let look = async {
         loop {
             let mut found = list(stage, key).await;
@@ -35,7 +39,7 @@ async fn settled(stage: &Stage, key: &str, wanted: impl Fn(&v1::Delivery) -> boo
         .expect("the delivery settles")
 }
 
-fn after(attempts: u32) -> impl Fn(&v1::Delivery) -> bool {
+pub(super) fn after(attempts: u32) -> impl Fn(&v1::Delivery) -> bool {
     move |d| d.attempts == attempts && (d.failure != 0 || d.state() == State::Delivered)
 }
 

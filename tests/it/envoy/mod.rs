@@ -8,5 +8,6 @@ mod grpc_callers;
 mod hostile;
 mod isolation;
 mod observed;
+mod off_the_record;
 mod recorded;
 mod routes;
