@@ -65,12 +65,27 @@ fn bytes<const N: usize>(seed: u64) -> [u8; N] {
     })
 }
 
-/// What is on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum On {
-    /// Nothing: no routes, no principals.
-    Nothing,
-    Everything,
+/// What is on in a world.
+#[derive(Clone, Copy)]
+struct On {
+    routes: bool,
+    /// Keys inherit from them.
+    principals: bool,
+    /// Every request is logged, where there is a recorder.
+    log: bool,
+}
+
+impl On {
+    const NOTHING: Self = Self {
+        routes: false,
+        principals: false,
+        log: false,
+    };
+    const EVERYTHING: Self = Self {
+        routes: true,
+        principals: true,
+        log: true,
+    };
 }
 
 fn principal(n: usize) -> PrincipalId {
@@ -103,9 +118,9 @@ fn world(keys: usize, on: On) -> World {
         display_name: String::new(),
         enabled: true,
         settings: WorkspaceSettings {
-            request_log: match on {
-                On::Nothing => RequestLog::Off,
-                On::Everything => RequestLog::All,
+            request_log: match on.log {
+                true => RequestLog::All,
+                false => RequestLog::Off,
             },
             ..WorkspaceSettings::default()
         },
@@ -114,8 +129,10 @@ fn world(keys: usize, on: On) -> World {
         revision: 1,
     };
     index.put_workspace(&record, &[], 1);
-    if on == On::Everything {
+    if on.routes {
         put_routes(&index, &workspace, ROUTES, &[SCOPE.to_owned()]);
+    }
+    if on.principals {
         put_principals(&index, &workspace);
     }
     let grants: Vec<_> = (0..50)
@@ -137,15 +154,15 @@ fn world(keys: usize, on: On) -> World {
                 NOW,
             )
         };
-        let settings = match on {
-            On::Nothing => KeySettings {
+        let settings = match on.principals {
+            false => KeySettings {
                 scopes: vec![
                     grants[n % 50].clone(),
                     Grant::parse(SCOPE).expect("a valid scope"),
                 ],
                 ..KeySettings::default()
             },
-            On::Everything => KeySettings {
+            true => KeySettings {
                 scope_source: ScopeSource::Principal,
                 principal: Some(principal(n)),
                 ..KeySettings::default()
@@ -278,12 +295,13 @@ fn decide_once(world: &World, n: usize, scopes: &[String], recorder: Option<&Rec
     assert_eq!(black_box(verdict.reason), Reason::Ok);
 }
 
-/// Bare decisions and those with everything on in turns, so that whatever slows the machine down slows both.
-fn everything(bare: &World, full: &World, scopes: &[String]) {
+/// Bare decisions and those with something on in turns, so that whatever slows the machine down slows both.
+fn compare(what: &str, bare: &World, full: &World, recorded: bool, scopes: &[String]) {
     const TURN: usize = 20_000;
     const TURNS: usize = 60;
     let recorder = Arc::new(Recorder::new(1, 2));
     let taking = Taking::start(recorder.clone());
+    let recorder = recorded.then_some(&*recorder);
     let mut next = 0;
     let mut turn = |world: &World, recorder: Option<&Recorder>| {
         let (began, before) = (Instant::now(), ALLOCATIONS.load(Ordering::Relaxed));
@@ -295,31 +313,31 @@ fn everything(bare: &World, full: &World, scopes: &[String]) {
         (began.elapsed(), allocated)
     };
     turn(bare, None);
-    turn(full, Some(&recorder));
+    turn(full, recorder);
     let (mut bare_took, mut full_took, mut allocated) = (Duration::ZERO, Duration::ZERO, 0);
     let mut ratios = Vec::with_capacity(TURNS);
     for _ in 0..TURNS {
         let (without, _) = turn(bare, None);
-        let (with, allocations) = turn(full, Some(&recorder));
+        let (with, allocations) = turn(full, recorder);
         ratios.push(with.as_secs_f64() / without.as_secs_f64());
         bare_took += without;
         full_took += with;
         allocated += allocations;
     }
+    let dropped = recorder.map_or(0, |r| r.counts().dropped.load(Ordering::Relaxed));
     taking.end();
     ratios.sort_by(f64::total_cmp);
     let decisions = (TURN * TURNS) as u32;
     eprintln!(
-        "bare {:?}, with {ROUTES} routes, principals, usage and every request logged {:?}: {:.2} times (median of {TURNS} turns {:.2}, \
-         from {:.2} to {:.2}); {:.3} heap allocations a decision; {} rows dropped",
-        bare_took / decisions,
+        "{what}: {:?} against {:?} bare: {:.2} times (median of {TURNS} turns {:.2}, from {:.2} to {:.2}); \
+         {:.3} heap allocations a decision; {dropped} rows dropped",
         full_took / decisions,
+        bare_took / decisions,
         full_took.as_secs_f64() / bare_took.as_secs_f64(),
         ratios[TURNS / 2],
         ratios[0],
         ratios[TURNS - 1],
         allocated as f64 / f64::from(decisions),
-        recorder.counts().dropped.load(Ordering::Relaxed),
     );
 }
 
@@ -327,9 +345,37 @@ fn decisions(c: &mut Criterion) {
     let keys = option_env!("CLAVIGER_BENCH_KEYS")
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
-    let full = world(keys, On::Everything);
-    let world = world(keys, On::Nothing);
-    let scopes = [SCOPE.to_owned()];
+    let (bare, scopes) = (world(keys, On::NOTHING), [SCOPE.to_owned()]);
+    for (what, on, recorded) in [
+        (
+            "recorded and logged",
+            On {
+                log: true,
+                ..On::NOTHING
+            },
+            true,
+        ),
+        (
+            "10,000 routes",
+            On {
+                routes: true,
+                ..On::NOTHING
+            },
+            false,
+        ),
+        (
+            "10,000 principals",
+            On {
+                principals: true,
+                ..On::NOTHING
+            },
+            false,
+        ),
+        ("everything", On::EVERYTHING, true),
+    ] {
+        compare(what, &bare, &world(keys, on), recorded, &scopes);
+    }
+    let world = bare;
     let mut next = 0;
     let mut token = || {
         next = (next + 1) % world.tokens.len();
@@ -354,9 +400,6 @@ fn decisions(c: &mut Criterion) {
         "{keys} keys: {} heap allocations in 1,000 decisions",
         allocations
     );
-
-    everything(&world, &full, &scopes);
-    drop(full);
 
     let mut group = c.benchmark_group(format!("decide at {keys} keys"));
     group.bench_function("allow, token given", |b| {
