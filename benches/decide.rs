@@ -2,7 +2,8 @@
 //! routes, keys that inherit from 10,000 principals, usage, and every request in the log).
 //!
 //! `cargo bench --bench decide`; `CLAVIGER_BENCH_KEYS`, at build time, sets another number of keys. Tokens and routes are
-//! taken in an order that no cache can foresee.
+//! taken in two ways: each as often as any other, which no cache can foresee and nobody's customers do; and as customers do,
+//! a few of them much more often than most (Zipf's law, exponent 1).
 
 #![expect(
     clippy::expect_used,
@@ -54,6 +55,36 @@ struct World {
     places: Vec<(String, String)>,
 }
 
+/// Who comes how often, and goes where.
+#[derive(Debug, Clone, Copy)]
+enum Traffic {
+    /// Everybody equally often, everywhere.
+    Even,
+    /// As Zipf's law says.
+    Skewed,
+}
+
+impl Traffic {
+    /// Which tokens and places requests have, in turn.
+    fn requests(self) -> Vec<(usize, usize)> {
+        let pick = |seed: u64, of: usize| match self {
+            Self::Even => usize::from_le_bytes(bytes(seed)) % of,
+            Self::Skewed => {
+                let random = f64::from(u32::from_le_bytes(bytes(seed))) / f64::from(u32::MAX);
+                // How Zipf's law with exponent 1 is drawn: ranks are even in their logarithm.
+                ((of as f64).powf(random) as usize).clamp(1, of) - 1
+            }
+        };
+        let request = |n: u64| {
+            (
+                pick(2 * n + 1_000_003, ASKED),
+                pick(2 * n + 1_000_004, ROUTES),
+            )
+        };
+        (0..1 << 18).map(request).collect()
+    }
+}
+
 /// Pseudo-random bytes, the same in every run.
 fn bytes<const N: usize>(seed: u64) -> [u8; N] {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
@@ -68,7 +99,8 @@ fn bytes<const N: usize>(seed: u64) -> [u8; N] {
 /// What is on in a world.
 #[derive(Clone, Copy)]
 struct On {
-    routes: bool,
+    /// How many routes there are.
+    routes: usize,
     /// Keys inherit from them.
     principals: bool,
     /// Every request is logged, where there is a recorder.
@@ -77,12 +109,12 @@ struct On {
 
 impl On {
     const NOTHING: Self = Self {
-        routes: false,
+        routes: 0,
         principals: false,
         log: false,
     };
     const EVERYTHING: Self = Self {
-        routes: true,
+        routes: ROUTES,
         principals: true,
         log: true,
     };
@@ -129,8 +161,8 @@ fn world(keys: usize, on: On) -> World {
         revision: 1,
     };
     index.put_workspace(&record, &[], 1);
-    if on.routes {
-        put_routes(&index, &workspace, ROUTES, &[SCOPE.to_owned()]);
+    if on.routes > 0 {
+        put_routes(&index, &workspace, on.routes, &[SCOPE.to_owned()]);
     }
     if on.principals {
         put_principals(&index, &workspace);
@@ -193,7 +225,10 @@ fn world(keys: usize, on: On) -> World {
     World {
         index,
         tokens,
-        places: (0..ROUTES).map(|n| destination(n, ROUTES)).collect(),
+        places: match on.routes {
+            0 => (0..ROUTES).map(|n| destination(n, ROUTES)).collect(),
+            routes => (0..ROUTES).map(|n| destination(n, routes)).collect(),
+        },
     }
 }
 
@@ -270,9 +305,14 @@ impl Taking {
     }
 }
 
-fn decide_once(world: &World, n: usize, scopes: &[String], recorder: Option<&Recorder>) {
-    let token = world.tokens[n % world.tokens.len()].reveal().as_bytes();
-    let (host, path) = &world.places[n % ROUTES];
+fn decide_once(
+    world: &World,
+    (token, place): (usize, usize),
+    scopes: &[String],
+    recorder: Option<&Recorder>,
+) {
+    let token = world.tokens[token % world.tokens.len()].reveal().as_bytes();
+    let (host, path) = &world.places[place];
     let request = Request { token };
     let presented = Presented::Http {
         headers: &request,
@@ -296,7 +336,8 @@ fn decide_once(world: &World, n: usize, scopes: &[String], recorder: Option<&Rec
 }
 
 /// Bare decisions and those with something on in turns, so that whatever slows the machine down slows both.
-fn compare(what: &str, bare: &World, full: &World, recorded: bool, scopes: &[String]) {
+fn compare(what: &str, (bare, full): (&World, &World), recorded: bool, traffic: Traffic) {
+    let (scopes, requests) = ([SCOPE.to_owned()], traffic.requests());
     const TURN: usize = 20_000;
     const TURNS: usize = 60;
     let recorder = Arc::new(Recorder::new(1, 2));
@@ -307,7 +348,7 @@ fn compare(what: &str, bare: &World, full: &World, recorded: bool, scopes: &[Str
         let (began, before) = (Instant::now(), ALLOCATIONS.load(Ordering::Relaxed));
         for _ in 0..TURN {
             next += 1;
-            decide_once(world, next, scopes, recorder);
+            decide_once(world, requests[next % requests.len()], &scopes, recorder);
         }
         let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
         (began.elapsed(), allocated)
@@ -329,7 +370,7 @@ fn compare(what: &str, bare: &World, full: &World, recorded: bool, scopes: &[Str
     ratios.sort_by(f64::total_cmp);
     let decisions = (TURN * TURNS) as u32;
     eprintln!(
-        "{what}: {:?} against {:?} bare: {:.2} times (median of {TURNS} turns {:.2}, from {:.2} to {:.2}); \
+        "{what}, {traffic:?}: {:?} against {:?} bare: {:.2} times (median of {TURNS} turns {:.2}, from {:.2} to {:.2}); \
          {:.3} heap allocations a decision; {dropped} rows dropped",
         full_took / decisions,
         bare_took / decisions,
@@ -346,20 +387,21 @@ fn decisions(c: &mut Criterion) {
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
     let (bare, scopes) = (world(keys, On::NOTHING), [SCOPE.to_owned()]);
+    let nothing = On::NOTHING;
     for (what, on, recorded) in [
         (
             "recorded and logged",
             On {
                 log: true,
-                ..On::NOTHING
+                ..nothing
             },
             true,
         ),
         (
             "10,000 routes",
             On {
-                routes: true,
-                ..On::NOTHING
+                routes: ROUTES,
+                ..nothing
             },
             false,
         ),
@@ -367,13 +409,24 @@ fn decisions(c: &mut Criterion) {
             "10,000 principals",
             On {
                 principals: true,
-                ..On::NOTHING
+                ..nothing
             },
             false,
         ),
-        ("everything", On::EVERYTHING, true),
+        (
+            "everything, 100 routes",
+            On {
+                routes: 100,
+                ..On::EVERYTHING
+            },
+            true,
+        ),
+        ("everything, 10,000 routes", On::EVERYTHING, true),
     ] {
-        compare(what, &bare, &world(keys, on), recorded, &scopes);
+        let full = world(keys, on);
+        for traffic in [Traffic::Even, Traffic::Skewed] {
+            compare(what, (&bare, &full), recorded, traffic);
+        }
     }
     let world = bare;
     let mut next = 0;

@@ -21,7 +21,7 @@ use crate::index::View;
 
 use gathered::Logged;
 use gathered::Part;
-pub use gathered::{Entry, Gap, Gathered, Name, ShadowKey, ShadowSeen, Spare, UsageKey};
+pub use gathered::{Entry, Gap, Gathered, Hashing, Name, ShadowKey, ShadowSeen, Spare, UsageKey};
 pub use text::Span;
 
 /// Most rows of the request log that wait in memory; those that come then are counted as missing.

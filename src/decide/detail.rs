@@ -35,12 +35,9 @@ pub(super) fn demand(
         Err(_) => "the route that is named does not exist, or does not take the path".to_owned(),
         Ok(None) => asked,
         Ok(Some(taken)) => {
-            let settings = &taken.route.settings;
-            let (all_of, any_of) = (
-                Demand::List(&settings.all_of),
-                Demand::List(&settings.any_of),
-            );
-            let who = match taken.route.access() {
+            let route = taken.route;
+            let (all_of, any_of) = (Demand::List(&route.all_of), Demand::List(&route.any_of));
+            let who = match route.access {
                 Access::Public => "is open to everybody".to_owned(),
                 Access::Grandfathered => format!(
                     "is grandfathered: it records only what is wrong with a key, and would demand {}",

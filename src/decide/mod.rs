@@ -88,7 +88,7 @@ fn check<'v>(
     let workspace = verdict.workspace;
     let taken = routes::take(question, workspace, view);
     verdict.taken = taken.unwrap_or_default();
-    let access = verdict.route().map(|route| route.access());
+    let access = verdict.route().map(|route| route.access);
     let demanded = taken.and_then(|_| match access {
         Some(Access::Public) => routes::open(workspace),
         Some(Access::KeyRequired | Access::Grandfathered) => Ok(()),
@@ -106,10 +106,7 @@ fn check<'v>(
         }
         _ => check_key(question, view, now, verdict, trace)?,
     }
-    if verdict
-        .route()
-        .is_none_or(|r| r.settings.factors.is_empty())
-    {
+    if verdict.route().is_none_or(|r| r.factors().is_empty()) {
         return Ok(());
     }
     let there = verdict.check_factors(question, view, now);

@@ -106,7 +106,7 @@ fn named<'v>(
     route: &'v std::sync::Arc<RouteRecord>,
     path: &'v [u8],
 ) -> Result<Option<Matched<'v, 'v>>, Reason> {
-    if route.subscription_at.is_none() {
+    if route.subscription_at().is_none() {
         return Ok(None);
     }
     let matched = route.match_path(path).map_err(|_| Reason::RouteUnknown)?;
@@ -124,11 +124,11 @@ fn subscription<'v>(
         text.and_then(|text| view.subscription_id(question.workspace, text))
             .map_or(Asked::Unknown, Asked::Named)
     };
-    match &route.settings.subscription {
+    match route.subscription() {
         SubscriptionSource::None => Asked::Nothing,
         SubscriptionSource::Fixed(id) => Asked::Named(id.as_str()),
         SubscriptionSource::Capture(_) => route
-            .subscription_at
+            .subscription_at()
             .and_then(|at| matched?.path.segment(at))
             .map_or(Asked::Unknown, known),
         SubscriptionSource::Header(name) => match header(question, name) {
@@ -168,11 +168,8 @@ impl<'q> Question<'q> {
     /// The demands on scopes, all-of and any-of, of the request and of the route it takes.
     pub fn demands(&self, taken: Option<Taken<'q>>) -> Demands<'q> {
         let of_route = taken.map_or((Demand::NONE, Demand::NONE), |taken| {
-            let settings = &taken.route.settings;
-            (
-                Demand::List(&settings.all_of),
-                Demand::List(&settings.any_of),
-            )
+            let route = taken.route;
+            (Demand::List(&route.all_of), Demand::List(&route.any_of))
         });
         [(self.all_of, self.any_of), of_route]
     }
@@ -197,7 +194,7 @@ impl<'v> Verdict<'v> {
 
     /// Where a credential may be: where the route says, else the workspace.
     pub fn locations(&self) -> &'v [Location] {
-        let of_route = self.route().map(|route| &*route.settings.locations);
+        let of_route = self.route().map(RouteRecord::locations);
         let of_workspace = || self.workspace.map(|w| &*w.locations);
         of_route
             .filter(|own| !own.is_empty())
@@ -215,9 +212,7 @@ impl<'v> Verdict<'v> {
     pub(super) fn authorization(&self) -> Authorization {
         match self.route() {
             Some(route) if route.demands_jwt => Authorization::Never,
-            Some(route) if route.settings.locations.contains(&Location::Bearer) => {
-                Authorization::AnyShape
-            }
+            Some(route) if route.locations().contains(&Location::Bearer) => Authorization::AnyShape,
             _ => Authorization::NoJwt,
         }
     }
@@ -246,7 +241,7 @@ impl<'v> Verdict<'v> {
         let Some(route) = self.route() else {
             return Ok(());
         };
-        for factor in &route.settings.factors {
+        for factor in route.factors() {
             let there = match factor {
                 Factor::Jwt {
                     payload,

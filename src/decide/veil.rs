@@ -30,7 +30,7 @@ impl Verdict<'_> {
             _ => false,
         };
         let demands_another = |route: &RouteRecord| {
-            let mut factors = route.settings.factors.iter();
+            let mut factors = route.factors().iter();
             factors.any(|factor| factor.key_header().is_some())
         };
         of_key || !self.is_allow() && self.route().is_some_and(demands_another)

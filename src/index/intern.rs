@@ -9,6 +9,7 @@ use crate::domain::key::Key;
 use crate::domain::network::IpNet;
 use crate::domain::scope::Grant;
 
+use super::bound::Bound;
 use super::record::Shared;
 
 /// What is in use.
@@ -17,6 +18,8 @@ pub(super) struct Interner {
     grants: Sets<Grant>,
     networks: Sets<IpNet>,
     subscriptions: Sets<SubscriptionId>,
+    /// Of scopes, as routes demand them.
+    pub(super) demands: Sets<String>,
     shared: Known<Shared>,
 }
 
@@ -27,7 +30,7 @@ impl Interner {
     }
 
     /// The one copy of what this key has in common with others.
-    pub(super) fn shared(&mut self, key: &Key) -> Arc<Shared> {
+    pub(super) fn shared(&mut self, key: &Key, bound: Option<Bound>) -> Arc<Shared> {
         let settings = &key.settings;
         let labels = &settings.labels;
         self.shared.get(Shared {
@@ -35,6 +38,7 @@ impl Interner {
             scopes: self.grants.get(&settings.scopes),
             scope_source: settings.scope_source,
             principal: settings.principal.clone(),
+            bound,
             subscriptions: self.subscriptions.get(&settings.subscriptions),
             allowed_cidrs: self.networks.get(&settings.allowed_cidrs),
             enforcement: settings.enforcement,
@@ -48,12 +52,12 @@ impl Interner {
 
 /// The things of one kind in use. Those that no key uses any more are swept out as the table grows.
 #[derive(Debug)]
-struct Known<T: ?Sized> {
+pub(super) struct Known<T: ?Sized> {
     known: HashSet<Arc<T>>,
     sweep_at: usize,
 }
 
-type Sets<T> = Known<[T]>;
+pub(super) type Sets<T> = Known<[T]>;
 
 impl<T: ?Sized> Default for Known<T> {
     fn default() -> Self {
@@ -88,7 +92,7 @@ impl<T: Eq + Hash> Known<T> {
 
 impl<T: Eq + Hash + Clone> Sets<T> {
     /// The one copy of this set.
-    fn get(&mut self, set: &[T]) -> Arc<[T]> {
+    pub(super) fn get(&mut self, set: &[T]) -> Arc<[T]> {
         match self.known.get(set) {
             Some(known) => known.clone(),
             None => self.keep(Arc::from(set)),

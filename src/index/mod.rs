@@ -5,6 +5,7 @@
 //! closes what is in doubt.
 //! No tokio, no tonic, no SQL in here.
 
+mod bound;
 mod hash;
 mod intern;
 mod record;
@@ -28,7 +29,8 @@ use crate::domain::time::Time;
 use crate::domain::token::{LookupKey, Tag};
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
-use hash::{BuildIdHasher, Owned};
+use bound::{Acting, Slots};
+use hash::{BuildIdHasher, Owned, OwnedRef};
 use intern::Interner;
 use record::Id;
 pub use record::{
@@ -66,6 +68,7 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Writer {
     interner: Interner,
+    slots: Slots,
     /// What is refused until the feed has spoken, and the number of the doubt: a later doubt is not lifted with an earlier.
     keys_in_doubt: std::collections::HashMap<KeyId, u64>,
     workspaces_in_doubt: std::collections::HashMap<WorkspaceId, u64>,
@@ -175,6 +178,7 @@ impl Index {
             principals: self.principals.pin(),
             prefixes: self.prefixes.pin(),
             routes: self.routes.pin(),
+            acting: Acting::default(),
         }
     }
 
@@ -213,7 +217,18 @@ impl Index {
             return;
         }
         let closed = writer.keys_in_doubt.contains_key(&key.id);
-        let record = KeyRecord::new(key, old.as_deref(), closed, &mut writer.interner);
+        let Writer {
+            interner, slots, ..
+        } = &mut *writer;
+        let principal = key.settings.principal.as_ref();
+        let bound = principal.map(|id| {
+            let name = OwnedRef(key.workspace.as_str(), id.as_str());
+            slots.bind(&key.workspace, id, || {
+                self.principals.pin().get(&name).cloned()
+            })
+        });
+        let shared = interner.shared(key, bound);
+        let record = KeyRecord::new(key, old.as_deref(), closed, shared);
         let record = Arc::new(record);
         for secret in &*record.secrets {
             self.replace_holder(secret.tag(), key.id, Some(&record));
@@ -312,16 +327,14 @@ impl Index {
 
     /// Takes a workspace out, and all that is left of it.
     pub fn remove_workspace(&self, id: &WorkspaceId) {
-        let _writer = self.writer();
+        let writer = self.writer();
         self.put_table(id, None);
         self.workspaces.pin().remove(id);
         self.prefixes.pin().remove(id);
         self.subscriptions
             .pin()
             .retain(|Owned(workspace, _), _| workspace != id);
-        self.principals
-            .pin()
-            .retain(|Owned(workspace, _), _| workspace != id);
+        self.retain_principals(&writer, |Owned(workspace, _)| workspace != id);
     }
 
     /// Puts a subscription in, in place of an older state of it.
@@ -357,15 +370,28 @@ impl Index {
             .is_none_or(|old| old.revision <= principal.revision)
         {
             let record = PrincipalRecord::new(principal, &mut writer.interner);
-            principals.insert(key, Arc::new(record));
+            let record = Arc::new(record);
+            writer.slots.put(&key, Some(record.clone()));
+            principals.insert(key, record);
         }
     }
 
     /// Takes a principal out.
     pub fn remove_principal(&self, workspace: &WorkspaceId, id: &PrincipalId) {
-        self.principals
-            .pin()
-            .remove(&Owned(workspace.clone(), id.clone()));
+        let writer = self.writer();
+        let key = Owned(workspace.clone(), id.clone());
+        writer.slots.put(&key, None);
+        self.principals.pin().remove(&key);
+    }
+
+    fn retain_principals(&self, writer: &Writer, keep: impl Fn(&Owned<PrincipalId>) -> bool) {
+        self.principals.pin().retain(|key, _| {
+            let keep = keep(key);
+            if !keep {
+                writer.slots.put(key, None);
+            }
+            keep
+        });
     }
 
     /// Takes out whatever is not among these: what a load did not bring is gone.
@@ -378,7 +404,7 @@ impl Index {
             let place = (workspace.clone(), id.clone());
             found.subscriptions.contains(&place)
         });
-        self.principals.pin().retain(|Owned(workspace, id), _| {
+        self.retain_principals(&self.writer(), |Owned(workspace, id)| {
             let place = (workspace.clone(), id.clone());
             found.principals.contains(&place)
         });

@@ -18,6 +18,7 @@ use crate::domain::workspace::{
     Location, PresentationSet, RequestLog, Scope, UndemandedScopes, UnmatchedRequests, Workspace,
 };
 
+use super::bound::Bound;
 use super::intern::Interner;
 
 /// A key. Immutable but for `closed` and the times of last use. What many keys have in common is one copy, to which it
@@ -44,31 +45,34 @@ pub struct KeyRecord {
     exercised: AtomicU64,
 }
 
-/// What keys have in common.
+/// What keys have in common. What decisions ask comes first.
 #[derive(Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Shared {
     /// Who owns it.
     pub workspace: WorkspaceId,
-    /// What it lists to grant, rights over Claviger included.
-    pub scopes: Arc<[Grant]>,
+    /// Where its principal is found.
+    pub(super) bound: Option<Bound>,
     /// Where what it grants comes from.
     pub scope_source: ScopeSource,
-    /// Who it is bound to. Not what that may: so a principal with any number of keys changes in one swap.
-    pub principal: Option<PrincipalId>,
-    /// What it is bound to; empty: nothing.
-    pub subscriptions: Arc<[SubscriptionId]>,
-    /// Where it may be used from; empty: anywhere.
-    pub allowed_cidrs: Arc<[IpNet]>,
-    /// Which restrictions only report.
-    pub enforcement: Enforcement,
+    /// It lists rights over Claviger and nothing else: no key to data requests.
+    pub admin_only: bool,
     /// Record nothing of its requests.
     pub off_the_record: bool,
+    /// Which restrictions only report.
+    pub enforcement: Enforcement,
+    /// What it lists to grant, rights over Claviger included.
+    pub scopes: Arc<[Grant]>,
+    /// Where it may be used from; empty: anywhere.
+    pub allowed_cidrs: Arc<[IpNet]>,
+    /// What it is bound to; empty: nothing.
+    pub subscriptions: Arc<[SubscriptionId]>,
+    /// Who it is bound to. Not what that may: so a principal with any number of keys changes in one swap.
+    pub principal: Option<PrincipalId>,
     /// Where its events go; empty: nowhere.
     pub postback_url: Box<str>,
     /// For machines; absent: none, which costs nothing.
     pub labels: Option<Box<BTreeMap<String, String>>>,
-    /// It lists rights over Claviger and nothing else: no key to data requests.
-    pub admin_only: bool,
 }
 
 impl Shared {
@@ -89,12 +93,7 @@ impl Deref for KeyRecord {
 }
 
 impl KeyRecord {
-    pub(super) fn new(
-        key: &Key,
-        old: Option<&Self>,
-        closed: bool,
-        interner: &mut Interner,
-    ) -> Self {
+    pub(super) fn new(key: &Key, old: Option<&Self>, closed: bool, shared: Arc<Shared>) -> Self {
         let settings = &key.settings;
         let usage_of = |secret: &Secret| {
             old.and_then(|old| {
@@ -110,7 +109,6 @@ impl KeyRecord {
             retire_time: Moment::of(secret.retire_time),
             usage: usage_of(secret),
         };
-        let shared = interner.shared(key);
         // The places are those of the same list alone.
         let same = old.filter(|old| {
             old.shared.scopes == shared.scopes && old.shared.principal == shared.principal

@@ -3,15 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::domain::decision::Reason;
 use crate::domain::id::RouteId;
 use crate::domain::route::path::{BadPath, CheckedPath, cut};
 use crate::domain::route::pattern::{PathTemplate, Segment};
-use crate::domain::route::{Factor, HeaderDemand, Route, SubscriptionSource};
+use crate::domain::route::{Access, Factor, HeaderDemand, Route, SubscriptionSource};
 use crate::domain::time::Time;
 use crate::domain::workspace::Location;
+
+use super::intern::Sets;
 
 mod edges;
 mod matcher;
@@ -20,16 +22,28 @@ mod tables;
 pub use matcher::Matched;
 use matcher::Matcher;
 
-/// A route, with what its decisions leave behind.
+/// A route, with what its decisions leave behind. What each decision asks of it is in one line of memory, and the scopes it
+/// demands are those of all routes that demand the same: with thousands of routes a decision waits for little more than that.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct RouteRecord {
-    route: Route,
-    /// Whether it demands a claim of a JWT.
-    pub demands_jwt: bool,
-    /// The place in its path of the segment that names the subscription, for each of its templates' only one.
-    pub subscription_at: Option<usize>,
+    route: Box<Route>,
+    /// Scopes that a key must hold, all of them.
+    pub all_of: Arc<[String]>,
+    /// Scopes of which a key must hold one.
+    pub any_of: Arc<[String]>,
     /// Who passed without a key; outlives the record.
     pub uses: Arc<KeylessUses>,
+    /// Tells it from every other route that this process knows, whatever becomes of it.
+    pub number: u32,
+    /// The place in its path of the segment that names the subscription, for each of its templates' only one.
+    subscription_at: Option<u16>,
+    /// Who may pass.
+    pub access: Access,
+    /// Whether it demands a claim of a JWT.
+    pub demands_jwt: bool,
+    /// It has nothing of what most routes do without: factors, locations of its own, a subscription.
+    plain: bool,
 }
 
 impl Deref for RouteRecord {
@@ -41,18 +55,60 @@ impl Deref for RouteRecord {
 }
 
 impl RouteRecord {
-    fn new(route: Route, uses: Arc<KeylessUses>) -> Self {
+    fn new(route: Route, old: Option<&Self>, demands: &mut Sets<String>) -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(0);
         let settings = &route.settings;
         let subscription_at = match (&settings.subscription, &settings.path) {
             (SubscriptionSource::Capture(name), Some(path)) => path.capture(name),
             _ => None,
         };
+        let plain = settings.factors.is_empty()
+            && settings.locations.is_empty()
+            && settings.subscription == SubscriptionSource::None;
+        let (uses, number) = match old {
+            Some(old) => (old.uses.clone(), old.number),
+            None => (Arc::default(), NUMBERS.fetch_add(1, Ordering::Relaxed)),
+        };
         Self {
-            demands_jwt: settings.demands_jwt(),
-            subscription_at,
-            route,
+            all_of: demands.get(&settings.all_of),
+            any_of: demands.get(&settings.any_of),
             uses,
+            number,
+            subscription_at: subscription_at.and_then(|at| u16::try_from(at).ok()),
+            access: route.access(),
+            demands_jwt: settings.demands_jwt(),
+            plain,
+            route: Box::new(route),
         }
+    }
+
+    /// What it demands beside the key.
+    pub fn factors(&self) -> &[Factor] {
+        match self.plain {
+            true => &[],
+            false => &self.settings.factors,
+        }
+    }
+
+    /// Where a credential may be; empty: where the workspace says.
+    pub fn locations(&self) -> &[Location] {
+        match self.plain {
+            true => &[],
+            false => &self.settings.locations,
+        }
+    }
+
+    /// What says which subscription a request is for.
+    pub fn subscription(&self) -> &SubscriptionSource {
+        match self.plain {
+            true => &SubscriptionSource::None,
+            false => &self.settings.subscription,
+        }
+    }
+
+    /// The place in its path of the segment that names the subscription.
+    pub fn subscription_at(&self) -> Option<usize> {
+        self.subscription_at.map(usize::from)
     }
 
     /// Whether its own path takes this one; for who knows the route already.
@@ -71,27 +127,24 @@ impl RouteRecord {
 
     /// Headers that may hold a key, in lower case: the request's own, or a further one.
     fn key_headers(&self) -> impl Iterator<Item = &str> {
-        let own = self.settings.locations.iter().filter_map(|l| match l {
+        let own = self.locations().iter().filter_map(|l| match l {
             Location::Header(name) => Some(name.as_str()),
             _ => None,
         });
-        own.chain(self.settings.factors.iter().filter_map(Factor::key_header))
+        own.chain(self.factors().iter().filter_map(Factor::key_header))
     }
 
     /// Headers that hold something secret beside the key, and that the service is not to see.
     pub fn hidden_headers(&self) -> impl Iterator<Item = &str> {
-        self.settings
-            .factors
-            .iter()
-            .filter_map(|factor| match factor {
-                Factor::Header {
-                    demand: HeaderDemand::Present,
-                    ..
-                }
-                | Factor::Header { forward: true, .. }
-                | Factor::Jwt { .. } => None,
-                Factor::Header { name, .. } => Some(name.as_str()),
-            })
+        self.factors().iter().filter_map(|factor| match factor {
+            Factor::Header {
+                demand: HeaderDemand::Present,
+                ..
+            }
+            | Factor::Header { forward: true, .. }
+            | Factor::Jwt { .. } => None,
+            Factor::Header { name, .. } => Some(name.as_str()),
+        })
     }
 }
 
@@ -168,10 +221,11 @@ pub struct RouteTable {
 
 impl RouteTable {
     /// The table after changes: each a route in its new state, or the id of one that is gone. An older state never replaces
-    /// a newer one. None: there is no route left.
+    /// a newer one. None: there is no route left. `demands` has the lists of scopes of all routes.
     pub(super) fn changed(
         old: Option<&Self>,
         changes: impl IntoIterator<Item = (RouteId, Option<Route>)>,
+        demands: &mut Sets<String>,
     ) -> Option<Self> {
         let mut by_id = old.map(|old| old.by_id.clone()).unwrap_or_default();
         for (id, route) in changes {
@@ -182,8 +236,8 @@ impl RouteTable {
                 }
                 Some(route) if known.is_some_and(|known| known.revision > route.revision) => {}
                 Some(route) => {
-                    let uses = known.map(|known| known.uses.clone()).unwrap_or_default();
-                    by_id.insert(id, Arc::new(RouteRecord::new(route, uses)));
+                    let record = RouteRecord::new(route, known.map(|known| &**known), demands);
+                    by_id.insert(id, Arc::new(record));
                 }
             }
         }

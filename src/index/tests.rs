@@ -87,6 +87,95 @@ fn what_is_in_doubt_is_refused_until_it_is_put_in_again() {
     assert!(!index.view().workspace("acme").unwrap().is_closed());
 }
 
+fn principal(id: &str, revision: u64, enabled: bool) -> Principal {
+    let now = Time::from_micros(1);
+    Principal {
+        workspace: workspace(1, true).id,
+        id: id.parse().unwrap(),
+        display_name: String::new(),
+        enabled,
+        scopes: Vec::new(),
+        create_time: now,
+        update_time: now,
+        revision,
+    }
+}
+
+fn bound_to(number: u8, principal: &str) -> Key {
+    let mut key = key(1, true);
+    key.id = KeyId::new(Time::from_micros(1), [number; 10]);
+    key.settings.principal = Some(principal.parse().unwrap());
+    key
+}
+
+/// The revision of a key's principal, as a view shows it to a decision about this key after one about `first`.
+fn seen_of(index: &Index, first: Option<&Key>, key: &Key) -> Option<u64> {
+    let view = index.view();
+    if let Some(first) = first {
+        view.principal_of(view.key(first.id).unwrap());
+    }
+    let record = view.key(key.id).unwrap();
+    let seen = view.principal_of(record).map(|p| p.revision);
+    assert_eq!(view.principal_of(record).map(|p| p.revision), seen);
+    seen
+}
+
+#[test]
+fn keys_see_their_principal_as_it_is_whichever_came_first() {
+    let index = index();
+    let (early, late, other) = (bound_to(1, "ada"), bound_to(2, "ada"), bound_to(3, "bob"));
+    index.put_key(&early);
+    index.put_key(&other);
+    let sees = |expected: Option<u64>, late: Option<&Key>| {
+        for key in [Some(&early), late].into_iter().flatten() {
+            assert_eq!(seen_of(&index, None, key), expected);
+            assert_eq!(
+                seen_of(&index, Some(&other), key),
+                expected,
+                "as the second"
+            );
+        }
+    };
+    sees(None, None);
+    index.put_principal(&principal("ada", 2, true));
+    sees(Some(2), None);
+    index.put_key(&late);
+    sees(Some(2), Some(&late));
+    index.put_principal(&principal("ada", 4, false));
+    index.put_principal(&principal("ada", 3, true));
+    sees(Some(4), Some(&late));
+    index.remove_principal(&workspace(1, true).id, &"ada".parse().unwrap());
+    sees(None, Some(&late));
+    index.put_principal(&principal("ada", 6, true));
+    sees(Some(6), Some(&late));
+    assert_eq!(seen_of(&index, Some(&early), &other), None);
+
+    // A key that is bound to another one sees that.
+    let mut moved = bound_to(1, "bob");
+    moved.revision = 7;
+    index.put_principal(&principal("bob", 5, true));
+    index.put_key(&moved);
+    assert_eq!(seen_of(&index, None, &moved), Some(5));
+    assert_eq!(seen_of(&index, Some(&moved), &late), Some(6));
+
+    index.remove_workspace(&workspace(1, true).id);
+    assert_eq!(seen_of(&index, None, &moved), None);
+    assert_eq!(seen_of(&index, Some(&moved), &late), None);
+}
+
+#[test]
+fn principals_of_keys_that_are_gone_are_forgotten() {
+    let index = index();
+    for n in 0..5_000_u32 {
+        let mut bound = bound_to(1, &format!("user-{n}"));
+        bound.revision = u64::from(n);
+        index.put_key(&bound);
+    }
+    // One is in use; the others wait to be swept, with the sets that only their keys had.
+    let waiting = index.writer().slots.len();
+    assert!(waiting <= 2_100, "{waiting}");
+}
+
 #[test]
 fn nothing_of_a_deleted_workspace_stays() {
     let index = index();

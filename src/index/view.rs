@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use papaya::{HashMapRef, LocalGuard};
 
+use super::bound::Acting;
 use super::hash::{BuildIdHasher, Owned, OwnedRef};
 use super::record::Id;
 use super::{
@@ -31,6 +32,7 @@ pub struct View<'i> {
     pub(super) principals: Pinned<'i, Owned<PrincipalId>, Arc<PrincipalRecord>, RandomState>,
     pub(super) prefixes: Pinned<'i, WorkspaceId, Arc<BTreeSet<String>>, RandomState>,
     pub(super) routes: Pinned<'i, WorkspaceId, Arc<RouteTable>, RandomState>,
+    pub(super) acting: Acting,
 }
 
 impl View<'_> {
@@ -96,8 +98,11 @@ impl View<'_> {
 
     /// The principal that a key is bound to; one that is not there may do nothing.
     pub fn principal_of(&self, key: &KeyRecord) -> Option<&PrincipalRecord> {
-        let id = key.principal.as_ref()?;
-        self.principal(key.workspace.as_str(), id.as_str())
+        let bound = key.bound.as_ref()?;
+        self.acting.of(bound).unwrap_or_else(|| {
+            let id = key.principal.as_ref()?;
+            self.principal(key.workspace.as_str(), id.as_str())
+        })
     }
 
     /// Whether a workspace has issued tokens with this prefix.

@@ -14,11 +14,15 @@ use crate::domain::id::{KeyId, SecretId};
 use crate::domain::revision::Revision;
 use crate::domain::time::Time;
 use crate::domain::workspace::Presentation;
+use crate::index::RouteRecord;
 
 /// Most addresses that are kept for one key, route and reason between two takings.
 const MOST_ADDRESSES: usize = 64;
 /// How many names are known before they are forgotten: those of what was deleted long ago stay until then.
 const MOST_NAMES: usize = 16_384;
+
+/// How what is counted is found. Quick, and seeded: who counts chooses neither ids nor names.
+pub type Hashing = foldhash::fast::RandomState;
 
 /// A name by its number; 0 is the empty one.
 pub type Name = u32;
@@ -135,7 +139,7 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Usage.
-    pub usage: HashMap<UsageKey, u64>,
+    pub usage: HashMap<UsageKey, u64, Hashing>,
     /// What restrictions in shadow would have denied.
     pub shadow: HashMap<ShadowKey, ShadowSeen>,
     /// Rows of the request log.
@@ -183,7 +187,9 @@ pub(super) struct Names {
     list: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, Name>,
     /// What was asked for last, of each kind: most often it is asked for again.
-    last: [Name; 3],
+    last: [Name; 2],
+    /// Those of routes, by what the index tells routes apart by: there are too many for that.
+    routes: HashMap<u32, Name, Hashing>,
     generation: u64,
 }
 
@@ -193,7 +199,8 @@ impl Names {
         Self {
             list: vec![empty.clone()],
             numbers: HashMap::from([(empty, 0)]),
-            last: [0; 3],
+            last: [0; 2],
+            routes: HashMap::default(),
             generation,
         }
     }
@@ -207,19 +214,33 @@ impl Names {
         if known.is_some_and(|known| **known == *name) {
             return last;
         }
-        let number = match self.numbers.get(name) {
-            Some(number) => *number,
-            None => {
-                let number = Name::try_from(self.list.len()).unwrap_or(0);
-                let name: Arc<str> = Arc::from(name);
-                self.list.push(name.clone());
-                self.numbers.insert(name, number);
-                number
-            }
-        };
+        let number = self.number(name);
         if let Some(last) = self.last.get_mut(kind) {
             *last = number;
         }
+        number
+    }
+
+    fn of_route(&mut self, route: Option<&RouteRecord>) -> Name {
+        let Some(route) = route else {
+            return 0;
+        };
+        if let Some(known) = self.routes.get(&route.number) {
+            return *known;
+        }
+        let number = self.number(route.id.as_str());
+        self.routes.insert(route.number, number);
+        number
+    }
+
+    fn number(&mut self, name: &str) -> Name {
+        if let Some(known) = self.numbers.get(name) {
+            return *known;
+        }
+        let number = Name::try_from(self.list.len()).unwrap_or(0);
+        let name: Arc<str> = Arc::from(name);
+        self.list.push(name.clone());
+        self.numbers.insert(name, number);
         number
     }
 }
@@ -260,13 +281,10 @@ impl Part {
 
     /// Where a decision belongs, by the numbers of its names.
     pub(super) fn place(&mut self, seen: &Seen<'_, '_, '_>, subscription: &str) -> Place {
-        let route = seen.verdict.route();
         Place {
             workspace: self.names.of(0, seen.question.workspace),
             subscription: self.names.of(1, subscription),
-            route: self
-                .names
-                .of(2, route.map_or("", |route| route.id.as_str())),
+            route: self.names.of_route(seen.verdict.route()),
         }
     }
 
@@ -391,7 +409,7 @@ impl Part {
         }
         let new = self.names.list.iter().skip(spare.names.len());
         spare.names.extend(new.cloned());
-        if rows && self.names.list.len() > MOST_NAMES {
+        if rows && self.names.list.len().max(self.names.routes.len()) > MOST_NAMES {
             // Nothing refers to them any more.
             self.names = Names::new(self.names.generation + 1);
         }

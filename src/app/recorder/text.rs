@@ -50,14 +50,17 @@ pub(super) fn path(into: &mut String, path: &[u8]) -> Span {
         if i > 0 {
             into.push('/');
         }
-        if segment.len() > LONGEST_SEGMENT {
-            into.push('*');
-        } else {
-            let shown = |b: &u8| {
-                let visible = b.is_ascii_graphic();
-                if visible { char::from(*b) } else { '_' }
-            };
-            into.extend(segment.iter().map(shown));
+        let visible = segment.iter().all(u8::is_ascii_graphic);
+        match std::str::from_utf8(segment) {
+            _ if segment.len() > LONGEST_SEGMENT => into.push('*'),
+            Ok(text) if visible => into.push_str(text),
+            _ => {
+                let shown = |b: &u8| match b.is_ascii_graphic() {
+                    true => char::from(*b),
+                    false => '_',
+                };
+                into.extend(segment.iter().map(shown));
+            }
         }
         if into.len() - start > MOST_PATH {
             into.truncate(start + MOST_PATH);

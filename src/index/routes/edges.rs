@@ -1,16 +1,33 @@
 //! The literals of all nodes of a tree in one table: from a node by a text to another node.
 //!
-//! Open addressing: an edge is one entry, and what it says is in one text, so that a step waits for memory twice. What is in
-//! the table administrators wrote; a client can't choose where its requests land but among that, so that no secret is needed.
+//! Open addressing: an edge is one entry with its text in it, unless that is a long one, so that a step waits for memory once.
+//! What is in the table administrators wrote; a client can't choose where its requests land but among that, so that no secret
+//! is needed.
+
+/// Most bytes of a text that is kept in its edge: with them an edge has 32, two in a line of memory.
+const SHORT: usize = 22;
 
 /// From which node, by which text, to which node.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 struct Edge {
-    hash: u64,
     from: u32,
     to: u32,
-    text: u32,
-    len: u32,
+    text: Text,
+}
+
+/// What an edge says.
+#[derive(Debug, Clone, Copy)]
+enum Text {
+    Short {
+        len: u8,
+        bytes: [u8; SHORT],
+    },
+    /// A part of what all long ones say.
+    Long {
+        from: u32,
+        len: u32,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -18,14 +35,20 @@ pub(super) struct Edges {
     /// Their number is a power of two, or none; at most half of them are taken.
     slots: Vec<Option<Edge>>,
     taken: usize,
-    texts: Vec<u8>,
+    /// What long edges say, one behind the other.
+    long: Vec<u8>,
 }
 
 impl Edges {
     /// Where an edge leads.
     pub(super) fn get(&self, from: u32, text: &[u8]) -> Option<u32> {
-        let at = self.find(hash(from, text), from, text)?;
-        self.slots.get(at)?.map(|edge| edge.to)
+        for at in self.probe(hash(from, text)) {
+            let edge = (*self.slots.get(at)?).as_ref()?;
+            if edge.from == from && self.text(&edge.text) == text {
+                return Some(edge.to);
+            }
+        }
+        None
     }
 
     /// Puts an edge in, unless there is one; returns where that leads.
@@ -33,15 +56,8 @@ impl Edges {
         if let Some(known) = self.get(from, text) {
             return known;
         }
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let edge = Edge {
-            hash: hash(from, text),
-            from,
-            to,
-            text: number(self.texts.len()),
-            len: number(text.len()),
-        };
-        self.texts.extend_from_slice(text);
+        let text = self.keep(text);
+        let edge = Edge { from, to, text };
         if self.taken * 2 >= self.slots.len() {
             let wider = (self.slots.len() * 2).max(16);
             let before = std::mem::replace(&mut self.slots, vec![None; wider]);
@@ -54,31 +70,42 @@ impl Edges {
         to
     }
 
+    fn keep(&mut self, text: &[u8]) -> Text {
+        let mut bytes = [0; SHORT];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(room), Ok(len)) => {
+                room.copy_from_slice(text);
+                Text::Short { len, bytes }
+            }
+            _ => {
+                let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let (from, len) = (number(self.long.len()), number(text.len()));
+                self.long.extend_from_slice(text);
+                Text::Long { from, len }
+            }
+        }
+    }
+
     fn place(&mut self, edge: Edge) {
+        let hash = hash(edge.from, self.text(&edge.text));
         let free = self
-            .probe(edge.hash)
+            .probe(hash)
             .find(|at| self.slots.get(*at).is_some_and(Option::is_none));
         if let Some(slot) = free.and_then(|at| self.slots.get_mut(at)) {
             *slot = Some(edge);
         }
     }
 
-    fn find(&self, hash: u64, from: u32, text: &[u8]) -> Option<usize> {
-        for at in self.probe(hash) {
-            let edge = (*self.slots.get(at)?)?;
-            if edge.hash == hash && edge.from == from && self.text(edge) == text {
-                return Some(at);
-            }
-        }
-        None
-    }
-
-    fn text(&self, edge: Edge) -> &[u8] {
+    fn text<'t>(&'t self, text: &'t Text) -> &'t [u8] {
         let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        let from = number(edge.text);
-        self.texts
-            .get(from..from.saturating_add(number(edge.len)))
-            .unwrap_or_default()
+        let found = match text {
+            Text::Short { len, bytes } => bytes.get(..usize::from(*len)),
+            Text::Long { from, len } => {
+                let from = number(*from);
+                self.long.get(from..from.saturating_add(number(*len)))
+            }
+        };
+        found.unwrap_or_default()
     }
 
     /// The places to look at, in order.
@@ -113,10 +140,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn two_edges_are_in_a_line_of_memory() {
+        assert_eq!(size_of::<Option<Edge>>(), 32);
+    }
+
+    #[test]
     fn an_edge_leads_from_its_node_by_its_text_alone() {
         let mut edges = Edges::default();
         assert_eq!(edges.get(0, b"a"), None);
-        let name = |n: u32| format!("segment-{n}");
+        // As long as fits in an edge, shorter, and longer.
+        let name = |n: u32| {
+            format!(
+                "segment-{n}{}",
+                "-of-more".repeat(usize::try_from(n % 4).unwrap())
+            )
+        };
         for n in 0..5_000 {
             assert_eq!(edges.put(n % 7, name(n).as_bytes(), n), n);
             // Put again it leads where it did.

@@ -36,7 +36,7 @@ pub(super) struct Matcher {
     any: Option<Place>,
     nodes: Vec<Node>,
     edges: Edges,
-    /// Routes of all nodes, those of one shape in a row.
+    /// Routes of nodes with several of one shape, those in a row.
     leaves: Vec<Leaf>,
     methods: Vec<Box<[u8]>>,
     routes: Vec<Arc<RouteRecord>>,
@@ -48,16 +48,22 @@ struct Node {
     literals: bool,
     capture: Option<Place>,
     /// Routes that end here.
-    end: Row,
+    end: Leaves,
     /// Routes that take whatever comes after this.
-    rest: Row,
+    rest: Leaves,
 }
 
-/// Some leaves.
+/// Routes of one shape: one almost always, which then stands in the node.
 #[derive(Debug, Clone, Copy, Default)]
-struct Row {
-    from: Place,
-    len: Place,
+enum Leaves {
+    #[default]
+    None,
+    One(Leaf),
+    /// Some of the list of all, in a row.
+    Several {
+        from: Place,
+        len: Place,
+    },
 }
 
 /// A route, for one method or for any.
@@ -172,20 +178,22 @@ impl Growth {
 
     fn grown(self) -> Matcher {
         let mut matcher = self.matcher;
-        let row = |leaves: Vec<Leaf>, all: &mut Vec<Leaf>| {
-            let from = place(all.len());
-            let len = place(leaves.len());
-            all.extend(leaves);
-            Row { from, len }
+        let row = |leaves: Vec<Leaf>, all: &mut Vec<Leaf>| match *leaves {
+            [] => Leaves::None,
+            [one] => Leaves::One(one),
+            _ => {
+                let (from, len) = (place(all.len()), place(leaves.len()));
+                all.extend(leaves);
+                Leaves::Several { from, len }
+            }
         };
         for node in self.nodes {
-            let node = Node {
+            matcher.nodes.push(Node {
                 literals: node.literals,
                 capture: node.capture,
                 end: row(node.end, &mut matcher.leaves),
                 rest: row(node.rest, &mut matcher.leaves),
-            };
-            matcher.nodes.push(node);
+            });
         }
         matcher
     }
@@ -245,11 +253,16 @@ impl Matcher {
         exact.flatten().into_iter().chain(below).chain(self.any)
     }
 
-    fn row(&self, row: Row) -> &[Leaf] {
-        let from = index(row.from);
-        self.leaves
-            .get(from..from + index(row.len))
-            .unwrap_or_default()
+    fn row<'t>(&'t self, leaves: &'t Leaves) -> &'t [Leaf] {
+        match leaves {
+            Leaves::None => &[],
+            Leaves::One(one) => std::slice::from_ref(one),
+            Leaves::Several { from, len } => {
+                let from = index(*from);
+                let row = self.leaves.get(from..from + index(*len));
+                row.unwrap_or_default()
+            }
+        }
     }
 }
 
@@ -283,9 +296,9 @@ struct Search<'t> {
 
 impl Search<'_> {
     fn walk(&mut self, at: Place, rest: Option<&[u8]>) -> Option<Place> {
-        let node = *self.matcher.nodes.get(index(at))?;
+        let node = self.matcher.nodes.get(index(at))?;
         let Some(rest) = rest else {
-            return self.pick(node.end).or_else(|| self.pick(node.rest));
+            return self.pick(&node.end).or_else(|| self.pick(&node.rest));
         };
         let (segment, after) = cut(rest);
         if node.literals {
@@ -304,12 +317,12 @@ impl Search<'_> {
         {
             return Some(found);
         }
-        self.pick(node.rest)
+        self.pick(&node.rest)
     }
 
     /// A route for the request's method, else one for any.
-    fn pick(&self, row: Row) -> Option<Place> {
-        let leaves = self.matcher.row(row);
+    fn pick(&self, leaves: &Leaves) -> Option<Place> {
+        let leaves = self.matcher.row(leaves);
         let of = |method: Option<Place>| leaves.iter().find(|leaf| leaf.method == method);
         let own = self.method.and_then(|method| of(Some(method)));
         own.or_else(|| of(None)).map(|leaf| leaf.route)

@@ -21,9 +21,10 @@ impl Index {
             by_workspace.entry(workspace).or_default().push((id, route));
         }
         for (workspace, changes) in by_workspace {
-            let _writer = self.writer();
+            let mut writer = self.writer();
             let old = self.routes.pin().get(&workspace).cloned();
-            let table = RouteTable::changed(old.as_deref(), changes);
+            let demands = &mut writer.interner.demands;
+            let table = RouteTable::changed(old.as_deref(), changes, demands);
             self.put_table(&workspace, table.map(Arc::new));
         }
     }

@@ -6,6 +6,7 @@ use proptest::sample::{select, subsequence};
 use super::*;
 use crate::domain::route::{Route, RouteSettings};
 use crate::domain::time::Time;
+use crate::index::intern::Sets;
 use crate::index::routes::RouteTable;
 
 fn route(n: usize, settings: RouteSettings) -> Route {
@@ -22,7 +23,7 @@ fn route(n: usize, settings: RouteSettings) -> Route {
 
 fn table(routes: &[Route]) -> RouteTable {
     let changes = routes.iter().map(|r| (r.id.clone(), Some(r.clone())));
-    RouteTable::changed(None, changes).unwrap_or_default()
+    RouteTable::changed(None, changes, &mut Sets::default()).unwrap_or_default()
 }
 
 fn settings(hosts: &[&str], path: &str, methods: &[&str]) -> RouteSettings {
@@ -263,7 +264,11 @@ fn a_changed_table_keeps_counts_and_takes_no_older_state() {
         ..first.clone()
     };
     let change = |table: &RouteTable, route: Option<Route>| {
-        RouteTable::changed(Some(table), [("r0".parse().unwrap(), route)])
+        RouteTable::changed(
+            Some(table),
+            [("r0".parse().unwrap(), route)],
+            &mut Sets::default(),
+        )
     };
     let table = change(&table, Some(newer)).unwrap();
     finds(&table, "GET h /b", Some("r0"));
