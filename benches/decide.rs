@@ -12,7 +12,6 @@
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,11 +23,10 @@ use claviger::app::recorder::{Recorder, Seen, Spare};
 use claviger::decide::{Attributes, Demand, Headers, Presented, Question, decide};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
-use claviger::domain::key::{Enforcement, Key, KeySettings};
+use claviger::domain::key::{Key, KeySettings};
 use claviger::domain::network;
-use claviger::domain::principal::ScopeSource;
 use claviger::domain::scope::Grant;
-use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use claviger::domain::secret::{Origin, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{LookupKey, Token};
 use claviger::domain::workspace::{Presentation, RequestLog, Workspace, WorkspaceSettings};
@@ -107,44 +105,25 @@ fn world(keys: usize) -> World {
         let seed = n as u64;
         let token = Token::generate("clv", &bytes(seed));
         let secret = Secret {
-            id: SecretId::new(NOW, bytes(seed + 1)),
-            slot: Slot::Primary,
-            tag: lookup.tag(&token.digest()),
-            origin: Origin::Generated,
-            weak: false,
             prefix: "clv".to_owned(),
-            hint: String::new(),
-            sealed: None,
-            sealed_digest: None,
-            create_time: NOW,
-            regenerated: false,
-            retire_time: None,
-            revoke_time: None,
-            revocation_reason: RevocationReason::Unspecified,
-            acknowledge_time: None,
-            leak_time: None,
-            last_used_time: None,
+            ..Secret::new(
+                SecretId::new(NOW, bytes(seed + 1)),
+                Slot::Primary,
+                lookup.tag(&token.digest()),
+                Origin::Generated,
+                NOW,
+            )
         };
         index.put_key(&Key {
             id: KeyId::new(NOW, bytes(seed + 2)),
             workspace: workspace.clone(),
             settings: KeySettings {
-                display_name: String::new(),
-                description: String::new(),
                 scopes: vec![
                     grants[n % 50].clone(),
                     Grant::parse("messages:send").expect("a valid scope"),
                 ],
-                scope_source: ScopeSource::Explicit,
-                principal: None,
-                subscriptions: Vec::new(),
                 allowed_cidrs: if n % 4 == 0 { vec![cidr] } else { Vec::new() },
-                postback_url: String::new(),
-                off_the_record: false,
-                enabled: true,
-                expire_time: None,
-                labels: BTreeMap::new(),
-                enforcement: Enforcement::default(),
+                ..KeySettings::default()
             },
             secrets: vec![secret],
             create_time: NOW,

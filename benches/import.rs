@@ -18,9 +18,8 @@ use clap::Parser;
 use claviger::app::ports::{Actor, Change, ImportRecord, Meta, Resource, Store as _};
 use claviger::config::ServeArgs;
 use claviger::domain::id::{KeyId, SecretId};
-use claviger::domain::key::{Enforcement, Key, KeySettings};
-use claviger::domain::principal::ScopeSource;
-use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use claviger::domain::key::{Key, KeySettings};
+use claviger::domain::secret::{Origin, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{LookupKey, Token};
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
@@ -187,41 +186,23 @@ fn key(n: u64) -> Key {
     let digest = Token::external(token(n)).expect("a token").digest();
     let lookup = LookupKey::new(&[7; 32]);
     let secret = Secret {
-        id: SecretId::from_u128(u128::from(n)),
-        slot: Slot::Primary,
-        tag: lookup.tag(&digest),
-        origin: Origin::ExternalToken,
-        weak: false,
-        prefix: String::new(),
         hint: "…abcd".to_owned(),
-        sealed: None,
         sealed_digest: Some(vec![7; 61]),
-        create_time: NOW,
-        regenerated: false,
-        retire_time: None,
-        revoke_time: None,
-        revocation_reason: RevocationReason::Unspecified,
-        acknowledge_time: None,
-        leak_time: None,
-        last_used_time: None,
+        ..Secret::new(
+            SecretId::from_u128(u128::from(n)),
+            Slot::Primary,
+            lookup.tag(&digest),
+            Origin::ExternalToken,
+            NOW,
+        )
     };
     Key {
         id: KeyId::from_u128(u128::from(n)),
         workspace: "default".parse().expect("an id"),
         settings: KeySettings {
             display_name: format!("Customer {n}"),
-            description: String::new(),
-            scopes: Vec::new(),
-            scope_source: ScopeSource::Explicit,
-            principal: None,
-            subscriptions: Vec::new(),
-            allowed_cidrs: Vec::new(),
-            postback_url: String::new(),
-            off_the_record: false,
-            enabled: true,
-            expire_time: None,
             labels: BTreeMap::from([("customer".to_owned(), n.to_string())]),
-            enforcement: Enforcement::default(),
+            ..KeySettings::default()
         },
         secrets: vec![secret],
         create_time: NOW,

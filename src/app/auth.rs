@@ -323,6 +323,11 @@ impl Caller {
                 && subscriptions.iter().all(|s| self.subscriptions.contains(s))
     }
 
+    /// The subscriptions within which keys must be bound for it to see them; none: all keys are its business.
+    pub fn within(&self) -> Option<Vec<SubscriptionId>> {
+        (!self.subscriptions.is_empty()).then(|| self.subscriptions.clone())
+    }
+
     /// Refuses callers that are bound to subscriptions: what they ask for concerns a whole workspace.
     pub fn require_unbound(&self) -> Result<(), Error> {
         if self.subscriptions.is_empty() {

@@ -86,8 +86,7 @@ impl DecisionCounts {
 }
 
 impl Core {
-    /// Decides, and hands the verdict to `answer` while the view that it rests on is held. The method of the request, where
-    /// it is known, is for the request log.
+    /// Decides, and hands the verdict to `answer` while the view that it rests on is held.
     pub fn decide<R>(
         &self,
         surface: Surface,

@@ -1,7 +1,6 @@
 //! What whoever holds database and root key may do: the first administrator, a new one where all were lost, another
 //! history for a restored database.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -11,11 +10,10 @@ use crate::app::error::Error;
 use crate::app::ports::{Actor, Entropy, EntropyError, Resource};
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
-use crate::domain::key::{Enforcement, Key, KeySettings};
-use crate::domain::principal::ScopeSource;
+use crate::domain::key::{Key, KeySettings};
 use crate::domain::revision::Revision;
 use crate::domain::scope::{ADMIN_ALL, Grant};
-use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use crate::domain::secret::{Origin, Secret, Slot};
 use crate::domain::token::Token;
 use crate::domain::workspace::{Workspace, WorkspaceSettings};
 
@@ -187,28 +185,15 @@ async fn make_administrator(
             "this token is, or was, a key of `system` already; use another one",
         ));
     }
+    let origin = match prefix {
+        Some(_) => Origin::Generated,
+        None => Origin::ExternalToken,
+    };
+    let secret_id = SecretId::new(scene.now, of_secret);
     let secret = Secret {
-        id: SecretId::new(scene.now, of_secret),
-        slot: Slot::Primary,
-        tag,
-        origin: if prefix.is_some() {
-            Origin::Generated
-        } else {
-            Origin::ExternalToken
-        },
-        weak: false,
         hint: token.hint(prefix.as_deref().unwrap_or_default()),
         prefix: prefix.unwrap_or_default(),
-        sealed: None,
-        sealed_digest: None,
-        create_time: scene.now,
-        regenerated: false,
-        retire_time: None,
-        revoke_time: None,
-        revocation_reason: RevocationReason::Unspecified,
-        acknowledge_time: None,
-        leak_time: None,
-        last_used_time: None,
+        ..Secret::new(secret_id, Slot::Primary, tag, origin, scene.now)
     };
     let all = Grant::parse(ADMIN_ALL).map_err(Error::internal)?;
     let mut key = Key {
@@ -216,18 +201,8 @@ async fn make_administrator(
         workspace: WorkspaceId::system(),
         settings: KeySettings {
             display_name: name.to_owned(),
-            description: String::new(),
             scopes: vec![all],
-            scope_source: ScopeSource::Explicit,
-            principal: None,
-            subscriptions: Vec::new(),
-            allowed_cidrs: Vec::new(),
-            postback_url: String::new(),
-            off_the_record: false,
-            enabled: true,
-            expire_time: None,
-            labels: BTreeMap::new(),
-            enforcement: Enforcement::default(),
+            ..KeySettings::default()
         },
         secrets: vec![secret],
         create_time: scene.now,

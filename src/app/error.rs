@@ -91,6 +91,15 @@ impl Error {
         )
     }
 
+    /// There is one already, of this name or id.
+    pub fn already_exists(what: &str, by: &str) -> Self {
+        Self::new(
+            Code::AlreadyExists,
+            "ALREADY_EXISTS",
+            format!("there is a {what} of this {by} already; update it, or choose another {by}"),
+        )
+    }
+
     /// The state does not allow it.
     pub fn precondition(reason: &'static str, message: impl Into<String>) -> Self {
         Self::new(Code::FailedPrecondition, reason, message)

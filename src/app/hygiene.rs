@@ -10,7 +10,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::page;
-use crate::app::ports::{KeyCursor, KeyOrder, KeyQuery, StateSet};
+use crate::app::ports::{KeyCursor, KeyQuery, StateSet};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::secret::Slot;
@@ -87,25 +87,13 @@ impl Core {
         let workspace = workspace.ok_or_else(|| Error::not_found("workspace"))?;
         let now = self.clock.now();
         let mut query = KeyQuery {
-            workspace: page.workspace,
-            name_contains: None,
             states: StateSet {
                 active: true,
                 ..StateSet::default()
             },
-            now,
-            scope: None,
-            subscription: None,
-            principal: None,
-            only_of: None,
-            within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
-            label: None,
-            expire_before: None,
-            unused_since: None,
-            in_shadow: false,
-            order: KeyOrder::Created { descending: false },
+            within: caller.within(),
             after: after.map(|c| place(c.id)),
-            limit: AT_ONCE,
+            ..KeyQuery::all(page.workspace, now, AT_ONCE)
         };
         let mut all = Examined::default();
         loop {

@@ -475,6 +475,35 @@ pub struct KeyQuery {
     pub limit: u32,
 }
 
+impl KeyQuery {
+    /// All keys of a workspace that are not deleted now, by creation.
+    pub fn all(workspace: WorkspaceId, now: Time, limit: u32) -> Self {
+        Self {
+            workspace,
+            name_contains: None,
+            states: StateSet {
+                active: true,
+                disabled: true,
+                expired: true,
+                deleted: false,
+            },
+            now,
+            scope: None,
+            subscription: None,
+            principal: None,
+            only_of: None,
+            within: None,
+            label: None,
+            expire_before: None,
+            unused_since: None,
+            in_shadow: false,
+            order: KeyOrder::Created { descending: false },
+            after: None,
+            limit,
+        }
+    }
+}
+
 /// Which principals to list.
 #[derive(Debug, Clone)]
 pub struct PrincipalQuery {

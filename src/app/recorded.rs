@@ -10,8 +10,8 @@ use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::page;
 use crate::app::ports::{
-    DecisionQuery, Groups, Interval, KeyCursor, KeyOrder, KeyQuery, LogRow, RowId, ShadowCount,
-    StateSet, UsagePlace, UsagePoint, UsageQuery,
+    DecisionQuery, Groups, Interval, KeyCursor, KeyQuery, LogRow, RowId, ShadowCount, UsagePlace,
+    UsagePoint, UsageQuery,
 };
 use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SubscriptionId, WorkspaceId};
@@ -292,30 +292,13 @@ fn in_shadow(
     now: Time,
 ) -> KeyQuery {
     KeyQuery {
-        workspace: page.workspace.clone(),
-        name_contains: None,
-        states: StateSet {
-            active: true,
-            disabled: true,
-            expired: true,
-            deleted: false,
-        },
-        now,
-        scope: None,
-        subscription: None,
-        principal: None,
-        only_of: None,
-        within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
-        label: None,
-        expire_before: None,
-        unused_since: None,
+        within: caller.within(),
         in_shadow: !for_all.any(),
-        order: KeyOrder::Created { descending: false },
         after: after.map(|id| KeyCursor {
             name: String::new(),
             id,
         }),
-        limit: page.size + 1,
+        ..KeyQuery::all(page.workspace.clone(), now, page.size + 1)
     }
 }
 

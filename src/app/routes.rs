@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Core;
 use crate::app::auth::Caller;
-use crate::app::error::{Code, Error};
+use crate::app::error::Error;
 use crate::app::keys::check_etag;
 use crate::app::mutate::{Answer, Call, Done};
 use crate::app::page;
@@ -59,11 +59,7 @@ impl Core {
                     caller.require_unbound()?;
                     let workspace = rules::workspace(scene, &route.workspace).await?;
                     if scene.tx.route(&route.workspace, &route.id).await?.is_some() {
-                        return Err(Error::new(
-                            Code::AlreadyExists,
-                            "ALREADY_EXISTS",
-                            "there is a route of this id already; update it, or choose another id",
-                        ));
+                        return Err(Error::already_exists("route", "id"));
                     }
                     if scene.tx.count_routes(&route.workspace).await? >= MAX_ROUTES {
                         return Err(Error::precondition(

@@ -8,6 +8,7 @@ use super::connect::{EndpointOptions, OutputOptions, WorkspaceOption};
 use super::failure::{Exit, Failure};
 use super::io::Io;
 use super::names::PresentationName;
+use super::options::Demand;
 use super::{MAX_ANSWER, input, json, show, table};
 use crate::grpc::proto::v1;
 
@@ -40,26 +41,8 @@ pub struct CheckArgs {
     /// How the credential travels
     #[arg(long, value_enum, default_value_t = PresentationName::Header)]
     presentation: PresentationName,
-    /// A scope that the key must hold; can be repeated, or separated by commas
-    #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE")]
-    scopes: Vec<String>,
-    /// Scopes of which the key must hold one; can be repeated, or separated by commas
-    #[arg(long = "any-scope", value_delimiter = ',', value_name = "SCOPE")]
-    any_scopes: Vec<String>,
-    /// The subscription that the request acts for
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    subscription: String,
-    /// The route that the request takes, by id [default: found by host, path and method]
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "ROUTE"
-    )]
-    route: String,
-    /// A claim of a JWT that somebody has verified; can be repeated
-    #[arg(long = "claim", value_parser = input::label, value_name = "NAME=VALUE")]
-    claims: Vec<(String, String)>,
+    #[command(flatten)]
+    demand: Demand,
     /// The client's address
     #[arg(long, default_value = "", hide_default_value = true, value_name = "IP")]
     source_ip: String,
@@ -89,13 +72,8 @@ pub(super) async fn run(args: CheckArgs, io: &mut Io<'_>) -> Result<Exit, Failur
         workspace: args.workspace.workspace,
         credential,
         source_ip: args.source_ip,
-        required_scopes: args.scopes,
-        any_of_scopes: args.any_scopes,
-        subscription: args.subscription,
         at_least_revision: args.at_least_revision,
-        route: args.route,
-        verified_claims: args.claims.into_iter().collect(),
-        ..Default::default()
+        ..args.demand.request()
     };
     let channel = args.endpoint.connect(io).await?;
     let mut client = Client::new(channel).max_decoding_message_size(MAX_ANSWER);

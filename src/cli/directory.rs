@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::Common;
 use super::connect::WorkspaceOption;
 use super::names::PresentationName;
+use super::options::Repeat;
 use super::page::PageArgs;
 use settings::SettingsArgs;
 pub(super) use settings::location;
@@ -78,18 +79,6 @@ struct Guard {
     /// Do nothing unless it still has this etag
     #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
-}
-
-#[derive(Debug, Args)]
-struct Repeat {
-    /// A UUID that makes the command repeatable
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "UUID"
-    )]
-    request_id: String,
 }
 
 #[derive(Debug, Args)]

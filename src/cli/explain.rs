@@ -9,6 +9,7 @@ use super::failure::{Exit, Failure};
 use super::input::{self, When};
 use super::io::Io;
 use super::names::{PresentationName, SurfaceName};
+use super::options::Demand;
 use super::{Common, json, show, table};
 use crate::grpc::proto::v1;
 
@@ -66,29 +67,11 @@ pub struct ExplainArgs {
         value_name = "HOST"
     )]
     host: String,
-    /// The route that the request takes, by id [default: found by host, path and method]
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "ROUTE"
-    )]
-    route: String,
-    /// A claim of a JWT that somebody has verified; can be repeated
-    #[arg(long = "claim", value_parser = input::label, value_name = "NAME=VALUE")]
-    claims: Vec<(String, String)>,
     /// How the credential travels [default: header]
     #[arg(long, value_enum, value_name = "PRESENTATION")]
     presentation: Option<PresentationName>,
-    /// A scope that the key must hold; can be repeated, or separated by commas
-    #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE")]
-    scopes: Vec<String>,
-    /// Scopes of which the key must hold one; can be repeated, or separated by commas
-    #[arg(long = "any-scope", value_delimiter = ',', value_name = "SCOPE")]
-    any_scopes: Vec<String>,
-    /// The subscription that the request acts for
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    subscription: String,
+    #[command(flatten)]
+    demand: Demand,
     /// The client's address; with `--via envoy` the one that speaks to Envoy
     #[arg(long, default_value = "", hide_default_value = true, value_name = "IP")]
     source_ip: String,
@@ -143,12 +126,8 @@ pub(super) async fn run(args: ExplainArgs, io: &mut Io<'_>) -> Result<Exit, Fail
             credential,
             http,
             source_ip: args.source_ip,
-            required_scopes: args.scopes,
-            any_of_scopes: args.any_scopes,
-            subscription: args.subscription,
             at_least_revision: args.at_least_revision,
-            route: args.route,
-            verified_claims: args.claims.into_iter().collect(),
+            ..args.demand.request()
         }),
         key_id: args.id.unwrap_or_default(),
         secret_id: args.secret,

@@ -30,6 +30,7 @@ mod leaks;
 mod login;
 mod manual;
 mod names;
+mod options;
 mod page;
 mod postbacks;
 mod profile;

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::Common;
 use super::connect::WorkspaceOption;
 use super::names::DeliveryStateName;
+use super::options::Repeat;
 use super::page::PageArgs;
 
 mod run;
@@ -114,23 +115,11 @@ pub(super) struct SigningSecretsArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum SigningSecretsCommand {
     /// Make the workspace's first one, and print its text, once
-    Create(RequestArgs),
+    Create(Repeat),
     /// Replace it, and print the new one's text, once; the old one signs beside it for a while
     Rotate(RotateArgs),
     /// List those that sign now
     List,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RequestArgs {
-    /// A UUID that makes the command repeatable
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "UUID"
-    )]
-    pub(super) request_id: String,
 }
 
 #[derive(Debug, Args)]
@@ -139,5 +128,5 @@ pub(super) struct RotateArgs {
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(super) overlap: Option<Duration>,
     #[command(flatten)]
-    pub(super) request: RequestArgs,
+    pub(super) request: Repeat,
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::connect::WorkspaceOption;
 use super::directory::location;
 use super::names::AccessName;
+use super::options::Repeat;
 use super::page::PageArgs;
 use super::{Common, input};
 use crate::grpc::proto::v1;
@@ -120,18 +121,6 @@ struct MatchArgs {
     /// The host
     #[arg(long, default_value = "", hide_default_value = true)]
     host: String,
-}
-
-#[derive(Debug, Args)]
-struct Repeat {
-    /// A UUID that makes the command repeatable
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "UUID"
-    )]
-    request_id: String,
 }
 
 /// Settings of a route.

@@ -81,6 +81,29 @@ pub enum SecretState {
 }
 
 impl Secret {
+    /// One that is new, of which nothing is kept but what it is found by.
+    pub fn new(id: SecretId, slot: Slot, tag: Tag, origin: Origin, create_time: Time) -> Self {
+        Self {
+            id,
+            slot,
+            tag,
+            origin,
+            weak: false,
+            prefix: String::new(),
+            hint: String::new(),
+            sealed: None,
+            sealed_digest: None,
+            create_time,
+            regenerated: false,
+            retire_time: None,
+            revoke_time: None,
+            revocation_reason: RevocationReason::Unspecified,
+            acknowledge_time: None,
+            leak_time: None,
+            last_used_time: None,
+        }
+    }
+
     /// Where it stands at `now`.
     pub fn state(&self, now: Time) -> SecretState {
         match (self.revoke_time, self.retire_time) {

@@ -1,10 +1,7 @@
 //! What the feed may do to the index, in whatever order it comes.
 
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::domain::key::{Enforcement, KeySettings};
-use crate::domain::principal::ScopeSource;
+use crate::domain::key::KeySettings;
 use crate::domain::workspace::WorkspaceSettings;
 
 fn index() -> Index {
@@ -18,18 +15,8 @@ fn key(revision: u64, enabled: bool) -> Key {
         workspace: "acme".parse().unwrap(),
         settings: KeySettings {
             display_name: "key".to_owned(),
-            description: String::new(),
-            scopes: Vec::new(),
-            scope_source: ScopeSource::Explicit,
-            principal: None,
-            subscriptions: Vec::new(),
-            allowed_cidrs: Vec::new(),
-            postback_url: String::new(),
-            off_the_record: false,
             enabled,
-            expire_time: None,
-            labels: BTreeMap::new(),
-            enforcement: Enforcement::default(),
+            ..KeySettings::default()
         },
         secrets: Vec::new(),
         create_time: now,

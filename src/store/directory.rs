@@ -108,34 +108,6 @@ pub(super) async fn subscriptions<C: ConnectionTrait>(
     rows.into_iter().map(convert::subscription).collect()
 }
 
-/// Subscriptions of all workspaces by workspace and id, those after `after`.
-pub(super) async fn all_subscriptions<C: ConnectionTrait>(
-    connection: &C,
-    after: Option<&Subscription>,
-    limit: u32,
-) -> Result<Vec<Subscription>, StoreError> {
-    use sea_orm::Condition;
-    use subscriptions::Column;
-    let mut select = subscriptions::Entity::find()
-        .order_by_asc(Column::WorkspaceId)
-        .order_by_asc(Column::Id)
-        .limit(u64::from(limit));
-    if let Some(after) = after {
-        let workspace = after.workspace.as_str();
-        let same = Condition::all()
-            .add(Column::WorkspaceId.eq(workspace))
-            .add(Column::Id.gt(after.id.as_str()));
-        let later = Condition::any()
-            .add(Column::WorkspaceId.gt(workspace))
-            .add(same);
-        select = select
-            .filter(Column::WorkspaceId.gte(workspace))
-            .filter(later);
-    }
-    let rows = select.all(connection).await.map_err(failed)?;
-    rows.into_iter().map(convert::subscription).collect()
-}
-
 /// One catalogue entry.
 pub(super) async fn scope<C: ConnectionTrait>(
     connection: &C,

@@ -5,16 +5,19 @@ use std::str::{FromStr, Split};
 
 use futures::future;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, Order};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ModelTrait as _, Order,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 
-use super::entity::{keys, secrets};
+use super::entity::{keys, principals, routes, secrets, subscriptions};
 use super::error::{corrupt, failed};
 use super::feed::position;
-use super::{convert, directory, principals, routes};
+use super::{convert, directory};
 use crate::app::ports::{Loaded, StoreError};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
-use crate::domain::secret::{RevocationReason, Secret, Slot};
+use crate::domain::secret::{Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
 
@@ -29,9 +32,24 @@ pub(super) async fn load<C: ConnectionTrait>(
     // The first read: it is what the snapshot is taken by.
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
-    subscriptions(snapshot, sink).await?;
-    all_routes(snapshot, sink).await?;
-    all_principals(snapshot, sink).await?;
+    let place = (
+        subscriptions::Column::WorkspaceId,
+        subscriptions::Column::Id,
+    );
+    all::<_, subscriptions::Entity>(snapshot, place, |row| {
+        convert::subscription(row).map(|subscription| sink(Loaded::Subscription(subscription)))
+    })
+    .await?;
+    let place = (routes::Column::WorkspaceId, routes::Column::Id);
+    all::<_, routes::Entity>(snapshot, place, |row| {
+        super::routes::read(row).map(|route| sink(Loaded::Route(Box::new(route))))
+    })
+    .await?;
+    let place = (principals::Column::WorkspaceId, principals::Column::Id);
+    all::<_, principals::Entity>(snapshot, place, |row| {
+        convert::principal(row).map(|principal| sink(Loaded::Principal(principal)))
+    })
+    .await?;
     keys(snapshot, sink).await?;
     Ok(position.n)
 }
@@ -55,52 +73,32 @@ async fn workspaces<C: ConnectionTrait>(
     }
 }
 
-async fn subscriptions<C: ConnectionTrait>(
+/// All rows of a table, by the workspace and the id that are its key.
+async fn all<C: ConnectionTrait, E: EntityTrait>(
     snapshot: &C,
-    sink: &mut (dyn FnMut(Loaded) + Send),
+    (workspace, id): (E::Column, E::Column),
+    mut give: impl FnMut(E::Model) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut after = None;
+    let mut after = Condition::all();
     loop {
-        let page = directory::all_subscriptions(snapshot, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else {
+        let rows = E::find()
+            .filter(after)
+            .order_by_asc(workspace)
+            .order_by_asc(id)
+            .limit(u64::from(PAGE))
+            .all(snapshot)
+            .await
+            .map_err(failed)?;
+        let Some(last) = rows.last() else {
             return Ok(());
         };
-        after = Some(last.clone());
-        page.into_iter()
-            .map(Loaded::Subscription)
-            .for_each(&mut *sink);
-    }
-}
-
-async fn all_routes<C: ConnectionTrait>(
-    snapshot: &C,
-    sink: &mut (dyn FnMut(Loaded) + Send),
-) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let page = routes::all(snapshot, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        after = Some(last.clone());
-        page.into_iter()
-            .map(|route| Loaded::Route(Box::new(route)))
-            .for_each(&mut *sink);
-    }
-}
-
-async fn all_principals<C: ConnectionTrait>(
-    snapshot: &C,
-    sink: &mut (dyn FnMut(Loaded) + Send),
-) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let page = principals::all(snapshot, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        after = Some(last.clone());
-        page.into_iter().map(Loaded::Principal).for_each(&mut *sink);
+        let (of, at) = (last.get(workspace), last.get(id));
+        let same = Condition::all()
+            .add(workspace.eq(of.clone()))
+            .add(id.gt(at));
+        let later = Condition::any().add(workspace.gt(of.clone())).add(same);
+        after = Condition::all().add(workspace.gte(of)).add(later);
+        rows.into_iter().try_for_each(&mut give)?;
     }
 }
 
@@ -343,24 +341,16 @@ impl<'t> Cells<'t> {
 
     fn secret(mut self) -> Result<(KeyId, Secret), StoreError> {
         let key = convert::key_id(&self.bytes::<16>("secrets.key_id")?)?;
+        let id = convert::secret_id(&self.bytes::<16>("secrets.id")?)?;
+        let tag = Tag::from_bytes(self.bytes("secrets.tag")?);
+        let origin = convert::origin(self.text()?)?;
         let secret = Secret {
-            id: convert::secret_id(&self.bytes::<16>("secrets.id")?)?,
-            tag: Tag::from_bytes(self.bytes("secrets.tag")?),
-            origin: convert::origin(self.text()?)?,
             weak: self.truth()?,
             prefix: self.text()?.to_owned(),
             retire_time: self.time("secrets.retire_time")?,
             revoke_time: self.time("secrets.revoke_time")?,
             last_used_time: self.time("secrets.last_used_time")?,
-            slot: Slot::Primary,
-            hint: String::new(),
-            sealed: None,
-            sealed_digest: None,
-            create_time: NEVER,
-            regenerated: false,
-            revocation_reason: RevocationReason::Unspecified,
-            acknowledge_time: None,
-            leak_time: None,
+            ..Secret::new(id, Slot::Primary, tag, origin, NEVER)
         };
         Ok((key, secret))
     }
@@ -369,9 +359,6 @@ impl<'t> Cells<'t> {
     fn settings(mut self) -> Result<(WorkspaceId, KeySettings), StoreError> {
         let workspace = self.read("keys.workspace_id")?;
         let settings = KeySettings {
-            display_name: String::new(),
-            description: String::new(),
-            expire_time: None,
             scopes: self.json("keys.scopes")?,
             subscriptions: self.json("keys.subscriptions")?,
             allowed_cidrs: self.json("keys.allowed_cidrs")?,
@@ -390,6 +377,7 @@ impl<'t> Cells<'t> {
                 .maybe()?
                 .map(|id| convert::parse(id, "keys.principal"))
                 .transpose()?,
+            ..KeySettings::default()
         };
         Ok((workspace, settings))
     }

@@ -85,32 +85,6 @@ pub(super) async fn list<C: ConnectionTrait>(
     rows.into_iter().map(convert::principal).collect()
 }
 
-/// Principals of all workspaces by workspace and id, those after `after`.
-pub(super) async fn all<C: ConnectionTrait>(
-    connection: &C,
-    after: Option<&Principal>,
-    limit: u32,
-) -> Result<Vec<Principal>, StoreError> {
-    let mut select = principals::Entity::find()
-        .order_by_asc(Column::WorkspaceId)
-        .order_by_asc(Column::Id)
-        .limit(u64::from(limit));
-    if let Some(after) = after {
-        let workspace = after.workspace.as_str();
-        let same = Condition::all()
-            .add(Column::WorkspaceId.eq(workspace))
-            .add(Column::Id.gt(after.id.as_str()));
-        let later = Condition::any()
-            .add(Column::WorkspaceId.gt(workspace))
-            .add(same);
-        select = select
-            .filter(Column::WorkspaceId.gte(workspace))
-            .filter(later);
-    }
-    let rows = select.all(connection).await.map_err(failed)?;
-    rows.into_iter().map(convert::principal).collect()
-}
-
 /// Those of these that there are, each with its place.
 pub(super) async fn at<C: ConnectionTrait>(
     connection: &C,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel as _,
-    Iterable as _, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel as _, Iterable as _,
+    PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::bounded::Transaction;
@@ -32,7 +32,8 @@ fn row(route: &Route) -> Result<routes::Model, StoreError> {
     })
 }
 
-fn read(row: routes::Model) -> Result<Route, StoreError> {
+/// A route from its row.
+pub(super) fn read(row: routes::Model) -> Result<Route, StoreError> {
     Ok(Route {
         workspace: convert::parse(&row.workspace_id, "routes.workspace_id")?,
         id: convert::parse(&row.id, "routes.id")?,
@@ -74,33 +75,6 @@ pub(super) async fn of_workspace<C: ConnectionTrait>(
         .limit(limit.map(u64::from));
     if let Some(after) = after {
         select = select.filter(routes::Column::Id.gt(after.as_str()));
-    }
-    let rows = select.all(connection).await.map_err(failed)?;
-    rows.into_iter().map(read).collect()
-}
-
-/// Routes of all workspaces by workspace and id, those after `after`.
-pub(super) async fn all<C: ConnectionTrait>(
-    connection: &C,
-    after: Option<&Route>,
-    limit: u32,
-) -> Result<Vec<Route>, StoreError> {
-    use routes::Column;
-    let mut select = routes::Entity::find()
-        .order_by_asc(Column::WorkspaceId)
-        .order_by_asc(Column::Id)
-        .limit(u64::from(limit));
-    if let Some(after) = after {
-        let workspace = after.workspace.as_str();
-        let same = Condition::all()
-            .add(Column::WorkspaceId.eq(workspace))
-            .add(Column::Id.gt(after.id.as_str()));
-        let later = Condition::any()
-            .add(Column::WorkspaceId.gt(workspace))
-            .add(same);
-        select = select
-            .filter(Column::WorkspaceId.gte(workspace))
-            .filter(later);
     }
     let rows = select.all(connection).await.map_err(failed)?;
     rows.into_iter().map(read).collect()

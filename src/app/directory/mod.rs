@@ -8,7 +8,7 @@ mod sync;
 mod workspaces;
 
 use crate::app::Core;
-use crate::app::error::{Code, Error};
+use crate::app::error::Error;
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::route::RouteSettings;
@@ -38,14 +38,6 @@ fn no_catalogue_in_system(workspace: &WorkspaceId, what: &str) -> Result<(), Err
     } else {
         Ok(())
     }
-}
-
-fn exists(what: &str) -> Error {
-    Error::new(
-        Code::AlreadyExists,
-        "ALREADY_EXISTS",
-        format!("there is a {what} of this name already; update it, or choose another name"),
-    )
 }
 
 /// Refuses to take away what a route rests on.

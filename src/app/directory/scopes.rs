@@ -15,7 +15,7 @@ use crate::domain::revision;
 use crate::domain::scope::{self, Grant};
 use crate::domain::workspace::{PresentationSet, Scope};
 
-use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
+use super::{in_use, no_catalogue_in_system, refuse_used_by_route};
 
 /// Most entries of a workspace's catalogue: it is resident, and swapped whole.
 const MAX_SCOPES: usize = 1_000;
@@ -47,7 +47,7 @@ impl Core {
                     caller.require_all(&scope.implies, "the scope would imply")?;
                     let catalogue = scene.tx.scopes(&scope.workspace).await?;
                     if catalogue.iter().any(|s| s.name == scope.name) {
-                        return Err(exists("scope"));
+                        return Err(Error::already_exists("scope", "name"));
                     }
                     if catalogue.len() >= MAX_SCOPES {
                         return Err(Error::precondition(

@@ -19,7 +19,7 @@ use crate::domain::route::SubscriptionSource;
 use crate::domain::scope::AdminScope;
 use crate::domain::workspace::{Subscription, Workspace};
 
-use super::{exists, in_use, no_catalogue_in_system, refuse_used_by_route};
+use super::{in_use, no_catalogue_in_system, refuse_used_by_route};
 
 /// A change of a subscription, to its new value.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl Core {
                         .await?
                         .is_some()
                     {
-                        return Err(exists("subscription"));
+                        return Err(Error::already_exists("subscription", "name"));
                     }
                     subscription.create_time = scene.now;
                     subscription.update_time = scene.now;

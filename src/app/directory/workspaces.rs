@@ -23,7 +23,7 @@ use crate::domain::workspace::{
     UndemandedScopes, UnmatchedRequests, Workspace, WorkspaceSettings,
 };
 
-use super::{exists, sealed};
+use super::sealed;
 
 /// A change of a workspace, to its new value.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Core {
                 async move {
                     require_system(caller, "making a workspace")?;
                     if scene.tx.workspace(&workspace.id).await?.is_some() {
-                        return Err(exists("workspace"));
+                        return Err(Error::already_exists("workspace", "name"));
                     }
                     check_settings(scene, &workspace).await?;
                     workspace.create_time = scene.now;

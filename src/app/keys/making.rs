@@ -9,7 +9,7 @@ use crate::domain::entropy;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
 use crate::domain::principal::ScopeSource;
-use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use crate::domain::secret::{Origin, Secret, Slot};
 use crate::domain::time::Time;
 use crate::domain::token::{STRONG_BITS, Tag, Token, TokenDigest};
 use crate::domain::workspace::Workspace;
@@ -219,23 +219,12 @@ impl Value {
         let sealed_digest = envelope.seal_digest(key.id, id, &made.digest, &*core.entropy)?;
         let hint = made.token.as_ref().map(|t| t.hint(&made.prefix));
         let secret = Secret {
-            id,
-            slot,
-            tag: made.tag,
-            origin: made.origin,
             weak: made.weak,
             hint: hint.unwrap_or_default(),
             prefix: made.prefix,
             sealed,
             sealed_digest: Some(sealed_digest),
-            create_time: now,
-            regenerated: false,
-            retire_time: None,
-            revoke_time: None,
-            revocation_reason: RevocationReason::Unspecified,
-            acknowledge_time: None,
-            leak_time: None,
-            last_used_time: None,
+            ..Secret::new(id, slot, made.tag, made.origin, now)
         };
         let issued = made
             .token

@@ -222,34 +222,26 @@ impl Core {
         let after: Option<Cursor> = page::cursor(&page.token, &arguments)?;
         let workspace = self.store.workspace(&page.workspace).await?;
         let workspace = workspace.ok_or_else(|| Error::not_found("workspace"))?;
-        let all_but_deleted = StateSet {
-            active: true,
-            disabled: true,
-            expired: true,
-            deleted: false,
-        };
         let filter = page.filter;
+        // One more than asked for tells whether there is a next page.
+        let all = KeyQuery::all(page.workspace, self.clock.now(), page.size + 1);
         let query = KeyQuery {
-            workspace: page.workspace,
             name_contains: filter.name_contains,
-            states: filter.states.unwrap_or(all_but_deleted),
-            now: self.clock.now(),
+            states: filter.states.unwrap_or(all.states),
             scope: filter.scope,
             subscription: filter.subscription,
             principal: filter.principal,
             only_of,
-            within: (!caller.subscriptions.is_empty()).then(|| caller.subscriptions.clone()),
+            within: caller.within(),
             label: filter.label,
             expire_before: filter.expire_before,
             unused_since: filter.unused_since,
-            in_shadow: false,
             order: page.order,
             after: after.map(|c| KeyCursor {
                 name: c.name,
                 id: c.id,
             }),
-            // One more than asked for tells whether there is a next page.
-            limit: page.size + 1,
+            ..all
         };
         let found = self.store.list_keys(&query).await?;
         let (keys, next) = page::cut(found, page.size, &arguments, |last| Cursor {

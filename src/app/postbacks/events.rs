@@ -114,9 +114,8 @@ pub fn of_purge(key: &Key, now: Time) -> Option<KeyEvent> {
 mod tests {
     use super::*;
     use crate::domain::id::SecretId;
-    use crate::domain::key::{Enforcement, KeySettings};
-    use crate::domain::principal::ScopeSource;
-    use crate::domain::secret::{Origin, RevocationReason, Secret, Slot};
+    use crate::domain::key::KeySettings;
+    use crate::domain::secret::{Origin, Secret, Slot};
     use crate::domain::token::Tag;
 
     fn at(micros: i64) -> Time {
@@ -125,23 +124,14 @@ mod tests {
 
     fn secret(n: u128) -> Secret {
         Secret {
-            id: SecretId::from_u128(n),
-            slot: Slot::Primary,
-            tag: Tag::from_bytes([7; 32]),
-            origin: Origin::Generated,
-            weak: false,
-            prefix: String::new(),
             hint: "hint-of-a-token".to_owned(),
-            sealed: None,
-            sealed_digest: None,
-            create_time: at(1),
-            regenerated: false,
-            retire_time: None,
-            revoke_time: None,
-            revocation_reason: RevocationReason::Unspecified,
-            acknowledge_time: None,
-            leak_time: None,
-            last_used_time: None,
+            ..Secret::new(
+                SecretId::from_u128(n),
+                Slot::Primary,
+                Tag::from_bytes([7; 32]),
+                Origin::Generated,
+                at(1),
+            )
         }
     }
 
@@ -152,17 +142,9 @@ mod tests {
             settings: KeySettings {
                 display_name: "n".to_owned(),
                 description: "internal".to_owned(),
-                scopes: Vec::new(),
-                scope_source: ScopeSource::Explicit,
-                principal: None,
-                subscriptions: Vec::new(),
-                allowed_cidrs: Vec::new(),
                 postback_url: "https://example.com".to_owned(),
-                off_the_record: false,
-                enabled: true,
-                expire_time: None,
                 labels: [("internal".to_owned(), "x".to_owned())].into(),
-                enforcement: Enforcement::default(),
+                ..KeySettings::default()
             },
             secrets: vec![secret(1)],
             create_time: at(1),

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::run::{Kind, connect, given, mask};
-use super::{DeleteArgs, Guard, IdArg, Repeat, sync};
+use super::{DeleteArgs, Guard, IdArg, sync};
 use crate::cli::Common;
 use crate::cli::connect::WorkspaceOption;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::io::Io;
+use crate::cli::options::Repeat;
 use crate::cli::page::PageArgs;
 use crate::cli::{json as to_json, table};
 use crate::grpc::proto::v1;

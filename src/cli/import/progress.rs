@@ -110,8 +110,8 @@ fn left(bytes: u64, size: Option<u64>, elapsed: Duration) -> Option<(u64, Durati
 }
 
 /// A number in groups of three digits.
-pub(in crate::cli) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
+pub(in crate::cli) fn grouped(number: impl Into<i128>) -> String {
+    let digits = number.into().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn numbers_are_for_people() {
         for (number, text) in [
-            (0, "0"),
+            (0_u64, "0"),
             (999, "999"),
             (1_000, "1,000"),
             (1_234_567, "1,234,567"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cli::import::progress::grouped;
 use crate::cli::json::rfc3339;
 use crate::cli::names::{self, DimensionName};
 use crate::cli::table::{self, Look};
@@ -156,19 +157,6 @@ fn name(point: &v1::UsagePoint, by: &[DimensionName]) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// A number in groups of three digits.
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A bar as long as its share of the most, to an eighth of a column; whatever is not nothing can be seen.
 fn bar(count: i64, most: i64) -> String {
     let (count, most) = (
@@ -216,17 +204,5 @@ mod tests {
         assert_eq!(sparkline(&[0, 1, 4, 8]), " ▁▄█");
         assert_eq!(sparkline(&[0, 0]), "  ");
         assert_eq!(sparkline(&[1, 1_000]), "▁█");
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_three_digits() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::UnixListenerStream;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -314,8 +315,15 @@ pub(super) async fn run(fake: &Fake, args: &[&str], input: &[u8]) -> (Exit, Capt
 }
 
 /// Runs a command against the fake server, with what it hears and says.
-pub(super) async fn run_with(
-    fake: &Fake,
+pub(super) async fn run_with(fake: &Fake, args: &[&str], captured: Captured) -> (Exit, Captured) {
+    let services = Routes::new(KeyAdminServer::new(fake.clone()))
+        .add_service(AuthorizeServer::new(fake.clone()));
+    run_against(services, args, captured).await
+}
+
+/// Runs a command against services on a Unix socket.
+pub(super) async fn run_against(
+    services: Routes,
     args: &[&str],
     mut captured: Captured,
 ) -> (Exit, Captured) {
@@ -323,8 +331,7 @@ pub(super) async fn run_with(
     let socket = dir.path().join("s");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
     let server = Server::builder()
-        .add_service(KeyAdminServer::new(fake.clone()))
-        .add_service(AuthorizeServer::new(fake.clone()))
+        .add_routes(services)
         .serve_with_incoming(UnixListenerStream::new(listener));
     let endpoint = format!("--endpoint=unix:{}", socket.display());
     let args: Vec<_> = args.iter().copied().chain([endpoint.as_str()]).collect();

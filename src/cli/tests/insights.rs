@@ -7,13 +7,12 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use prost_types::{Struct, Timestamp, Value as WireValue, value::Kind};
 use serde_json::Value;
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use super::super::Exit;
 use super::super::io::testing::Captured;
-use super::super::{Command, Exit, run_client};
-use super::command;
+use super::fake::run_against;
 use crate::grpc::proto::v1;
 use v1::insights_server::{Insights, InsightsServer};
 
@@ -139,25 +138,8 @@ async fn run(fake: &Fake, args: &[&str], mut captured: Captured) -> (Exit, Captu
     captured
         .environment
         .push(("CLAVIGER_TOKEN", "admin-token".to_owned()));
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("s");
-    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-    let server = Server::builder()
-        .add_service(InsightsServer::new(fake.clone()))
-        .serve_with_incoming(UnixListenerStream::new(listener));
-    let endpoint = format!("--endpoint=unix:{}", socket.display());
-    let args: Vec<_> = args.iter().copied().chain([endpoint.as_str()]).collect();
-    let Command::Client(client) = command(&args) else {
-        panic!("not a client")
-    };
-    let exit = {
-        let mut io = captured.io();
-        tokio::select! {
-            exit = run_client(client, &mut io) => exit,
-            served = server => panic!("{served:?}"),
-        }
-    };
-    (exit, captured)
+    let services = Routes::new(InsightsServer::new(fake.clone()));
+    run_against(services, args, captured).await
 }
 
 fn explained(decision: v1::Decision) -> v1::ExplainResponse {

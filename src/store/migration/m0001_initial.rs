@@ -4,38 +4,18 @@
 
 use sea_orm_migration::prelude::*;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0001_initial"
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for table in tables() {
+        super::create_table(manager, table).await?;
     }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    // Half a schema must not stay behind; SQLite can roll back DDL, and only has to be asked to.
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
+    for index in indexes() {
+        manager.create_index(index).await?;
     }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in tables() {
-            super::create_table(manager, table).await?;
-        }
-        for index in indexes() {
-            manager.create_index(index).await?;
-        }
-        let connection = manager.get_connection();
-        connection
-            .execute_unprepared("INSERT INTO counter (id, n) VALUES (1, 0)")
-            .await?;
-        Ok(())
-    }
+    let connection = manager.get_connection();
+    connection
+        .execute_unprepared("INSERT INTO counter (id, n) VALUES (1, 0)")
+        .await?;
+    Ok(())
 }
 
 fn tables() -> Vec<TableCreateStatement> {

@@ -4,33 +4,14 @@ use sea_orm_migration::prelude::*;
 
 use super::create_table;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0002_expand_imports"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        create_table(manager, imports()).await?;
-        // Secrets of before have none, so the column is nullable; who wrote them before may go on without knowing it.
-        let sealed_digest = Table::alter()
-            .table("secrets")
-            .add_column(ColumnDef::new("sealed_digest").blob().null())
-            .to_owned();
-        manager.alter_table(sealed_digest).await
-    }
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    create_table(manager, imports()).await?;
+    // Secrets of before have none, so the column is nullable; who wrote them before may go on without knowing it.
+    let sealed_digest = Table::alter()
+        .table("secrets")
+        .add_column(ColumnDef::new("sealed_digest").blob().null())
+        .to_owned();
+    manager.alter_table(sealed_digest).await
 }
 
 /// No foreign key to `keys`: an import is remembered beyond the purge of its key.

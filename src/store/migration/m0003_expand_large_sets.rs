@@ -8,41 +8,22 @@
 
 use sea_orm_migration::prelude::*;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0003_expand_large_sets"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let filtered = ["enabled", "delete_time", "expire_time"];
-        let wide = |name: &'static str, order: &[&'static str]| {
-            let mut index = Index::create().name(name).table("keys").to_owned();
-            for column in order.iter().chain(&filtered) {
-                index.col(*column);
-            }
-            index
-        };
-        let by_creation = wide("keys_in_order", &["workspace_id", "id", "name_folded"]);
-        let by_name = wide("keys_in_name_order", &["workspace_id", "name_folded", "id"]);
-        manager.create_index(by_creation).await?;
-        manager.create_index(by_name).await?;
-        for name in ["keys_by_workspace", "keys_by_name"] {
-            let narrow = Index::drop().name(name).table("keys").to_owned();
-            manager.drop_index(narrow).await?;
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let filtered = ["enabled", "delete_time", "expire_time"];
+    let wide = |name: &'static str, order: &[&'static str]| {
+        let mut index = Index::create().name(name).table("keys").to_owned();
+        for column in order.iter().chain(&filtered) {
+            index.col(*column);
         }
-        Ok(())
+        index
+    };
+    let by_creation = wide("keys_in_order", &["workspace_id", "id", "name_folded"]);
+    let by_name = wide("keys_in_name_order", &["workspace_id", "name_folded", "id"]);
+    manager.create_index(by_creation).await?;
+    manager.create_index(by_name).await?;
+    for name in ["keys_by_workspace", "keys_by_name"] {
+        let narrow = Index::drop().name(name).table("keys").to_owned();
+        manager.drop_index(narrow).await?;
     }
+    Ok(())
 }

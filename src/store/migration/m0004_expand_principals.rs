@@ -4,40 +4,21 @@ use sea_orm_migration::prelude::*;
 
 use super::create_table;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0004_expand_principals"
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    create_table(manager, principals()).await?;
+    // Null is what an older program writes: bound to nobody, granting what it lists, done for oneself.
+    for (table, column) in [
+        ("keys", "scope_source"),
+        ("keys", "principal"),
+        ("changes", "on_behalf_of"),
+    ] {
+        let add = Table::alter()
+            .table(table)
+            .add_column(ColumnDef::new(column).text().null())
+            .to_owned();
+        manager.alter_table(add).await?;
     }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        create_table(manager, principals()).await?;
-        // Null is what an older program writes: bound to nobody, granting what it lists, done for oneself.
-        for (table, column) in [
-            ("keys", "scope_source"),
-            ("keys", "principal"),
-            ("changes", "on_behalf_of"),
-        ] {
-            let add = Table::alter()
-                .table(table)
-                .add_column(ColumnDef::new(column).text().null())
-                .to_owned();
-            manager.alter_table(add).await?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// No foreign key from `keys`: that a principal with keys stays is a rule of the program, which says which key it is.

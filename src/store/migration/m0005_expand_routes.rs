@@ -4,37 +4,18 @@ use sea_orm_migration::prelude::*;
 
 use super::create_table;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0005_expand_routes"
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for table in [routes(), shapes(), uses()] {
+        create_table(manager, table).await?;
     }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in [routes(), shapes(), uses()] {
-            create_table(manager, table).await?;
-        }
-        // A route's shapes are found by it when it changes or goes.
-        let by_route = Index::create()
-            .name("route_shapes_by_route")
-            .table("route_shapes")
-            .col("workspace_id")
-            .col("route_id")
-            .to_owned();
-        manager.create_index(by_route).await
-    }
+    // A route's shapes are found by it when it changes or goes.
+    let by_route = Index::create()
+        .name("route_shapes_by_route")
+        .table("route_shapes")
+        .col("workspace_id")
+        .col("route_id")
+        .to_owned();
+    manager.create_index(by_route).await
 }
 
 fn routes() -> TableCreateStatement {

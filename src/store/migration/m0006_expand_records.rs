@@ -8,40 +8,22 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 use super::create_table;
 
-/// The step, for one of the two files that there are on SQLite; on PostgreSQL there is one database.
-pub(super) struct Migration {
-    /// The file of the records.
-    pub(super) of_records: bool,
-}
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0006_expand_records"
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    match manager.get_database_backend() {
+        DbBackend::Sqlite => Ok(()),
+        _ => of_records(manager).await,
     }
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
+/// The step for SQLite's file of records.
+pub(super) async fn of_records(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for table in [decisions(), usage(), shadow_counts(), flushes()] {
+        create_table(manager, table).await?;
     }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if manager.get_database_backend() == DbBackend::Sqlite && !self.of_records {
-            return Ok(());
-        }
-        for table in [decisions(), usage(), shadow_counts(), flushes()] {
-            create_table(manager, table).await?;
-        }
-        for index in indexes() {
-            manager.create_index(index).await?;
-        }
-        Ok(())
+    for index in indexes() {
+        manager.create_index(index).await?;
     }
+    Ok(())
 }
 
 /// What a row lacks is NULL: the indexes then pass over it. `denial` is the reason where it denied.

@@ -4,33 +4,14 @@ use sea_orm_migration::prelude::*;
 
 use super::create_table;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0007_expand_postbacks"
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    create_table(manager, deliveries()).await?;
+    create_table(manager, sequences()).await?;
+    create_table(manager, signing_secrets()).await?;
+    for index in indexes() {
+        manager.create_index(index).await?;
     }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        create_table(manager, deliveries()).await?;
-        create_table(manager, sequences()).await?;
-        create_table(manager, signing_secrets()).await?;
-        for index in indexes() {
-            manager.create_index(index).await?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// No foreign key to `keys`: what was promised is delivered although its key is purged.

@@ -6,14 +6,6 @@
 
 use sea_orm_migration::prelude::*;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m0008_expand_audit"
-    }
-}
-
 /// The indexes by name, each with the columns that lead to its events; those of the order, and those that filter, follow.
 const INDEXES: [(&str, &[&str], &[&str]); 4] = [
     ("changes_by_time", &[], &["resource_kind", "action"]),
@@ -34,25 +26,14 @@ const INDEXES: [(&str, &[&str], &[&str]); 4] = [
     ),
 ];
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    #[expect(
-        elided_lifetimes_in_paths,
-        reason = "written out, `async_trait` makes another signature of it than the trait has"
-    )]
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let order = ["time", "revision", "ordinal"];
-        for (name, leading, filtering) in INDEXES {
-            let mut index = Index::create().name(name).table("changes").to_owned();
-            for column in leading.iter().chain(&order).chain(filtering) {
-                index.col(*column);
-            }
-            manager.create_index(index).await?;
+pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let order = ["time", "revision", "ordinal"];
+    for (name, leading, filtering) in INDEXES {
+        let mut index = Index::create().name(name).table("changes").to_owned();
+        for column in leading.iter().chain(&order).chain(filtering) {
+            index.col(*column);
         }
-        Ok(())
+        manager.create_index(index).await?;
     }
+    Ok(())
 }

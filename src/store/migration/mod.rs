@@ -9,6 +9,8 @@
 //! - `mNNNN_contract_L_…` takes away what programs below [`LEVEL`] `L` still use. Those refuse to start on it; so it comes
 //!   at least one release after the one that has stopped to use it, and raised `LEVEL` by that.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -28,22 +30,59 @@ pub(super) const TABLE: &str = "seaql_migrations";
 /// What this program can do without: raised by the release that stops to use what a later contract step takes away.
 const LEVEL: u32 = 1;
 
+/// A step, by the name under which a database remembers it.
+struct Step {
+    name: &'static str,
+    up: for<'m> fn(&'m SchemaManager<'m>) -> BoxFuture<'m, Result<(), DbErr>>,
+}
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Step {
+    // Half a schema must not stay behind; SQLite can roll back DDL, and only has to be asked to.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    #[expect(
+        elided_lifetimes_in_paths,
+        reason = "written out, `async_trait` makes another signature of it than the trait has"
+    )]
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        (self.up)(manager).await
+    }
+}
+
+/// Functions of modules, each a step of its module's name.
+macro_rules! steps {
+    ($($module:ident::$up:ident),+ $(,)?) => {
+        vec![$(Box::new(Step {
+            name: stringify!($module),
+            up: |manager| $module::$up(manager).boxed(),
+        })),+]
+    };
+}
+
 /// All steps, oldest first.
 pub(super) struct Migrator;
 
-#[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m0001_initial::Migration),
-            Box::new(m0002_expand_imports::Migration),
-            Box::new(m0003_expand_large_sets::Migration),
-            Box::new(m0004_expand_principals::Migration),
-            Box::new(m0005_expand_routes::Migration),
-            Box::new(m0006_expand_records::Migration { of_records: false }),
-            Box::new(m0007_expand_postbacks::Migration),
-            Box::new(m0008_expand_audit::Migration),
-            Box::new(m0009_expand_lifecycle::Migration),
+        steps![
+            m0001_initial::up,
+            m0002_expand_imports::up,
+            m0003_expand_large_sets::up,
+            m0004_expand_principals::up,
+            m0005_expand_routes::up,
+            m0006_expand_records::up,
+            m0007_expand_postbacks::up,
+            m0008_expand_audit::up,
+            m0009_expand_lifecycle::up,
         ]
     }
 }
@@ -51,12 +90,9 @@ impl MigratorTrait for Migrator {
 /// The steps of SQLite's file of records.
 pub(super) struct RecordsMigrator;
 
-#[async_trait::async_trait]
 impl MigratorTrait for RecordsMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0006_expand_records::Migration {
-            of_records: true,
-        })]
+        steps![m0006_expand_records::of_records]
     }
 }
 

@@ -15,22 +15,8 @@ const ALL: StateSet = StateSet {
 
 fn query() -> KeyQuery {
     KeyQuery {
-        workspace: acme(),
-        name_contains: None,
         states: ALL,
-        now: at(100),
-        scope: None,
-        subscription: None,
-        principal: None,
-        only_of: None,
-        within: None,
-        label: None,
-        expire_before: None,
-        unused_since: None,
-        in_shadow: false,
-        order: KeyOrder::Created { descending: false },
-        after: None,
-        limit: 100,
+        ..KeyQuery::all(acme(), at(100), 100)
     }
 }
 

@@ -101,23 +101,15 @@ fn tag(n: u128) -> Tag {
 
 fn secret(n: u128, slot: Slot) -> Secret {
     Secret {
-        id: SecretId::from_u128(n),
-        slot,
-        tag: tag(n),
-        origin: Origin::Generated,
-        weak: false,
         prefix: "clv".to_owned(),
         hint: "clv_…abcd".to_owned(),
-        sealed: None,
-        sealed_digest: None,
-        create_time: at(10),
-        regenerated: false,
-        retire_time: None,
-        revoke_time: None,
-        revocation_reason: RevocationReason::Unspecified,
-        acknowledge_time: None,
-        leak_time: None,
-        last_used_time: None,
+        ..Secret::new(
+            SecretId::from_u128(n),
+            slot,
+            tag(n),
+            Origin::Generated,
+            at(10),
+        )
     }
 }
 
@@ -128,18 +120,7 @@ fn key(n: u128, name: &str) -> Key {
         workspace: acme(),
         settings: KeySettings {
             display_name: name.to_owned(),
-            description: String::new(),
-            scopes: Vec::new(),
-            scope_source: ScopeSource::Explicit,
-            principal: None,
-            subscriptions: Vec::new(),
-            allowed_cidrs: Vec::new(),
-            postback_url: String::new(),
-            off_the_record: false,
-            enabled: true,
-            expire_time: None,
-            labels: BTreeMap::new(),
-            enforcement: Enforcement::default(),
+            ..KeySettings::default()
         },
         secrets: vec![secret(n * 100, Slot::Primary)],
         create_time: at(10),

@@ -1,6 +1,5 @@
 //! Use cases over a store that fails on demand, and one administrator to call them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger::app::Core;
@@ -20,8 +19,7 @@ use claviger::decide::{Attributes, Demand, Presented, Question, decide};
 use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
-use claviger::domain::key::{Enforcement, Key, KeySettings};
-use claviger::domain::principal::ScopeSource;
+use claviger::domain::key::{Key, KeySettings};
 use claviger::domain::scope::AdminScope;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
 use claviger::feed::Follower;
@@ -156,18 +154,7 @@ pub(super) fn request(id: u8) -> Option<Repeat> {
 pub(super) fn settings() -> KeySettings {
     KeySettings {
         display_name: "key".to_owned(),
-        description: String::new(),
-        scopes: Vec::new(),
-        scope_source: ScopeSource::Explicit,
-        principal: None,
-        subscriptions: Vec::new(),
-        allowed_cidrs: Vec::new(),
-        postback_url: String::new(),
-        off_the_record: false,
-        enabled: true,
-        expire_time: None,
-        labels: BTreeMap::new(),
-        enforcement: Enforcement::default(),
+        ..KeySettings::default()
     }
 }
 

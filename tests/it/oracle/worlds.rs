@@ -1,13 +1,12 @@
 //! Small worlds. Alphabets are tiny, so that tokens, names and moments collide all the time.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use claviger::domain::id::{KeyId, SecretId};
 use claviger::domain::key::{Enforcement, Key, KeySettings};
 use claviger::domain::principal::{Principal, ScopeSource};
 use claviger::domain::scope::Grant;
-use claviger::domain::secret::{Origin, RevocationReason, Secret, Slot};
+use claviger::domain::secret::{Origin, Secret, Slot};
 use claviger::domain::time::Time;
 use claviger::domain::token::{Tag, Token};
 use claviger::domain::workspace::{
@@ -149,28 +148,18 @@ fn secret() -> impl Strategy<Value = (usize, Secret)> {
     )
         .prop_map(|(token, weak, retire_time, revoke_time)| {
             let prefix = tokens()[token].0.to_owned();
+            let origin = match &*prefix {
+                "" => Origin::ExternalToken,
+                _ => Origin::Generated,
+            };
+            let id = SecretId::from_u128(0);
+            let born = Time::from_micros(0);
             let secret = Secret {
-                id: SecretId::from_u128(0),
-                slot: Slot::Primary,
-                tag: Tag::default(),
-                origin: if prefix.is_empty() {
-                    Origin::ExternalToken
-                } else {
-                    Origin::Generated
-                },
                 weak,
                 prefix,
-                hint: String::new(),
-                sealed: None,
-                sealed_digest: None,
-                create_time: Time::from_micros(0),
-                regenerated: false,
                 retire_time,
                 revoke_time,
-                revocation_reason: RevocationReason::Unspecified,
-                acknowledge_time: None,
-                leak_time: None,
-                last_used_time: None,
+                ..Secret::new(id, Slot::Primary, Tag::default(), origin, born)
             };
             (token, secret)
         })
@@ -209,23 +198,20 @@ fn key() -> impl Strategy<Value = (Key, Vec<(usize, Secret)>)> {
                     workspace: workspace.parse().unwrap(),
                     settings: KeySettings {
                         display_name: "a key".to_owned(),
-                        description: String::new(),
                         scopes: granting(&grants),
                         scope_source,
                         principal: principal.map(|id| id.parse().unwrap()),
                         subscriptions: subscriptions.iter().map(|s| s.parse().unwrap()).collect(),
                         allowed_cidrs,
-                        postback_url: String::new(),
-                        off_the_record: false,
                         enabled,
                         expire_time,
-                        labels: BTreeMap::new(),
                         enforcement: Enforcement {
                             shadow_network: shadow.0,
                             shadow_presentation: shadow.1,
                             shadow_subscription: shadow.2,
                             shadow_scopes: shadow.3,
                         },
+                        ..KeySettings::default()
                     },
                     secrets: Vec::new(),
                     create_time: Time::from_micros(0),
