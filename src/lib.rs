@@ -10,6 +10,7 @@ pub mod decide;
 pub mod deliver;
 pub mod domain;
 pub mod feed;
+pub mod fleet;
 pub mod grpc;
 pub mod http;
 pub mod index;

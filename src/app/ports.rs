@@ -1,6 +1,7 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
 pub mod audit;
+pub mod fleet;
 pub mod outbox;
 mod records;
 

@@ -149,6 +149,26 @@ pub struct ServeArgs {
     )]
     pub postback_ca_file: Option<PathBuf>,
 
+    /// Stop deciding when no lease can be had of the database: true or false. True: a replica that is cut off refuses all, and no
+    /// change waits for it; false: it goes on with what it knows, and changes are not `complete` without it
+    #[arg(
+        long,
+        env = "CLAVIGER_STRICT_REVOCATION",
+        hide_env_values = true,
+        default_value = "false",
+        value_name = "BOOL"
+    )]
+    pub strict_revocation: String,
+
+    /// What `claviger fleet` calls this process; unset: the name of the machine
+    #[arg(
+        long,
+        env = "CLAVIGER_REPLICA_NAME",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub replica_name: Option<String>,
+
     /// How long changes are kept for the audit log and for who follows them, at least 7d
     #[arg(
         long,

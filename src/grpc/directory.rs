@@ -17,7 +17,7 @@ use crate::domain::scope::{self, AdminScope};
 use super::convert;
 use super::guard::busy;
 use super::inbox::{Inbox, Terms};
-use super::key_admin::{call, caller, revision};
+use super::key_admin::{call, caller, revision, waiting_call};
 use super::proto::v1;
 use super::proto::v1::directory_server::Directory;
 use super::status::to_status;
@@ -112,7 +112,7 @@ impl DirectoryService {
         // Which right it takes depends on what changes: the use case demands it.
         let rights = [AdminScope::DirectoryWrite, AdminScope::SettingsWrite];
         let (caller, right, mut message) = caller(&self.core, request, &rights)?;
-        let call = call!(caller, right, "UpdateWorkspace", message);
+        let call = waiting_call!(caller, right, "UpdateWorkspace", message);
         let wire = message
             .workspace
             .ok_or_else(|| Error::invalid("workspace", "is required"))?;
@@ -127,6 +127,7 @@ impl DirectoryService {
         Ok(v1::UpdateWorkspaceResponse {
             workspace: Some(convert::workspace(&answer.value)),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -136,7 +137,7 @@ impl DirectoryService {
     ) -> Result<v1::DeleteWorkspaceResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
+        let call = waiting_call!(
             caller,
             AdminScope::DirectoryWrite,
             "DeleteWorkspace",
@@ -147,6 +148,7 @@ impl DirectoryService {
         let answer = self.core.delete_workspace(call, id, message.etag).await?;
         Ok(v1::DeleteWorkspaceResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -216,7 +218,7 @@ impl DirectoryService {
     ) -> Result<v1::UpdateSubscriptionResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
+        let call = waiting_call!(
             caller,
             AdminScope::DirectoryWrite,
             "UpdateSubscription",
@@ -236,6 +238,7 @@ impl DirectoryService {
         Ok(v1::UpdateSubscriptionResponse {
             subscription: Some(convert::subscription(&answer.value)),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -245,7 +248,7 @@ impl DirectoryService {
     ) -> Result<v1::DeleteSubscriptionResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
+        let call = waiting_call!(
             caller,
             AdminScope::DirectoryWrite,
             "DeleteSubscription",
@@ -259,6 +262,7 @@ impl DirectoryService {
             .await?;
         Ok(v1::DeleteSubscriptionResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -319,7 +323,7 @@ impl DirectoryService {
     ) -> Result<v1::UpdateScopeResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, AdminScope::DirectoryWrite, "UpdateScope", message);
+        let call = waiting_call!(caller, AdminScope::DirectoryWrite, "UpdateScope", message);
         let wire = message
             .scope
             .ok_or_else(|| Error::invalid("scope", "is required"))?;
@@ -334,6 +338,7 @@ impl DirectoryService {
         Ok(v1::UpdateScopeResponse {
             scope: Some(convert::scope(&answer.value)),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -343,7 +348,7 @@ impl DirectoryService {
     ) -> Result<v1::DeleteScopeResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, AdminScope::DirectoryWrite, "DeleteScope", message);
+        let call = waiting_call!(caller, AdminScope::DirectoryWrite, "DeleteScope", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         convert::check("name", scope::check_name(&message.name))?;
         let answer = self
@@ -352,6 +357,7 @@ impl DirectoryService {
             .await?;
         Ok(v1::DeleteScopeResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 }
@@ -394,7 +400,7 @@ impl DirectoryService {
     ) -> Result<v1::UpsertPrincipalResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "UpsertPrincipal", message);
+        let call = waiting_call!(caller, right, "UpsertPrincipal", message);
         let wire = message
             .principal
             .ok_or_else(|| Error::invalid("principal", "is required"))?;
@@ -410,6 +416,7 @@ impl DirectoryService {
             principal: Some(convert::principal(&answer.value.principal)),
             created: answer.value.created,
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -419,7 +426,7 @@ impl DirectoryService {
     ) -> Result<v1::DeletePrincipalResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "DeletePrincipal", message);
+        let call = waiting_call!(caller, right, "DeletePrincipal", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         let id = convert::parse("id", &message.id)?;
         let answer = self
@@ -428,6 +435,7 @@ impl DirectoryService {
             .await?;
         Ok(v1::DeletePrincipalResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 

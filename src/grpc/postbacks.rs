@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use crate::app::Core;
 use crate::app::error::Error;
+use crate::app::fleet::Wait;
 use crate::app::mutate::Call;
 use crate::app::page;
 use crate::app::postbacks::signing::{DEFAULT_OVERLAP, MAX_OVERLAP};
@@ -88,6 +89,7 @@ impl PostbacksService {
             method: "RedeliverEvent",
             repeat: None,
             dry_run: false,
+            wait: Wait::Local,
         };
         let id = convert::parse("id", &message.id)?;
         let answer = self.core.redeliver_event(call, id).await?;

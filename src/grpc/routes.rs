@@ -11,7 +11,7 @@ use crate::app::page;
 use crate::domain::scope::AdminScope;
 
 use super::convert;
-use super::key_admin::{call, caller, revision};
+use super::key_admin::{call, caller, revision, waiting_call};
 use super::proto::v1;
 use super::proto::v1::routes_server::Routes;
 use super::status::to_status;
@@ -37,7 +37,7 @@ impl RoutesService {
     ) -> Result<v1::CreateRouteResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = call!(caller, AdminScope::RoutesWrite, "CreateRoute", message);
+        let mut call = waiting_call!(caller, AdminScope::RoutesWrite, "CreateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -50,6 +50,7 @@ impl RoutesService {
         Ok(v1::CreateRouteResponse {
             route: Some(convert::route(&answer.value.route, &[])),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
             warnings: warnings(answer.value.warnings),
         })
     }
@@ -90,7 +91,7 @@ impl RoutesService {
     ) -> Result<v1::UpdateRouteResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = call!(caller, AdminScope::RoutesWrite, "UpdateRoute", message);
+        let mut call = waiting_call!(caller, AdminScope::RoutesWrite, "UpdateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -115,6 +116,7 @@ impl RoutesService {
         Ok(v1::UpdateRouteResponse {
             route: Some(convert::route(&answer.value.route, &[])),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
             warnings: warnings(answer.value.warnings),
         })
     }
@@ -125,7 +127,7 @@ impl RoutesService {
     ) -> Result<v1::DeleteRouteResponse, Error> {
         let (caller, _right, mut message) =
             caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let call = call!(caller, AdminScope::RoutesWrite, "DeleteRoute", message);
+        let call = waiting_call!(caller, AdminScope::RoutesWrite, "DeleteRoute", message);
         let workspace = call
             .caller
             .workspace(&message.workspace, &self.core.default_workspace)?;
@@ -136,6 +138,7 @@ impl RoutesService {
             .await?;
         Ok(v1::DeleteRouteResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 

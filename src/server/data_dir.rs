@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::app::ports::Entropy;
 use crate::config::{RootKey, read_secret_file};
+use crate::domain::id::ReplicaId;
+use crate::domain::invalid::Invalid;
+use crate::domain::time::Time;
 
 use super::StartError;
 
@@ -79,6 +82,34 @@ impl DataDir {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The id of the replica that this directory is of, made on the first start: a process that was killed takes up its own
+    /// place again.
+    pub(super) fn replica_id(
+        &self,
+        now: Time,
+        entropy: &dyn Entropy,
+    ) -> Result<ReplicaId, StartError> {
+        let path = self.path.join("replica-id");
+        let unusable = |cause: io::Error| StartError::DataDir {
+            path: path.clone(),
+            cause,
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|e: Invalid| {
+                unusable(io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let mut random = [0; 10];
+                let filled = entropy.fill(&mut random);
+                filled.map_err(|e| StartError::Other(e.to_string()))?;
+                let id = ReplicaId::new(now, random);
+                self.write_secret(&path, &id.to_string())?;
+                Ok(id)
+            }
+            Err(e) => Err(unusable(e)),
+        }
     }
 
     /// Makes a root key and puts it into the directory, synced before anything is wrapped with it.

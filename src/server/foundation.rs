@@ -10,7 +10,9 @@ use crate::app::Core;
 use crate::app::bootstrap::new_epoch;
 use crate::app::envelope::Envelope;
 use crate::app::exercised::ExercisedGrants;
+use crate::app::fleet::{Alone, Fleet};
 use crate::app::last_used::LastUsed;
+use crate::app::ports::fleet::{Me, Replicas};
 use crate::app::ports::{Clock, Entropy, Meta, Store};
 use crate::app::postbacks::Postbacks;
 use crate::app::postbacks::strangers::{Sighting, Strangers};
@@ -23,6 +25,7 @@ use crate::store::SqlStore;
 
 use super::data_dir::DataDir;
 use super::rotate::meta_and_lying_key;
+use super::adapters::{machine_name, since_boot};
 use super::{Bootstrap, StartError};
 
 /// What use cases need, opened: all but listeners.
@@ -106,6 +109,18 @@ pub(super) async fn open(
         Limits::default(),
         config.postback_ca_file.as_deref(),
     )?;
+    let now = clock.now();
+    let me = Me {
+        id: data_dir.replica_id(now, &*entropy)?,
+        name: config.replica_name.clone().unwrap_or_else(machine_name),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        strict: config.strict_revocation,
+        start_time: now,
+    };
+    let replicas: Arc<dyn Replicas> = match store.is_shared() {
+        true => Arc::new(store.clone()),
+        false => Arc::new(Alone::new(clock.clone())),
+    };
     let core = Arc::new(Core {
         store: shared,
         index,
@@ -117,6 +132,7 @@ pub(super) async fn open(
         recorder: Recorder::new(replica(&*entropy)?, threads()),
         records: Arc::new(store.records()),
         postbacks: Postbacks::new(Arc::new(store.clone()), Arc::new(postman), strangers, plain),
+        fleet: Fleet::new(me, replicas, since_boot),
         exercised: ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: Semaphore::new(1),

@@ -34,9 +34,11 @@ use crate::config::{Config, ListenAddress};
 use crate::deliver;
 use crate::domain::token::Token;
 use crate::feed::Follower;
+use crate::fleet;
 use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
+use crate::grpc::fleet::FleetService;
 use crate::grpc::guard::Guard;
 use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
@@ -72,13 +74,14 @@ const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 const EXPIRY_ROUNDS: u32 = 15;
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 8] = [
+const HEALTH_NAMES: [&str; 9] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
     "claviger.v1.Postbacks",
     "claviger.v1.Routes",
     "claviger.v1.Insights",
+    "claviger.v1.Fleet",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
@@ -219,6 +222,9 @@ pub async fn build(
             .add_service(proto::v1::routes_server::RoutesServer::new(
                 RoutesService::new(core.clone()),
             ))
+            .add_service(proto::v1::fleet_server::FleetServer::new(
+                FleetService::new(core.clone()),
+            ))
             .add_service(proto::v1::insights_server::InsightsServer::new(
                 InsightsService::new(
                     core.clone(),
@@ -345,8 +351,12 @@ impl App {
         ));
 
         let mut shutdown = std::pin::pin!(shutdown);
+        let begin = async {
+            self.follower.load().await?;
+            self.core.join().await
+        };
         let loaded = tokio::select! {
-            loaded = self.follower.load() => loaded.map(|_| true),
+            loaded = begin => loaded.map(|()| true),
             () = &mut shutdown => Ok(false),
         };
         if let Ok(true) = loaded {
@@ -363,6 +373,7 @@ impl App {
                 POLL_INTERVAL
             };
             background.spawn(async move { follower.poll(interval, stop).await });
+            background.spawn(fleet::keep(self.core.clone(), stop_tasks.clone()));
             purging.spawn(purge(
                 self.core.clone(),
                 self.config.audit_retention,

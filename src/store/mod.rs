@@ -24,6 +24,7 @@ mod outbox;
 mod postgres;
 mod principals;
 mod records;
+mod replicas;
 mod routes;
 mod schema;
 #[cfg(test)]
@@ -64,6 +65,8 @@ pub struct SqlStore {
     follower: Connections,
     /// The same, for the question whether there is anything new.
     poller: Connections,
+    /// For the list of replicas: who speaks for this process waits behind nobody.
+    fleet: Connections,
     /// What is recorded of decisions: on SQLite in a file of its own.
     records: SqlRecords,
 }

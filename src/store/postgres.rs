@@ -48,6 +48,8 @@ const WRITERS: u32 = 4;
 const READERS: u32 = 8;
 /// One polls, one reads what is new.
 const FOLLOWERS: u32 = 2;
+/// One speaks for the process, others look how far a change has come.
+const FLEET: u32 = 3;
 /// What is recorded has a writer of its own, and readers of its own: neither waits behind the other's.
 const RECORD_WRITERS: u32 = 1;
 const RECORD_READERS: u32 = 2;
@@ -67,8 +69,11 @@ impl SqlStore {
         let recorder = recorder.await?.patient(STATEMENT + GRACE);
         let recorded = server.pool(RECORD_READERS, Access::Read, LONG_STATEMENT);
         let recorded = recorded.await?.patient(LONG_STATEMENT + GRACE);
+        let fleet = server.pool(FLEET, Access::Write, STATEMENT).await?;
         Ok(Self {
             records: SqlRecords::new(recorder, recorded),
+            // A lease is over before a patience as long as the others' is.
+            fleet: fleet.patient(POLL),
             writer: writer.patient(STATEMENT + GRACE),
             reader: reader.patient(LONG_STATEMENT + GRACE),
             poller: follower.patient(POLL),

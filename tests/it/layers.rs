@@ -9,7 +9,7 @@ use scan::{paths, tokens};
 
 /// A top-level module, and what it may name of the crate: modules, or parts of modules. Each names only itself and what
 /// stands above it in this table, so there are no circles.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("index", &["domain"]),
     ("decide", &["domain", "index"]),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("store", &["domain", "app::ports"]),
     ("feed", &["domain", "index", "app::ports"]),
     ("record", &["domain", "index", "app"]),
+    ("fleet", &["domain", "index", "app"]),
     ("deliver", &["domain", "app"]),
     ("grpc", &["domain", "index", "decide", "app"]),
     ("telemetry", &["domain", "index", "app"]),
@@ -34,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "store",
             "feed",
             "record",
+            "fleet",
             "deliver",
             "grpc",
             "telemetry",

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::app::Core;
 use crate::app::auth::{Caller, rights_to_open};
 use crate::app::error::Error;
+use crate::app::fleet::Wait;
 use crate::app::mutate::{Call, Done, Issued};
 use crate::app::ports::Resource;
 use crate::app::scene::Scene;
@@ -45,6 +46,7 @@ impl Core {
             method,
             repeat: None,
             dry_run: false,
+            wait: Wait::Local,
         }
     }
 

@@ -69,6 +69,7 @@ pub(super) async fn regenerate(
         force: args.force,
         etag: args.guards.etag,
         request_id: args.guards.request_id,
+        ..Default::default()
     };
     let answer = client.regenerate_secret(request).await?.into_inner();
     let key = answer.key.unwrap_or_default();

@@ -59,6 +59,7 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
                 reason: args.reason.map_or(0, super::RevocationName::number),
                 etag: args.guards.etag,
                 request_id: args.guards.request_id,
+                ..Default::default()
             };
             let answer = client.revoke_secret(request).await?.into_inner();
             changed(
@@ -97,6 +98,7 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
                 etag: args.guards.etag,
                 purge: args.purge,
                 request_id: args.guards.request_id,
+                ..Default::default()
             };
             let answer = client.delete_key(request).await?.into_inner();
             let done = if args.purge { "purged" } else { "deleted" };
@@ -236,6 +238,7 @@ async fn update(
         update_mask: Some(mask(&paths)),
         request_id: args.guards.request_id,
         validate_only: args.validate_only,
+        ..Default::default()
     };
     let answer = client.update_key(request).await?.into_inner();
     let done = if args.validate_only {
@@ -264,6 +267,7 @@ async fn switch(
         update_mask: Some(mask(&["enabled"])),
         request_id: guards.request_id,
         validate_only: false,
+        ..Default::default()
     };
     let answer = client.update_key(request).await?.into_inner();
     let done = if enabled { "enabled" } else { "disabled" };

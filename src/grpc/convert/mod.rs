@@ -1,5 +1,6 @@
 //! Between the wire and the domain: what comes in is checked whole, with the path of each field at fault.
 
+mod fleet;
 mod import;
 mod input;
 mod key;
@@ -10,6 +11,7 @@ mod principal;
 mod route;
 mod workspace;
 
+pub(super) use fleet::*;
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;

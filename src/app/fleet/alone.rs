@@ -1,0 +1,88 @@
+//! The fleet of a database that only one process can open.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::app::ports::fleet::{Me, Replicas, Roll};
+use crate::app::ports::{Clock, StoreError};
+use crate::domain::id::ReplicaId;
+use crate::domain::replica::{LEASE, Replica, ReplicaState};
+use crate::domain::revision::Revision;
+
+/// A list of one, in memory: nobody else looks at it.
+pub struct Alone {
+    clock: Arc<dyn Clock>,
+    row: Mutex<Option<Replica>>,
+}
+
+impl std::fmt::Debug for Alone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alone").finish_non_exhaustive()
+    }
+}
+
+impl Alone {
+    /// A list that nobody is entered in yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            row: Mutex::default(),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Option<Replica>) -> T) -> T {
+        work(&mut self.row.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Replicas for Alone {
+    async fn enter(
+        &self,
+        me: &Me,
+        state: ReplicaState,
+        applied: Revision,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let replica = Replica {
+            id: me.id,
+            name: me.name.clone(),
+            version: me.version.clone(),
+            state,
+            applied,
+            strict: me.strict,
+            start_time: me.start_time,
+            seen_time: now,
+            lease_end: now.plus(LEASE),
+        };
+        self.with(|row| *row = Some(replica));
+        Ok(())
+    }
+
+    async fn renew(&self, me: &Me, applied: Revision) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        Ok(self.with(|row| match row {
+            Some(row) if row.id == me.id => {
+                row.state = ReplicaState::Serving;
+                row.applied = applied;
+                (row.seen_time, row.lease_end) = (now, now.plus(LEASE));
+                true
+            }
+            _ => false,
+        }))
+    }
+
+    async fn roll(&self) -> Result<Roll, StoreError> {
+        let mut replicas = Vec::new();
+        self.with(|row| replicas.extend(row.clone()));
+        Ok(Roll {
+            replicas,
+            now: self.clock.now(),
+        })
+    }
+
+    async fn strike(&self, id: ReplicaId) -> Result<bool, StoreError> {
+        Ok(self.with(|row| row.take_if(|row| row.id == id).is_some()))
+    }
+}

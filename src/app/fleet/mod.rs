@@ -1,0 +1,310 @@
+//! The fleet: all processes that decide from one database, and what each of them is known to have applied.
+//!
+//! Invariants: a process decides only while it is entered, or, where it may go on without its lease, from when it was first
+//! entered; a change is said to be everywhere only when everybody who may be deciding has said to have applied it.
+
+mod alone;
+mod lease;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use crate::app::Core;
+use crate::app::auth::Caller;
+use crate::app::authorize::not_loaded;
+use crate::app::directory::workspaces::require_system;
+use crate::app::error::{Code, Error};
+use crate::app::ports::StoreError;
+use crate::app::ports::fleet::{Me, Replicas, Roll};
+use crate::domain::id::ReplicaId;
+use crate::domain::replica::{Replica, ReplicaState};
+use crate::domain::revision::Revision;
+
+pub use alone::Alone;
+pub use lease::{Lease, SinceBoot};
+
+/// The longest that a change may be waited for.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How long it is waited for where nobody says.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+/// How long between two looks at the list while a change is waited for: the first soon, later ones rarer.
+const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(25)];
+
+/// What a change waits for before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// That it is in force on this process.
+    #[default]
+    Local,
+    /// That it is in force on every replica, for so long at most.
+    AllReplicas(Duration),
+}
+
+/// How far a change has come.
+#[derive(Debug, Clone)]
+pub struct Propagation {
+    /// Every replica that may be deciding has it.
+    pub complete: bool,
+    /// How many replicas count.
+    pub total: usize,
+    /// How many of them have it.
+    pub applied: usize,
+    /// Those that are not known to have it.
+    pub unconfirmed: Vec<Replica>,
+    /// How long it was waited for.
+    pub elapsed: Duration,
+}
+
+/// A replica, and whether it counts.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// It, as it last said of itself.
+    pub replica: Replica,
+    /// Whether it may be deciding: changes wait for it.
+    pub counts: bool,
+    /// Whether it holds a lease.
+    pub holds_lease: bool,
+    /// Whether it is the process that answers.
+    pub is_me: bool,
+}
+
+/// This process in its fleet.
+pub struct Fleet {
+    me: Me,
+    replicas: Arc<dyn Replicas>,
+    lease: Lease,
+    /// One speaks to the list for this process at a time.
+    speaking: Mutex<()>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet")
+            .field("me", &self.me)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// A process that has not joined yet.
+    pub fn new(me: Me, replicas: Arc<dyn Replicas>, since_boot: SinceBoot) -> Self {
+        Self {
+            lease: Lease::new(me.strict, since_boot),
+            me,
+            replicas,
+            speaking: Mutex::new(()),
+        }
+    }
+
+    /// Who this process is.
+    pub fn me(&self) -> &Me {
+        &self.me
+    }
+
+    /// Whether this process may decide now.
+    pub fn may_decide(&self) -> bool {
+        self.lease.may_decide()
+    }
+
+    async fn roll(&self, applied: Revision) -> Result<Roll, StoreError> {
+        let mut roll = self.replicas.roll().await?;
+        // Of itself it knows better than the list.
+        for replica in &mut roll.replicas {
+            if replica.id == self.me.id {
+                replica.applied = applied;
+            }
+        }
+        Ok(roll)
+    }
+}
+
+impl Core {
+    /// Fails where this process must not decide: its index is not whole, or others may take it to have stopped.
+    pub fn may_decide(&self) -> Result<(), Error> {
+        if !self.index.is_loaded() {
+            return Err(not_loaded());
+        }
+        if !self.fleet.may_decide() {
+            return Err(Error::new(
+                Code::Unavailable,
+                "NOT_IN_FLEET",
+                "this replica has not joined its fleet, or lost its lease, and may have missed a revocation; ask another one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Joins the fleet: is entered as one who is about to decide, then applies all that was there by then, and decides.
+    /// Who made a change before that is known to have it; who makes one after it finds the newcomer in the list.
+    pub async fn join(&self) -> Result<(), StoreError> {
+        let fleet = &self.fleet;
+        let _speaking = fleet.speaking.lock().await;
+        loop {
+            let asked = fleet.lease.now();
+            fleet
+                .replicas
+                .enter(&fleet.me, ReplicaState::Joining, self.index.applied())
+                .await?;
+            fleet.lease.begin(asked);
+            let there = self.store.position().await?;
+            self.feed.catch_up(there.n).await?;
+            if self.renewed().await? {
+                return Ok(());
+            }
+            // It took too long, or was struck off meanwhile: who looked by now may not have counted it.
+        }
+    }
+
+    /// Tells the fleet what was applied, and renews the lease. Where that was over before, joins anew; and where it was
+    /// struck off and goes on deciding all the same, is entered again.
+    pub async fn speak(&self) -> Result<(), StoreError> {
+        let fleet = &self.fleet;
+        let speaking = fleet.speaking.lock().await;
+        if self.renewed().await? {
+            return Ok(());
+        }
+        if fleet.me.strict {
+            drop(speaking);
+            tracing::warn!("the lease of this replica was over; it joins the fleet anew");
+            return self.join().await;
+        }
+        tracing::warn!(
+            replica = %fleet.me.id,
+            "this replica was struck off while it served, by `claviger fleet forget` or by another process with a copy of its \
+             data directory; it is entered again"
+        );
+        fleet
+            .replicas
+            .enter(&fleet.me, ReplicaState::Serving, self.index.applied())
+            .await
+    }
+
+    /// Whether the lease could be renewed before it was over. One that goes on without a lease renews it at any time.
+    async fn renewed(&self) -> Result<bool, StoreError> {
+        let fleet = &self.fleet;
+        let asked = fleet.lease.now();
+        let applied = self.index.applied();
+        let entered = fleet.replicas.renew(&fleet.me, applied).await?;
+        Ok(entered && fleet.lease.extend(asked))
+    }
+
+    /// Leaves the fleet in order: nobody waits for it any more. It must not decide after that.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        let fleet = &self.fleet;
+        let _speaking = fleet.speaking.lock().await;
+        fleet.lease.end();
+        fleet.replicas.strike(fleet.me.id).await.map(drop)
+    }
+
+    /// Waits until every replica that may be deciding has a change of which this one knows, or for this long.
+    pub async fn propagation(&self, revision: Revision, most: Duration) -> Propagation {
+        let begun = Instant::now();
+        let mut looks = LOOKS.into_iter();
+        let mut pause = Duration::ZERO;
+        let mut last = Propagation {
+            complete: false,
+            total: 1,
+            applied: 0,
+            unconfirmed: Vec::new(),
+            elapsed: Duration::ZERO,
+        };
+        loop {
+            let left = most.saturating_sub(begun.elapsed());
+            match tokio::time::timeout(left, self.look(revision)).await {
+                Ok(Ok(found)) => last = found,
+                // Whoever can't be asked has not confirmed anything.
+                Ok(Err(error)) => tracing::debug!(%error, "the list of replicas can't be read"),
+                Err(_) => {}
+            }
+            last.elapsed = begun.elapsed();
+            if last.complete || last.elapsed >= most {
+                return last;
+            }
+            pause = looks.next().unwrap_or(pause);
+            tokio::time::sleep(pause.min(most.saturating_sub(last.elapsed))).await;
+        }
+    }
+
+    async fn look(&self, revision: Revision) -> Result<Propagation, StoreError> {
+        let applied = self.index.applied();
+        let roll = self.fleet.roll(applied).await?;
+        let counted = roll.replicas.into_iter().filter(|r| r.may_decide(roll.now));
+        let (have, unconfirmed): (Vec<_>, Vec<_>) = counted.partition(|r| r.has(revision));
+        // One that was struck off while it lives is not in the list, and decides.
+        let listed = have.iter().chain(&unconfirmed);
+        let unlisted = !listed.clone().any(|r| r.id == self.fleet.me.id);
+        let mine = applied.epoch == revision.epoch && applied.n >= revision.n;
+        Ok(Propagation {
+            complete: unconfirmed.is_empty() && (mine || !unlisted),
+            total: listed.count() + usize::from(unlisted),
+            applied: have.len() + usize::from(unlisted && mine),
+            unconfirmed,
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    /// Waits until a change is known here, and then until it is everywhere.
+    pub async fn wait_for_revision(
+        &self,
+        revision: Revision,
+        most: Duration,
+    ) -> Result<Propagation, Error> {
+        let begun = Instant::now();
+        if revision.epoch != self.index.epoch() {
+            return Err(Error::precondition(
+                "OTHER_EPOCH",
+                "the revision is of another database, or of another history of this one; read it anew",
+            ));
+        }
+        let here = tokio::time::timeout(most, self.feed.wait_for(revision.n)).await;
+        here.map_err(|_| {
+            Error::new(
+                Code::DeadlineExceeded,
+                "REVISION_NOT_REACHED",
+                "the revision was not reached in time; ask again",
+            )
+        })?;
+        let left = most.saturating_sub(begun.elapsed());
+        let mut found = self.propagation(revision, left).await;
+        found.elapsed = begun.elapsed();
+        Ok(found)
+    }
+
+    /// Who is in the fleet, and what this process has applied.
+    pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<Listed>, Revision), Error> {
+        require_system(caller, "what concerns all workspaces")?;
+        let applied = self.index.applied();
+        let roll = self.fleet.roll(applied).await?;
+        let listed = roll.replicas.iter().map(|replica| Listed {
+            counts: replica.may_decide(roll.now),
+            holds_lease: roll.now < replica.lease_end,
+            is_me: replica.id == self.fleet.me.id,
+            replica: replica.clone(),
+        });
+        Ok((listed.collect(), applied))
+    }
+
+    /// Strikes off a replica that is gone for good. Whoever holds a lease is not.
+    pub async fn forget_replica(&self, caller: &Caller, id: ReplicaId) -> Result<(), Error> {
+        require_system(caller, "what concerns all workspaces")?;
+        let roll = self.fleet.roll(self.index.applied()).await?;
+        let Some(replica) = roll.replicas.iter().find(|r| r.id == id) else {
+            return Err(Error::not_found("replica"));
+        };
+        if roll.now < replica.lease_end {
+            return Err(Error::precondition(
+                "REPLICA_ALIVE",
+                "this replica said something within the last seconds; stop its process, which strikes it off",
+            ));
+        }
+        if !self.fleet.replicas.strike(id).await? {
+            return Err(Error::not_found("replica"));
+        }
+        tracing::warn!(replica = %id, name = replica.name, caller = %caller.key, "a replica was forgotten");
+        Ok(())
+    }
+}
+
