@@ -7,18 +7,20 @@ mod admit;
 mod detail;
 mod extract;
 mod identify;
+mod question;
 mod routes;
 mod trace;
 mod veil;
+mod verdict;
 
 use std::net::IpAddr;
 
 use crate::domain::decision::Reason;
-use crate::domain::id::{KeyId, SecretId, SubscriptionId};
+use crate::domain::id::SubscriptionId;
 use crate::domain::network;
 use crate::domain::principal::Granted;
 use crate::domain::route::Access;
-use crate::domain::scope::{self, Grant};
+use crate::domain::scope;
 use crate::domain::time::Time;
 use crate::domain::workspace::{Presentation, PresentationSet, UndemandedScopes};
 use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceRecord};
@@ -26,181 +28,13 @@ use crate::index::{KeyRecord, PrincipalRecord, SecretRecord, View, WorkspaceReco
 pub use admit::{Admitted, admit, readmit};
 pub use extract::{Carried, Headers};
 use identify::{Identified, find_credential, identify, locations};
+use question::demand_nothing;
+pub use question::{Demand, Demands, Presented, Question};
 pub use routes::{Attributes, Claims, Taken};
 pub use trace::{Check, Outcome, Step};
 use trace::{Steps, Trace, Untraced};
 pub use veil::is_off_the_record;
-
-/// A request to decide about.
-#[derive(Debug, Clone, Copy)]
-pub struct Question<'q> {
-    /// The workspace whose keys open it.
-    pub workspace: &'q str,
-    /// What it presents.
-    pub presented: Presented<'q>,
-    /// The client's address, canonical; none: not known.
-    pub source_ip: Option<IpAddr>,
-    /// Scopes demanded, all of them.
-    pub all_of: Demand<'q>,
-    /// Scopes demanded, one of them.
-    pub any_of: Demand<'q>,
-    /// The subscription asked for; empty: none.
-    pub subscription: &'q str,
-    /// Whether a check that demands nothing is denied where the workspace does not say.
-    pub must_demand: bool,
-    /// What it is matched with routes by.
-    pub attributes: Attributes<'q>,
-}
-
-/// What a request presents.
-#[derive(Clone, Copy)]
-pub enum Presented<'q> {
-    /// A credential that the caller took from the request.
-    Token(&'q [u8], Presentation),
-    /// The request, to take the credential from.
-    Http {
-        /// Its headers.
-        headers: &'q dyn Headers,
-        /// Its path with the query, as received.
-        path: &'q [u8],
-    },
-    /// No credential, but the key whose it would be: only to explain a supposed request.
-    Supposed {
-        /// The key.
-        key: KeyId,
-        /// The secret of it; none: one that is live, if there is any.
-        secret: Option<SecretId>,
-        /// How it would be presented.
-        presentation: Presentation,
-    },
-}
-
-// By hand: what is presented is a secret.
-impl std::fmt::Debug for Presented<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Token(..) => "Token(redacted)",
-            Self::Http { .. } => "Http(redacted)",
-            Self::Supposed { .. } => "Supposed",
-        })
-    }
-}
-
-/// Scopes demanded.
-#[derive(Debug, Clone, Copy)]
-pub enum Demand<'q> {
-    /// As a list.
-    List(&'q [String]),
-    /// Separated by spaces.
-    Words(&'q str),
-}
-
-impl<'q> Demand<'q> {
-    /// None.
-    pub const NONE: Self = Self::List(&[]);
-
-    /// The scopes.
-    pub fn iter(self) -> impl Iterator<Item = &'q str> + Clone {
-        let (list, words) = match self {
-            Self::List(list) => (list, ""),
-            Self::Words(words) => (&[][..], words),
-        };
-        list.iter()
-            .map(String::as_str)
-            .chain(words.split_ascii_whitespace())
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.iter().next().is_none()
-    }
-}
-
-/// What is demanded of scopes, all-of and any-of: by the request, and by the route it takes.
-pub type Demands<'q> = [(Demand<'q>, Demand<'q>); 2];
-
-fn demand_nothing(demands: &Demands<'_>) -> bool {
-    demands
-        .iter()
-        .all(|(all_of, any_of)| all_of.is_empty() && any_of.is_empty())
-}
-
-/// What was decided, and about whom.
-#[derive(Debug)]
-pub struct Verdict<'v> {
-    /// Why; `Ok` allows.
-    pub reason: Reason,
-    /// The workspace, if there is one of that name.
-    pub workspace: Option<&'v WorkspaceRecord>,
-    /// The key and the secret of it that was presented, wherever they were recognised.
-    pub key: Option<(&'v KeyRecord, &'v SecretRecord)>,
-    /// How the credential was presented, wherever there was exactly one.
-    pub presentation: Option<Presentation>,
-    /// The principal that the key is bound to, if it is there.
-    pub principal: Option<&'v PrincipalRecord>,
-    /// The subscription the request is accounted to; empty: none.
-    pub subscription: &'v str,
-    /// What would have denied, were it not in shadow.
-    pub shadowed: Shadowed,
-    /// What carried the credential.
-    pub carried: Carried,
-    /// The route that takes the request.
-    pub taken: Option<Taken<'v>>,
-    /// What would have denied, were its route not grandfathered: it is let through without an identity.
-    pub grandfathered: Option<Reason>,
-    /// A further key that the route demands, where it came.
-    pub factor_key: Option<Identified<'v>>,
-}
-
-impl Verdict<'_> {
-    /// Whether the request may pass.
-    pub fn is_allow(&self) -> bool {
-        self.reason == Reason::Ok
-    }
-
-    /// The key where one was recognised; none where the request is let through without one.
-    fn known(&self) -> Option<Identified<'_>> {
-        self.key.filter(|_| self.grandfathered.is_none())
-    }
-
-    /// What the key may do with data, where one was recognised: within what its principal may. May hold wildcards.
-    pub fn scopes(&self) -> impl Iterator<Item = &Grant> {
-        let granted = self.known().map(|(key, _)| key.granted(self.principal));
-        let grants = granted.map(Granted::grants).unwrap_or_default();
-        grants.into_iter().filter(|grant| !grant.is_admin())
-    }
-
-    /// The id of the principal that the key is bound to; empty: none.
-    pub fn principal_id(&self) -> &str {
-        let id = self.known().and_then(|(key, _)| key.principal.as_ref());
-        id.map_or("", |id| id.as_str())
-    }
-}
-
-/// Reasons that were only reported, at most one for each restriction.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Shadowed([Option<Reason>; 4]);
-
-impl Shadowed {
-    /// The reasons, in the order of the checks.
-    pub fn iter(&self) -> impl Iterator<Item = Reason> + '_ {
-        self.0.iter().copied().flatten()
-    }
-
-    fn note(&mut self, check: Check, reason: Reason) {
-        let restriction = match check {
-            Check::Network => 0,
-            Check::Presentation => 1,
-            Check::Subscription => 2,
-            Check::Scopes => 3,
-            // Nothing else can be in shadow.
-            _ => return,
-        };
-        if let Some(place) = self.0.get_mut(restriction) {
-            *place = Some(reason);
-        }
-    }
-}
+pub use verdict::{Shadowed, Verdict};
 
 /// Decides about a request.
 pub fn decide<'v>(question: &Question<'v>, view: &'v View<'_>, now: Time) -> Verdict<'v> {

@@ -20,8 +20,10 @@ use super::inbox::{Inbox, Terms};
 use super::key_admin::{call, caller, revision, waiting_call};
 use super::proto::v1;
 use super::proto::v1::directory_server::Directory;
-use super::status::to_status;
+use super::status::{serve, to_status};
 use super::sync::{Answers, Session};
+
+mod principals;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -54,14 +56,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateWorkspaceRequest>,
     ) -> Result<v1::CreateWorkspaceResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "CreateWorkspace",
-            message
-        );
+        let call = call!(caller, right, "CreateWorkspace", message);
         let wire = message
             .workspace
             .ok_or_else(|| Error::invalid("workspace", "is required"))?;
@@ -135,14 +132,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteWorkspaceRequest>,
     ) -> Result<v1::DeleteWorkspaceResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "DeleteWorkspace",
-            message
-        );
+        let call = waiting_call!(caller, right, "DeleteWorkspace", message);
         let id: WorkspaceId = convert::parse("id", &message.id)?;
         let id = self.workspace(&call.caller, id.as_str())?;
         let answer = self.core.delete_workspace(call, id, message.etag).await?;
@@ -156,14 +148,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<v1::CreateSubscriptionResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "CreateSubscription",
-            message
-        );
+        let call = call!(caller, right, "CreateSubscription", message);
         let wire = message
             .subscription
             .ok_or_else(|| Error::invalid("subscription", "is required"))?;
@@ -216,14 +203,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<v1::UpdateSubscriptionResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "UpdateSubscription",
-            message
-        );
+        let call = waiting_call!(caller, right, "UpdateSubscription", message);
         let wire = message
             .subscription
             .ok_or_else(|| Error::invalid("subscription", "is required"))?;
@@ -246,14 +228,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<v1::DeleteSubscriptionResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(
-            caller,
-            AdminScope::DirectoryWrite,
-            "DeleteSubscription",
-            message
-        );
+        let call = waiting_call!(caller, right, "DeleteSubscription", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         let id = convert::parse("id", &message.id)?;
         let answer = self
@@ -270,9 +247,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::CreateScopeRequest>,
     ) -> Result<v1::CreateScopeResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, AdminScope::DirectoryWrite, "CreateScope", message);
+        let call = call!(caller, right, "CreateScope", message);
         let wire = message
             .scope
             .ok_or_else(|| Error::invalid("scope", "is required"))?;
@@ -321,9 +298,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::UpdateScopeRequest>,
     ) -> Result<v1::UpdateScopeResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(caller, AdminScope::DirectoryWrite, "UpdateScope", message);
+        let call = waiting_call!(caller, right, "UpdateScope", message);
         let wire = message
             .scope
             .ok_or_else(|| Error::invalid("scope", "is required"))?;
@@ -346,9 +323,9 @@ impl DirectoryService {
         &self,
         request: Request<v1::DeleteScopeRequest>,
     ) -> Result<v1::DeleteScopeResponse, Error> {
-        let (caller, _right, mut message) =
+        let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(caller, AdminScope::DirectoryWrite, "DeleteScope", message);
+        let call = waiting_call!(caller, right, "DeleteScope", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         convert::check("name", scope::check_name(&message.name))?;
         let answer = self
@@ -356,84 +333,6 @@ impl DirectoryService {
             .delete_scope(call, (workspace, message.name), message.etag)
             .await?;
         Ok(v1::DeleteScopeResponse {
-            revision: revision(answer.revision),
-            propagation: answer.propagation.as_ref().map(convert::propagation),
-        })
-    }
-}
-
-impl DirectoryService {
-    async fn read_principal(
-        &self,
-        request: Request<v1::GetPrincipalRequest>,
-    ) -> Result<v1::GetPrincipalResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
-        let workspace = self.workspace(&caller, &message.workspace)?;
-        let id = convert::parse("id", &message.id)?;
-        let found = self.core.get_principal(&workspace, &id).await?;
-        Ok(v1::GetPrincipalResponse {
-            principal: Some(convert::principal(&found)),
-        })
-    }
-
-    async fn page_principals(
-        &self,
-        request: Request<v1::ListPrincipalsRequest>,
-    ) -> Result<v1::ListPrincipalsResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysRead])?;
-        let workspace = self.workspace(&caller, &message.workspace)?;
-        let size = page::size(message.page_size)?;
-        let filter = convert::principal_filter(message.filter)?;
-        let (found, next_page_token) = self
-            .core
-            .list_principals(&workspace, filter, size, &message.page_token)
-            .await?;
-        Ok(v1::ListPrincipalsResponse {
-            principals: found.iter().map(convert::principal).collect(),
-            next_page_token,
-        })
-    }
-
-    async fn upsert(
-        &self,
-        request: Request<v1::UpsertPrincipalRequest>,
-    ) -> Result<v1::UpsertPrincipalResponse, Error> {
-        let (caller, right, mut message) =
-            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(caller, right, "UpsertPrincipal", message);
-        let wire = message
-            .principal
-            .ok_or_else(|| Error::invalid("principal", "is required"))?;
-        let workspace = self.workspace(&call.caller, &wire.workspace)?;
-        let id = convert::parse("principal.id", &wire.id)?;
-        let etag = wire.etag.clone();
-        let edits = convert::principal_edits(wire, message.update_mask)?;
-        let answer = self
-            .core
-            .upsert_principal(call, (workspace, id), etag, edits)
-            .await?;
-        Ok(v1::UpsertPrincipalResponse {
-            principal: Some(convert::principal(&answer.value.principal)),
-            created: answer.value.created,
-            revision: revision(answer.revision),
-            propagation: answer.propagation.as_ref().map(convert::propagation),
-        })
-    }
-
-    async fn remove_principal(
-        &self,
-        request: Request<v1::DeletePrincipalRequest>,
-    ) -> Result<v1::DeletePrincipalResponse, Error> {
-        let (caller, right, mut message) =
-            caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = waiting_call!(caller, right, "DeletePrincipal", message);
-        let workspace = self.workspace(&call.caller, &message.workspace)?;
-        let id = convert::parse("id", &message.id)?;
-        let answer = self
-            .core
-            .delete_principal(call, (workspace, id), message.etag)
-            .await?;
-        Ok(v1::DeletePrincipalResponse {
             revision: revision(answer.revision),
             propagation: answer.propagation.as_ref().map(convert::propagation),
         })
@@ -456,45 +355,27 @@ impl DirectoryService {
     }
 }
 
-/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
-macro_rules! serve {
-    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
-        #[tonic::async_trait]
-        impl Directory for DirectoryService {
-            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
-            })*
-
-            type SyncPrincipalsStream = Answers;
-
-            async fn sync_principals(
-                &self,
-                request: Request<Streaming<v1::SyncPrincipalsRequest>>,
-            ) -> Result<Response<Answers>, Status> {
-                self.sync(request).map(Response::new).map_err(|e| to_status(&e))
-            }
-        }
-    };
-}
-
 serve! {
-    create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse = new_workspace;
-    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse = read_workspace;
-    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse = page_workspaces;
-    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse = change_workspace;
-    delete_workspace(DeleteWorkspaceRequest) -> DeleteWorkspaceResponse = remove_workspace;
-    create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse = new_subscription;
-    get_subscription(GetSubscriptionRequest) -> GetSubscriptionResponse = read_subscription;
-    list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsResponse = page_subscriptions;
-    update_subscription(UpdateSubscriptionRequest) -> UpdateSubscriptionResponse = change_subscription;
-    delete_subscription(DeleteSubscriptionRequest) -> DeleteSubscriptionResponse = remove_subscription;
-    create_scope(CreateScopeRequest) -> CreateScopeResponse = new_scope;
-    get_scope(GetScopeRequest) -> GetScopeResponse = read_scope;
-    list_scopes(ListScopesRequest) -> ListScopesResponse = page_scopes;
-    update_scope(UpdateScopeRequest) -> UpdateScopeResponse = change_scope;
-    delete_scope(DeleteScopeRequest) -> DeleteScopeResponse = remove_scope;
-    get_principal(GetPrincipalRequest) -> GetPrincipalResponse = read_principal;
-    list_principals(ListPrincipalsRequest) -> ListPrincipalsResponse = page_principals;
-    upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse = upsert;
-    delete_principal(DeletePrincipalRequest) -> DeletePrincipalResponse = remove_principal;
+    Directory for DirectoryService {
+        create_workspace(CreateWorkspaceRequest) -> CreateWorkspaceResponse = new_workspace;
+        get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse = read_workspace;
+        list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse = page_workspaces;
+        update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse = change_workspace;
+        delete_workspace(DeleteWorkspaceRequest) -> DeleteWorkspaceResponse = remove_workspace;
+        create_subscription(CreateSubscriptionRequest) -> CreateSubscriptionResponse = new_subscription;
+        get_subscription(GetSubscriptionRequest) -> GetSubscriptionResponse = read_subscription;
+        list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsResponse = page_subscriptions;
+        update_subscription(UpdateSubscriptionRequest) -> UpdateSubscriptionResponse = change_subscription;
+        delete_subscription(DeleteSubscriptionRequest) -> DeleteSubscriptionResponse = remove_subscription;
+        create_scope(CreateScopeRequest) -> CreateScopeResponse = new_scope;
+        get_scope(GetScopeRequest) -> GetScopeResponse = read_scope;
+        list_scopes(ListScopesRequest) -> ListScopesResponse = page_scopes;
+        update_scope(UpdateScopeRequest) -> UpdateScopeResponse = change_scope;
+        delete_scope(DeleteScopeRequest) -> DeleteScopeResponse = remove_scope;
+        get_principal(GetPrincipalRequest) -> GetPrincipalResponse = read_principal;
+        list_principals(ListPrincipalsRequest) -> ListPrincipalsResponse = page_principals;
+        upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse = upsert;
+        delete_principal(DeletePrincipalRequest) -> DeletePrincipalResponse = remove_principal;
+    }
+    sync_principals(Streaming<v1::SyncPrincipalsRequest>) -> SyncPrincipalsStream: Answers = sync;
 }

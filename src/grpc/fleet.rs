@@ -13,7 +13,7 @@ use super::convert;
 use super::key_admin::caller;
 use super::proto::v1;
 use super::proto::v1::fleet_server::Fleet;
-use super::status::to_status;
+use super::status::{serve, to_status};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -68,29 +68,10 @@ impl FleetService {
     }
 }
 
-#[tonic::async_trait]
-impl Fleet for FleetService {
-    async fn list_replicas(
-        &self,
-        request: Request<v1::ListReplicasRequest>,
-    ) -> Result<Response<v1::ListReplicasResponse>, Status> {
-        let listed = self.list(request).await;
-        listed.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn wait_for_revision(
-        &self,
-        request: Request<v1::WaitForRevisionRequest>,
-    ) -> Result<Response<v1::WaitForRevisionResponse>, Status> {
-        let found = self.wait(request).await;
-        found.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn forget_replica(
-        &self,
-        request: Request<v1::ForgetReplicaRequest>,
-    ) -> Result<Response<v1::ForgetReplicaResponse>, Status> {
-        let forgotten = self.forget(request).await;
-        forgotten.map(Response::new).map_err(|e| to_status(&e))
+serve! {
+    Fleet for FleetService {
+        list_replicas(ListReplicasRequest) -> ListReplicasResponse = list;
+        wait_for_revision(WaitForRevisionRequest) -> WaitForRevisionResponse = wait;
+        forget_replica(ForgetReplicaRequest) -> ForgetReplicaResponse = forget;
     }
 }

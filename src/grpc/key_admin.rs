@@ -25,7 +25,7 @@ use super::import::{Answers, Session};
 use super::inbox::{Inbox, Terms};
 use super::proto::v1;
 use super::proto::v1::key_admin_server::KeyAdmin;
-use super::status::to_status;
+use super::status::{serve, to_status};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -123,7 +123,7 @@ macro_rules! waiting_call {
             $message.wait_deadline.take(),
         );
         let wait = convert::wait(wait, deadline)?;
-        let call = call!($caller, $right, $method, $message);
+        let call = $crate::grpc::key_admin::call!($caller, $right, $method, $message);
         Call { wait, ..call }
     }};
 }
@@ -439,38 +439,20 @@ impl KeyAdminService {
     }
 }
 
-/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
-macro_rules! serve {
-    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
-        #[tonic::async_trait]
-        impl KeyAdmin for KeyAdminService {
-            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
-            })*
-
-            type ImportKeysStream = Answers;
-
-            async fn import_keys(
-                &self,
-                request: Request<Streaming<v1::ImportKeysRequest>>,
-            ) -> Result<Response<Answers>, Status> {
-                self.import(request).map(Response::new).map_err(|e| to_status(&e))
-            }
-        }
-    };
-}
-
 serve! {
-    create_key(CreateKeyRequest) -> CreateKeyResponse = create;
-    get_key(GetKeyRequest) -> GetKeyResponse = get;
-    list_keys(ListKeysRequest) -> ListKeysResponse = list;
-    update_key(UpdateKeyRequest) -> UpdateKeyResponse = update;
-    delete_key(DeleteKeyRequest) -> DeleteKeyResponse = delete;
-    undelete_key(UndeleteKeyRequest) -> UndeleteKeyResponse = undelete;
-    regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse = regenerate;
-    revoke_secret(RevokeSecretRequest) -> RevokeSecretResponse = revoke;
-    reveal_secret(RevealSecretRequest) -> RevealSecretResponse = reveal;
-    acknowledge_secret(AcknowledgeSecretRequest) -> AcknowledgeSecretResponse = acknowledge;
-    lookup_key(LookupKeyRequest) -> LookupKeyResponse = lookup;
-    report_leak(ReportLeakRequest) -> ReportLeakResponse = leak;
+    KeyAdmin for KeyAdminService {
+        create_key(CreateKeyRequest) -> CreateKeyResponse = create;
+        get_key(GetKeyRequest) -> GetKeyResponse = get;
+        list_keys(ListKeysRequest) -> ListKeysResponse = list;
+        update_key(UpdateKeyRequest) -> UpdateKeyResponse = update;
+        delete_key(DeleteKeyRequest) -> DeleteKeyResponse = delete;
+        undelete_key(UndeleteKeyRequest) -> UndeleteKeyResponse = undelete;
+        regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse = regenerate;
+        revoke_secret(RevokeSecretRequest) -> RevokeSecretResponse = revoke;
+        reveal_secret(RevealSecretRequest) -> RevealSecretResponse = reveal;
+        acknowledge_secret(AcknowledgeSecretRequest) -> AcknowledgeSecretResponse = acknowledge;
+        lookup_key(LookupKeyRequest) -> LookupKeyResponse = lookup;
+        report_leak(ReportLeakRequest) -> ReportLeakResponse = leak;
+    }
+    import_keys(Streaming<v1::ImportKeysRequest>) -> ImportKeysStream: Answers = import;
 }

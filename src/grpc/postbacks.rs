@@ -18,7 +18,7 @@ use super::convert;
 use super::key_admin::{call, caller, revision};
 use super::proto::v1;
 use super::proto::v1::postbacks_server::Postbacks;
-use super::status::to_status;
+use super::status::{serve, to_status};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -176,24 +176,14 @@ impl PostbacksService {
     }
 }
 
-/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
-macro_rules! serve {
-    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
-        #[tonic::async_trait]
-        impl Postbacks for PostbacksService {
-            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
-            })*
-        }
-    };
-}
-
 serve! {
-    publish_event(PublishEventRequest) -> PublishEventResponse = publish;
-    list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse = list;
-    redeliver_event(RedeliverEventRequest) -> RedeliverEventResponse = redeliver;
-    test_postback(TestPostbackRequest) -> TestPostbackResponse = test;
-    create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse = create;
-    rotate_signing_secret(RotateSigningSecretRequest) -> RotateSigningSecretResponse = rotate;
-    list_signing_secrets(ListSigningSecretsRequest) -> ListSigningSecretsResponse = list_secrets;
+    Postbacks for PostbacksService {
+        publish_event(PublishEventRequest) -> PublishEventResponse = publish;
+        list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse = list;
+        redeliver_event(RedeliverEventRequest) -> RedeliverEventResponse = redeliver;
+        test_postback(TestPostbackRequest) -> TestPostbackResponse = test;
+        create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse = create;
+        rotate_signing_secret(RotateSigningSecretRequest) -> RotateSigningSecretResponse = rotate;
+        list_signing_secrets(ListSigningSecretsRequest) -> ListSigningSecretsResponse = list_secrets;
+    }
 }

@@ -11,10 +11,10 @@ use crate::app::page;
 use crate::domain::scope::AdminScope;
 
 use super::convert;
-use super::key_admin::{call, caller, revision, waiting_call};
+use super::key_admin::{caller, revision, waiting_call};
 use super::proto::v1;
 use super::proto::v1::routes_server::Routes;
-use super::status::to_status;
+use super::status::{serve, to_status};
 
 /// Longest path that is matched on request.
 const MAX_PATH: usize = 8_192;
@@ -35,9 +35,8 @@ impl RoutesService {
         &self,
         request: Request<v1::CreateRouteRequest>,
     ) -> Result<v1::CreateRouteResponse, Error> {
-        let (caller, _right, mut message) =
-            caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = waiting_call!(caller, AdminScope::RoutesWrite, "CreateRoute", message);
+        let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
+        let mut call = waiting_call!(caller, right, "CreateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -89,9 +88,8 @@ impl RoutesService {
         &self,
         request: Request<v1::UpdateRouteRequest>,
     ) -> Result<v1::UpdateRouteResponse, Error> {
-        let (caller, _right, mut message) =
-            caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = waiting_call!(caller, AdminScope::RoutesWrite, "UpdateRoute", message);
+        let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
+        let mut call = waiting_call!(caller, right, "UpdateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -125,9 +123,8 @@ impl RoutesService {
         &self,
         request: Request<v1::DeleteRouteRequest>,
     ) -> Result<v1::DeleteRouteResponse, Error> {
-        let (caller, _right, mut message) =
-            caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let call = waiting_call!(caller, AdminScope::RoutesWrite, "DeleteRoute", message);
+        let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
+        let call = waiting_call!(caller, right, "DeleteRoute", message);
         let workspace = call
             .caller
             .workspace(&message.workspace, &self.core.default_workspace)?;
@@ -168,23 +165,13 @@ fn warnings(warnings: Vec<crate::app::routes::RouteWarning>) -> Vec<v1::Warning>
     warnings.into_iter().map(convert::route_warning).collect()
 }
 
-/// Generates the service's methods: each hands over to the method of its own above, and maps its failure.
-macro_rules! serve {
-    ($($rpc:ident($request:ident) -> $response:ident = $own:ident;)*) => {
-        #[tonic::async_trait]
-        impl Routes for RoutesService {
-            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-                self.$own(request).await.map(Response::new).map_err(|e| to_status(&e))
-            })*
-        }
-    };
-}
-
 serve! {
-    create_route(CreateRouteRequest) -> CreateRouteResponse = create;
-    get_route(GetRouteRequest) -> GetRouteResponse = get;
-    list_routes(ListRoutesRequest) -> ListRoutesResponse = list;
-    update_route(UpdateRouteRequest) -> UpdateRouteResponse = update;
-    delete_route(DeleteRouteRequest) -> DeleteRouteResponse = delete;
-    match_route(MatchRouteRequest) -> MatchRouteResponse = find;
+    Routes for RoutesService {
+        create_route(CreateRouteRequest) -> CreateRouteResponse = create;
+        get_route(GetRouteRequest) -> GetRouteResponse = get;
+        list_routes(ListRoutesRequest) -> ListRoutesResponse = list;
+        update_route(UpdateRouteRequest) -> UpdateRouteResponse = update;
+        delete_route(DeleteRouteRequest) -> DeleteRouteResponse = delete;
+        match_route(MatchRouteRequest) -> MatchRouteResponse = find;
+    }
 }

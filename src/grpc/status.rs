@@ -45,6 +45,31 @@ pub fn to_status(error: &Error) -> Status {
     Status::with_error_details(grpc_code(error.code), error.message.clone(), details)
 }
 
+/// Implements a service: each method hands over to one of the service's own, and maps its failure. Those that answer with a
+/// stream stand behind the others.
+macro_rules! serve {
+    (
+        $service:ident for $own:ident {
+            $($rpc:ident($request:ident) -> $response:ident = $work:ident;)*
+        }
+        $($stream:ident($asked:ty) -> $kind:ident: $answers:ty = $begin:ident;)*
+    ) => {
+        #[tonic::async_trait]
+        impl $service for $own {
+            $(async fn $rpc(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
+                self.$work(request).await.map(Response::new).map_err(|e| to_status(&e))
+            })*
+
+            $(type $kind = $answers;
+
+            async fn $stream(&self, request: Request<$asked>) -> Result<Response<$answers>, Status> {
+                self.$begin(request).map(Response::new).map_err(|e| to_status(&e))
+            })*
+        }
+    };
+}
+pub(super) use serve;
+
 fn log(error: &Error) {
     let cause = error
         .source

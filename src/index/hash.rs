@@ -1,6 +1,9 @@
-//! Hashing of what is random already.
+//! Hashing of what is random already, and of what is found by two names without owning them.
 
-use std::hash::{BuildHasher, Hasher};
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use crate::domain::id::WorkspaceId;
 
 /// Takes the low 64 bits of a 128-bit key for its hash. Right for tags, which are keyed, so that nobody outside can choose
 /// where one lands, and for ids, whose low 62 bits are random.
@@ -34,5 +37,30 @@ impl Hasher for IdHasher {
         let bytes = value.to_le_bytes();
         let (low, _) = bytes.split_at(8);
         self.0 = low.try_into().map(u64::from_le_bytes).unwrap_or(0);
+    }
+}
+
+/// A thing of a workspace, by the names that their owners gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owned<I>(pub(super) WorkspaceId, pub(super) I);
+
+/// The same, borrowed: must hash alike.
+pub(super) struct OwnedRef<'a>(pub(super) &'a str, pub(super) &'a str);
+
+impl<I: Borrow<str>> Hash for Owned<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.0.as_str(), self.1.borrow()).hash(state);
+    }
+}
+
+impl Hash for OwnedRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.0, self.1).hash(state);
+    }
+}
+
+impl<I: Borrow<str>> papaya::Equivalent<Owned<I>> for OwnedRef<'_> {
+    fn equivalent(&self, key: &Owned<I>) -> bool {
+        self.0 == key.0.as_str() && self.1 == key.1.borrow()
     }
 }

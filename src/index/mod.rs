@@ -11,14 +11,13 @@ mod record;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod view;
 
-use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashSet};
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use papaya::{HashMap, HashMapRef, LocalGuard};
+use papaya::HashMap;
 
 use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
@@ -29,7 +28,7 @@ use crate::domain::time::Time;
 use crate::domain::token::{LookupKey, Tag};
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
-use hash::BuildIdHasher;
+use hash::{BuildIdHasher, Owned};
 use intern::Interner;
 use record::Id;
 pub use record::{
@@ -37,6 +36,7 @@ pub use record::{
     Touch, WorkspaceRecord,
 };
 pub use routes::{KeylessUses, Matched, RouteRecord, RouteTable};
+pub use view::View;
 
 /// How many prefixes of a workspace are remembered.
 const MAX_PREFIXES: usize = 1_024;
@@ -437,124 +437,6 @@ impl Index {
     }
 }
 
-type Pinned<'i, K, V, S> = HashMapRef<'i, K, V, S, LocalGuard<'i>>;
-
-/// The index as one decision sees it.
-#[derive(Debug)]
-pub struct View<'i> {
-    /// Every change up to it is seen.
-    pub revision: Revision,
-    lookup: &'i LookupKey,
-    tags: Pinned<'i, Id, Arc<KeyRecord>, BuildIdHasher>,
-    held_by_many: Pinned<'i, Id, Arc<[Arc<KeyRecord>]>, BuildIdHasher>,
-    keys: Pinned<'i, Id, Arc<KeyRecord>, BuildIdHasher>,
-    workspaces: Pinned<'i, WorkspaceId, Arc<WorkspaceRecord>, std::hash::RandomState>,
-    subscriptions: Pinned<'i, Owned<SubscriptionId>, SubscriptionState, std::hash::RandomState>,
-    principals: Pinned<'i, Owned<PrincipalId>, Arc<PrincipalRecord>, std::hash::RandomState>,
-    prefixes: Pinned<'i, WorkspaceId, Arc<BTreeSet<String>>, std::hash::RandomState>,
-    routes: Pinned<'i, WorkspaceId, Arc<RouteTable>, std::hash::RandomState>,
-}
-
-impl View<'_> {
-    /// The key that tags are made with.
-    pub fn lookup_key(&self) -> &LookupKey {
-        self.lookup
-    }
-
-    /// A key, by id.
-    pub fn key(&self, id: KeyId) -> Option<&Arc<KeyRecord>> {
-        self.keys.get(&id_of(id))
-    }
-
-    /// A workspace.
-    pub fn workspace(&self, id: &str) -> Option<&Arc<WorkspaceRecord>> {
-        self.workspaces.get(id)
-    }
-
-    /// The keys that a tag leads to, at most one in each workspace, with the secret it is. All 32 bytes of the tag are
-    /// compared, in constant time: the index looks at half of them.
-    pub fn holders(&self, tag: &Tag) -> impl Iterator<Item = (&KeyRecord, &SecretRecord)> {
-        let place = Id::of(tag.index());
-        let holders = match self.held_by_many.get(&place) {
-            Some(many) => many,
-            None => self
-                .tags
-                .get(&place)
-                .map(std::slice::from_ref)
-                .unwrap_or_default(),
-        };
-        holders.iter().filter_map(move |record| {
-            record
-                .secrets
-                .iter()
-                .find(|s| s.tag() == tag)
-                .map(|s| (&**record, s))
-        })
-    }
-
-    /// The routes of a workspace; none where it has none.
-    pub fn routes(&self, workspace: &str) -> Option<&RouteTable> {
-        self.routes.get(workspace).map(|table| &**table)
-    }
-
-    /// The id of a subscription, as it is kept here, whether it is enabled or not.
-    pub fn subscription_id(&self, workspace: &str, id: &str) -> Option<&str> {
-        let found = self.subscriptions.get_key_value(&OwnedRef(workspace, id));
-        found.map(|(Owned(_, id), _)| id.as_str())
-    }
-
-    /// Whether a subscription exists and is enabled.
-    pub fn subscription_enabled(&self, workspace: &str, id: &str) -> bool {
-        self.subscriptions
-            .get(&OwnedRef(workspace, id))
-            .is_some_and(|state| state.enabled)
-    }
-
-    /// A principal.
-    pub fn principal(&self, workspace: &str, id: &str) -> Option<&PrincipalRecord> {
-        let record = self.principals.get(&OwnedRef(workspace, id))?;
-        Some(record)
-    }
-
-    /// The principal that a key is bound to; one that is not there may do nothing.
-    pub fn principal_of(&self, key: &KeyRecord) -> Option<&PrincipalRecord> {
-        let id = key.principal.as_ref()?;
-        self.principal(key.workspace.as_str(), id.as_str())
-    }
-
-    /// Whether a workspace has issued tokens with this prefix.
-    pub fn has_issued(&self, workspace: &str, prefix: &str) -> bool {
-        self.prefixes
-            .get(workspace)
-            .is_some_and(|set| set.contains(prefix))
-    }
-}
-
 fn id_of(key: KeyId) -> Id {
     Id::of(key.as_u128())
-}
-
-/// A thing of a workspace, by the names that their owners gave them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Owned<I>(WorkspaceId, I);
-
-/// The same, borrowed: must hash alike.
-struct OwnedRef<'a>(&'a str, &'a str);
-
-impl<I: Borrow<str>> Hash for Owned<I> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.0.as_str(), self.1.borrow()).hash(state);
-    }
-}
-
-impl Hash for OwnedRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.0, self.1).hash(state);
-    }
-}
-
-impl<I: Borrow<str>> papaya::Equivalent<Owned<I>> for OwnedRef<'_> {
-    fn equivalent(&self, key: &Owned<I>) -> bool {
-        self.0 == key.0.as_str() && self.1 == key.1.borrow()
-    }
 }

@@ -10,6 +10,7 @@ mod foundation;
 mod listener;
 mod offline;
 mod rotate;
+mod services;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -35,16 +36,7 @@ use crate::deliver;
 use crate::domain::token::Token;
 use crate::feed::Follower;
 use crate::fleet;
-use crate::grpc::authorize::AuthorizeService;
-use crate::grpc::directory::DirectoryService;
-use crate::grpc::ext_authz::ExtAuthzService;
-use crate::grpc::fleet::FleetService;
-use crate::grpc::guard::Guard;
-use crate::grpc::insights::InsightsService;
-use crate::grpc::key_admin::KeyAdminService;
-use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto;
-use crate::grpc::routes::RoutesService;
 use crate::http::Pages;
 use crate::index::SecretUsage;
 use crate::record;
@@ -61,6 +53,7 @@ pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
 pub use rotate::{Rotation, rotate_root_key};
+use services::{Services, set_health, with_reflection};
 
 /// Longest that tasks may take to end, once connections are gone.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -74,18 +67,6 @@ const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 const EXPIRY_ROUNDS: u32 = 15;
 /// How often what is due is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const HEALTH_NAMES: [&str; 9] = [
-    "",
-    "claviger.v1.KeyAdmin",
-    "claviger.v1.Directory",
-    "claviger.v1.Postbacks",
-    "claviger.v1.Routes",
-    "claviger.v1.Insights",
-    "claviger.v1.Fleet",
-    "claviger.v1.Authorize",
-    "envoy.service.auth.v3.Authorization",
-];
-
 /// Where the service listens.
 #[derive(Debug, Clone)]
 pub struct Addresses {
@@ -178,60 +159,18 @@ pub async fn build(
         calls.clone(),
     ));
     let (health, health_service) = tonic_health::server::health_reporter();
-    for name in HEALTH_NAMES {
-        // "" begins as SERVING: not before the index is whole.
-        health
-            .set_service_status(name, ServingStatus::NotServing)
-            .await;
-    }
-    let guard = |routes, administers: bool| {
-        let shares = administers.then(|| administration.clone());
-        Guard::new(
-            routes,
-            core.clone(),
-            decisions.clone(),
-            shares,
-            calls.clone(),
-        )
-    };
-    let for_all = || with_reflection(Routes::new(health_service.clone()));
-    let for_decisions = |routes: Routes| {
-        let authorize = AuthorizeService::new(core.clone(), counts.clone());
-        let ext_authz = ExtAuthzService::new(
-            core.clone(),
-            counts.clone(),
-            decisions.clone(),
-            config.trusted_proxies.clone(),
-        );
-        routes
-            .add_service(proto::v1::authorize_server::AuthorizeServer::new(authorize))
-            .add_service(ext_authz)
-    };
+    // "" begins as SERVING: not before the index is whole.
+    set_health(&health, ServingStatus::NotServing).await;
     let stopping = CancellationToken::new();
-    let for_administration = |routes: Routes| {
-        routes
-            .add_service(proto::v1::key_admin_server::KeyAdminServer::new(
-                KeyAdminService::new(core.clone(), stopping.clone()),
-            ))
-            .add_service(proto::v1::directory_server::DirectoryServer::new(
-                DirectoryService::new(core.clone(), stopping.clone()),
-            ))
-            .add_service(proto::v1::postbacks_server::PostbacksServer::new(
-                PostbacksService::new(core.clone()),
-            ))
-            .add_service(proto::v1::routes_server::RoutesServer::new(
-                RoutesService::new(core.clone()),
-            ))
-            .add_service(proto::v1::fleet_server::FleetServer::new(
-                FleetService::new(core.clone()),
-            ))
-            .add_service(proto::v1::insights_server::InsightsServer::new(
-                InsightsService::new(
-                    core.clone(),
-                    stopping.clone(),
-                    config.trusted_proxies.clone(),
-                ),
-            ))
+    let services = Services {
+        core: core.clone(),
+        counts,
+        decisions,
+        administration,
+        calls,
+        trusted_proxies: config.trusted_proxies.clone(),
+        stopping: stopping.clone(),
+        for_all: with_reflection(Routes::new(health_service))?,
     };
     let serving = watch::Sender::new(false);
     let mut listeners = Vec::new();
@@ -241,19 +180,10 @@ pub async fn build(
         http: None,
     };
     match admin {
-        None => {
-            let routes = for_administration(for_decisions(for_all()?));
-            listeners.push((grpc, Served::Grpc(guard(routes.prepare(), true))));
-        }
+        None => listeners.push((grpc, Served::Grpc(services.all()))),
         Some((admin, admin_at)) => {
-            listeners.push((
-                grpc,
-                Served::Grpc(guard(for_decisions(for_all()?).prepare(), false)),
-            ));
-            listeners.push((
-                admin,
-                Served::Grpc(guard(for_administration(for_all()?).prepare(), true)),
-            ));
+            listeners.push((grpc, Served::Grpc(services.decisions())));
+            listeners.push((admin, Served::Grpc(services.administration())));
             addresses.admin = Some(admin_at);
         }
     }
@@ -289,20 +219,6 @@ async fn bind(address: &ListenAddress) -> Result<(Listener, BoundAddress), Start
         address: address.clone(),
         cause,
     })
-}
-
-fn with_reflection(routes: Routes) -> Result<Routes, StartError> {
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let broken = |e: tonic_reflection::server::Error| {
-        StartError::Other(format!("reflection can't be built: {e}"))
-    };
-    let v1 = builder().build_v1().map_err(broken)?;
-    let v1alpha = builder().build_v1alpha().map_err(broken)?;
-    Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
 impl App {
@@ -434,12 +350,6 @@ fn log_addresses(addresses: &Addresses) {
     }
     if let Some(http) = &addresses.http {
         tracing::info!(listener = "http", address = %http, "listening");
-    }
-}
-
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for name in HEALTH_NAMES {
-        health.set_service_status(name, status).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing a workspace's principals in line with where they are kept: all that is sent is held until it is certain that it
 //! is all, then compared with what there is, and what differs is written in batches.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::{mem, vec};
 
@@ -15,10 +15,15 @@ use crate::app::ports::PrincipalQuery;
 use crate::domain::id::{PrincipalId, WorkspaceId};
 use crate::domain::principal::Principal;
 use crate::domain::revision::Revision;
-use crate::domain::scope::{AdminScope, Grant};
+use crate::domain::scope::AdminScope;
 
 use super::no_catalogue_in_system;
 use super::principals::{self, Permits};
+
+mod staged;
+
+use staged::{Faults, Place, Staying};
+pub use staged::{Staged, SyncFault, Wanted};
 
 /// How many principals one transaction changes at most: while it lasts, every other change waits for the revision counter.
 /// Each is a row and an entry in the feed.
@@ -30,10 +35,6 @@ const FEWEST: u32 = 50;
 const TURN: usize = 64;
 /// How many are read at once of what there is.
 const PAGE: u32 = 1_000;
-/// Most principals of one synchronisation: they are held in memory.
-const MOST_STAGED: usize = 250_000;
-/// Most faults that are told; all are counted.
-const MOST_FAULTS: usize = 1_000;
 /// The part of the enabled principals that may be gone without more ado: one of so many.
 const TOLERATED: usize = 10;
 
@@ -50,68 +51,6 @@ pub struct Sync {
     pub dry_run: bool,
     /// Although many would be disabled.
     pub force: bool,
-}
-
-/// What a principal is to be.
-#[derive(Debug)]
-pub struct Wanted {
-    /// A name for people.
-    pub display_name: String,
-    /// Switched on.
-    pub enabled: bool,
-    /// What it may do, sorted, without doubles.
-    pub scopes: Vec<Grant>,
-}
-
-/// What has been sent so far.
-#[derive(Debug, Default)]
-pub struct Staged {
-    received: u64,
-    wanted: HashMap<PrincipalId, Place>,
-    faults: Faults,
-    /// One copy of what many may.
-    scopes: HashSet<Arc<[Grant]>>,
-}
-
-/// What was sent of a principal, and at which place; nothing where it was at fault.
-#[derive(Debug)]
-struct Place {
-    index: u64,
-    wanted: Option<Staying>,
-}
-
-#[derive(Debug)]
-struct Staying {
-    display_name: Box<str>,
-    enabled: bool,
-    scopes: Arc<[Grant]>,
-}
-
-/// Why one principal was refused.
-#[derive(Debug)]
-pub struct SyncFault {
-    /// Its place among those that were sent, from 0.
-    pub index: u64,
-    /// Its id, or what was sent as such.
-    pub id: String,
-    /// Why.
-    pub error: Error,
-}
-
-/// What was refused: the first are told, all are counted.
-#[derive(Debug, Default)]
-struct Faults {
-    count: u64,
-    first: Vec<SyncFault>,
-}
-
-impl Faults {
-    fn add(&mut self, index: u64, id: String, error: Error) {
-        self.count += 1;
-        if self.first.len() < MOST_FAULTS {
-            self.first.push(SyncFault { index, id, error });
-        }
-    }
 }
 
 /// What came of it.
@@ -131,67 +70,6 @@ pub struct Synced {
     pub faults: Vec<SyncFault>,
     /// The revision it is in force from; none in a dry run.
     pub revision: Option<Revision>,
-}
-
-impl Staged {
-    /// How many were sent.
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Takes one more: its id as it was sent, and what it is to be, or why it can't be.
-    pub fn add(
-        &mut self,
-        id: Result<PrincipalId, (String, Error)>,
-        wanted: Result<Wanted, Error>,
-    ) -> Result<(), Error> {
-        let index = self.received;
-        self.received += 1;
-        let id = match id {
-            Ok(id) => id,
-            Err((text, error)) => {
-                self.faults.add(index, text, error);
-                return Ok(());
-            }
-        };
-        if self.wanted.contains_key(&id) {
-            let mut error =
-                Error::invalid("principal.id", "was sent before; send each principal once");
-            error.reason = "SENT_TWICE";
-            self.faults.add(index, id.to_string(), error);
-            return Ok(());
-        }
-        if self.wanted.len() >= MOST_STAGED {
-            return Err(Error::precondition(
-                "TOO_MANY_PRINCIPALS",
-                format!(
-                    "a synchronisation takes at most {MOST_STAGED} principals; nothing was applied; send them in parts, in mode UPSERT"
-                ),
-            ));
-        }
-        let wanted = match wanted {
-            Ok(wanted) => Some(Staying {
-                display_name: wanted.display_name.into(),
-                enabled: wanted.enabled,
-                scopes: self.one_copy(&wanted.scopes),
-            }),
-            Err(error) => {
-                self.faults.add(index, id.to_string(), error);
-                None
-            }
-        };
-        self.wanted.insert(id, Place { index, wanted });
-        Ok(())
-    }
-
-    fn one_copy(&mut self, scopes: &[Grant]) -> Arc<[Grant]> {
-        if let Some(known) = self.scopes.get(scopes) {
-            return known.clone();
-        }
-        let new: Arc<[Grant]> = scopes.into();
-        self.scopes.insert(new.clone());
-        new
-    }
 }
 
 /// One thing to do.

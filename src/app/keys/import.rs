@@ -1,6 +1,6 @@
 //! Moving sets of keys in: the same rules as for one key, without a statement for each.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::{mem, vec};
@@ -9,10 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
-use crate::app::error::{Code, Error};
+use crate::app::error::Error;
 use crate::app::pace::Pace;
-use crate::app::ports::ImportRecord;
-use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
 use crate::domain::revision::Revision;
@@ -20,11 +18,13 @@ use crate::domain::scope::AdminScope;
 use crate::domain::secret::Slot;
 use crate::domain::text;
 use crate::domain::time::Time;
-use crate::domain::workspace::Workspace;
 
 use super::Source;
 use super::making::{Draft, Value};
-use super::rules::{Bindings, Facts};
+
+mod judge;
+
+use judge::{Judge, facts, fill, known};
 
 /// How many rows one transaction writes at most: while it lasts, every other change waits for the revision counter. An item
 /// has four, and more for each thing its key can be found by.
@@ -355,128 +355,6 @@ impl Core {
             slow: Pace::is_slow(began, self.clock.now()),
         })
     }
-}
-
-/// What becomes of an item; keys that are made stand apart until they are written.
-enum Judged {
-    Made,
-    Other(ImportOutcome),
-}
-
-/// Applies the rules to one item after the other, each of which sees those before it.
-struct Judge<'a> {
-    core: &'a Core,
-    now: Time,
-    caller: &'a Caller,
-    workspace: &'a Workspace,
-    facts: Facts,
-    known: HashMap<String, (Option<KeyId>, [u8; 32])>,
-    dry_run: bool,
-    made: Vec<Key>,
-    records: Vec<ImportRecord>,
-}
-
-impl Judge<'_> {
-    fn judge(&mut self, item: Ready) -> Result<Judged, Error> {
-        let place = item.import_id.unwrap_or_default();
-        if let Some((key, fingerprint)) = self.known.get(&place) {
-            return Ok(Judged::Other(if *fingerprint == item.fingerprint {
-                ImportOutcome::Already(*key)
-            } else {
-                ImportOutcome::Refused(reused())
-            }));
-        }
-        let made = item.draft.and_then(|draft| {
-            draft.finish(
-                self.core,
-                self.now,
-                self.caller,
-                self.workspace,
-                &self.facts,
-            )
-        });
-        let key = match made {
-            Ok((key, _)) => key,
-            // A fault of ours is none of the item's.
-            Err(error) if matches!(error.code, Code::Internal | Code::Unavailable) => {
-                return Err(error);
-            }
-            Err(error) => return Ok(Judged::Other(ImportOutcome::Refused(error))),
-        };
-        self.facts.claim(&key, !self.dry_run);
-        let known = (!self.dry_run).then_some(key.id);
-        self.known.insert(place.clone(), (known, item.fingerprint));
-        self.records.push(ImportRecord {
-            import_id: place,
-            key: key.id,
-            fingerprint: item.fingerprint,
-        });
-        self.made.push(key);
-        Ok(Judged::Made)
-    }
-}
-
-async fn facts(
-    scene: &mut Scene,
-    caller: &Caller,
-    workspace: &Workspace,
-    items: &[Ready],
-    before: &Before,
-) -> Result<Facts, Error> {
-    let drafts = || items.iter().filter_map(|item| item.draft.as_ref().ok());
-    let tags: Vec<_> = drafts().flat_map(Draft::tags).collect();
-    let bindings = || drafts().map(Draft::bindings);
-    let bindings = Bindings {
-        subscriptions: &distinct(bindings().flat_map(|b| b.subscriptions)),
-        principals: &distinct(bindings().flat_map(|b| b.principals)),
-    };
-    let mut facts = Facts::gather(scene, caller, &workspace.id, bindings, &tags).await?;
-    for key in &before.keys {
-        facts.claim(key, false);
-    }
-    Ok(facts)
-}
-
-fn distinct<'a, T: Ord + Clone + 'a>(all: impl Iterator<Item = &'a T>) -> Vec<T> {
-    let distinct: BTreeSet<&T> = all.collect();
-    distinct.into_iter().cloned().collect()
-}
-
-/// What was imported by the ids of these items.
-async fn known(
-    scene: &mut Scene,
-    workspace: &Workspace,
-    items: &[Ready],
-    before: &Before,
-) -> Result<HashMap<String, (Option<KeyId>, [u8; 32])>, Error> {
-    let ids: Vec<&str> = items
-        .iter()
-        .filter_map(|item| item.import_id.as_deref())
-        .collect();
-    let found = scene.tx.imported(&workspace.id, &ids).await?;
-    let found = found
-        .into_iter()
-        .map(|r| (r.import_id, (Some(r.key), r.fingerprint)));
-    Ok(before.imports.clone().into_iter().chain(found).collect())
-}
-
-/// Puts the keys that were made into their places.
-fn fill(judged: Vec<Judged>, made: Vec<Key>) -> Vec<ImportOutcome> {
-    let mut made = made.into_iter();
-    let outcome = |judged| match judged {
-        Judged::Made => made.next().map(|key| ImportOutcome::Made(Box::new(key))),
-        Judged::Other(outcome) => Some(outcome),
-    };
-    judged.into_iter().filter_map(outcome).collect()
-}
-
-fn reused() -> Error {
-    let mut error = Error::invalid(
-        "import_id",
-        "was imported with other content; give this item an id of its own, or send it as it was",
-    );
-    error.reason = "IMPORT_ID_REUSED";
-    error
 }
 
 /// An import is not repeated by a `request_id`, and what was answered of it stands.

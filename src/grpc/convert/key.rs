@@ -3,24 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::app::error::Error;
-use crate::app::keys::{Digests, Edit, KeyFilter};
-use crate::app::mutate::Issued;
-use crate::app::ports::{KeyOrder, StateSet};
+use crate::app::keys::Edit;
 use crate::domain::id::{PrincipalId, SubscriptionId};
 use crate::domain::key::{Enforcement, Key, KeySettings, KeyState};
 use crate::domain::network::{self, IpNet};
 use crate::domain::postback::Destination;
 use crate::domain::principal::ScopeSource;
 use crate::domain::scope::Grant;
-use crate::domain::secret::{Origin, RevocationReason, Secret, SecretState, Slot};
+use crate::domain::secret::Slot;
 use crate::domain::text;
 use crate::domain::time::Time;
 use crate::grpc::proto::v1;
 
 use super::input::{check, enumeration, time, timestamp};
 use super::mask::{Mask, something};
+use super::secret::secret;
 
-const MAX_LIST: usize = 64;
+pub(super) const MAX_LIST: usize = 64;
 
 /// Reads the settings of a new key.
 pub(in crate::grpc) fn key_settings(key: v1::Key) -> Result<KeySettings, Error> {
@@ -236,102 +235,6 @@ pub(super) fn enforcement(
     })
 }
 
-/// Reads a filter.
-pub(in crate::grpc) fn key_filter(filter: Option<v1::KeyFilter>) -> Result<KeyFilter, Error> {
-    let Some(filter) = filter else {
-        return Ok(KeyFilter::default());
-    };
-    check(
-        "filter.name_contains",
-        text::optional_display_name(&filter.name_contains),
-    )?;
-    let scope = match &*filter.scope {
-        "" => None,
-        scope => Some(
-            Grant::parse(scope)
-                .map_err(|e| Error::invalid_at("filter.scope", e))?
-                .as_str()
-                .to_owned(),
-        ),
-    };
-    let label = match &*filter.label {
-        "" => None,
-        label => {
-            let (name, value) = label
-                .split_once('=')
-                .map_or((label, None), |(n, v)| (n, Some(v.to_owned())));
-            check("filter.label", text::label_name(name))?;
-            check(
-                "filter.label",
-                text::label_value(value.as_deref().unwrap_or_default()),
-            )?;
-            Some((name.to_owned(), value))
-        }
-    };
-    Ok(KeyFilter {
-        name_contains: (!filter.name_contains.is_empty())
-            .then(|| text::fold(&filter.name_contains)),
-        states: states(&filter.states)?,
-        scope,
-        subscription: super::input::parse_optional("filter.subscription", &filter.subscription)?,
-        principal: super::input::parse_optional("filter.principal", &filter.principal)?,
-        label,
-        expire_before: filter
-            .expire_before
-            .map(|t| time("filter.expire_before", t))
-            .transpose()?,
-        unused_since: filter
-            .unused_since
-            .map(|t| time("filter.unused_since", t))
-            .transpose()?,
-    })
-}
-
-fn states(list: &[i32]) -> Result<Option<StateSet>, Error> {
-    if list.is_empty() {
-        return Ok(None);
-    }
-    if list.len() > MAX_LIST {
-        return Err(Error::invalid(
-            "filter.states",
-            format!("has more than {MAX_LIST} entries; name each state once"),
-        ));
-    }
-    let mut states = StateSet::default();
-    for (i, state) in list.iter().enumerate() {
-        match enumeration::<v1::key::State>(&format!("filter.states[{i}]"), *state)? {
-            v1::key::State::Unspecified => return Ok(None),
-            v1::key::State::Active => states.active = true,
-            v1::key::State::Disabled => states.disabled = true,
-            v1::key::State::Expired => states.expired = true,
-            v1::key::State::Deleted => states.deleted = true,
-        }
-    }
-    Ok(Some(states))
-}
-
-/// Reads an order.
-pub(in crate::grpc) fn key_order(order_by: &str) -> Result<KeyOrder, Error> {
-    let mut words = order_by.split_ascii_whitespace();
-    let descending = |word: Option<&str>| match word {
-        None | Some("asc") => Some(false),
-        Some("desc") => Some(true),
-        Some(_) => None,
-    };
-    let order = match words.next() {
-        None | Some("create_time") => {
-            descending(words.next()).map(|descending| KeyOrder::Created { descending })
-        }
-        Some("display_name") => {
-            descending(words.next()).map(|descending| KeyOrder::Name { descending })
-        }
-        Some(_) => None,
-    };
-    order.filter(|_| words.next().is_none()).ok_or_else(|| {
-        Error::invalid("order_by", "is no order of keys; use `create_time` or `display_name`, with ` desc` for the reverse")
-    })
-}
-
 /// Writes a key as it is at `now`.
 pub(in crate::grpc) fn key(key: &Key, now: Time) -> v1::Key {
     let settings = &key.settings;
@@ -414,76 +317,6 @@ pub(in crate::grpc) fn wire_enforcement(enforcement: Enforcement) -> v1::Enforce
         subscription: mode(enforcement.shadow_subscription),
         scopes: mode(enforcement.shadow_scopes),
     }
-}
-
-fn secret(secret: &Secret, now: Time) -> v1::Secret {
-    use v1::secret::{Origin as WireOrigin, State};
-    let state = match secret.state(now) {
-        SecretState::Active => State::Active,
-        SecretState::Retiring => State::Retiring,
-        SecretState::Revoked => State::Revoked,
-    };
-    let origin = match secret.origin {
-        Origin::Generated => WireOrigin::Generated,
-        Origin::ExternalToken => WireOrigin::ExternalToken,
-        Origin::ExternalDigest => WireOrigin::ExternalDigest,
-    };
-    v1::Secret {
-        id: secret.id.to_string(),
-        slot: wire_slot(secret.slot),
-        state: state.into(),
-        origin: origin.into(),
-        weak: secret.weak,
-        hint: secret.hint.clone(),
-        recoverable: secret.sealed.is_some(),
-        create_time: Some(timestamp(secret.create_time)),
-        expire_time: secret.end_time().map(timestamp),
-        last_used_time: secret.last_used_time.map(timestamp),
-        acknowledge_time: secret.acknowledge_time.map(timestamp),
-        revocation_reason: wire_reason(secret.revocation_reason).into(),
-        sha256_hex: String::new(),
-        leak_time: secret.leak_time.map(timestamp),
-    }
-}
-
-fn wire_reason(reason: RevocationReason) -> v1::RevocationReason {
-    match reason {
-        RevocationReason::Unspecified => v1::RevocationReason::Unspecified,
-        RevocationReason::KeyCompromise => v1::RevocationReason::KeyCompromise,
-        RevocationReason::AffiliationChanged => v1::RevocationReason::AffiliationChanged,
-        RevocationReason::Superseded => v1::RevocationReason::Superseded,
-        RevocationReason::CessationOfOperation => v1::RevocationReason::CessationOfOperation,
-        RevocationReason::PrivilegeWithdrawn => v1::RevocationReason::PrivilegeWithdrawn,
-    }
-}
-
-/// Writes a slot.
-pub(in crate::grpc) fn wire_slot(slot: Slot) -> i32 {
-    let slot = match slot {
-        Slot::Primary => v1::Slot::Primary,
-        Slot::Secondary => v1::Slot::Secondary,
-    };
-    slot.into()
-}
-
-/// Adds the digests that may be shown to keys as they are written.
-pub(in crate::grpc) fn add_digests(keys: &mut [v1::Key], digests: &Digests) {
-    for secret in keys.iter_mut().flat_map(|key| &mut key.secrets) {
-        let id = secret.id.parse().ok();
-        if let Some(digest) = id.and_then(|id| digests.of(id)) {
-            secret.sha256_hex = digest.to_hex();
-        }
-    }
-}
-
-/// Writes the tokens that were just generated.
-pub(in crate::grpc) fn issued(tokens: &[Issued]) -> Vec<v1::IssuedToken> {
-    let one = |issued: &Issued| v1::IssuedToken {
-        secret_id: issued.secret.to_string(),
-        slot: wire_slot(issued.slot),
-        token: issued.token.reveal().to_owned(),
-    };
-    tokens.iter().map(one).collect()
 }
 
 /// What an administrator should know about a key.

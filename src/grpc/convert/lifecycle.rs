@@ -14,9 +14,10 @@ use crate::domain::token::{Token, TokenDigest};
 use crate::domain::workspace::{LeakPolicy, Provisioning};
 use crate::grpc::proto::v1;
 
+use super::directory::new_subscription;
 use super::input::{duration, enumeration, source};
-use super::key::{issued, key, key_settings, set, wire_slot};
-use super::workspace::new_subscription;
+use super::key::{key, key_settings, set};
+use super::secret::{issued, wire_slot};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const SECOND: Duration = Duration::from_secs(1);

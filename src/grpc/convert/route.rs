@@ -17,9 +17,9 @@ use crate::domain::workspace::Location;
 use crate::grpc::authorize::wire_reason;
 use crate::grpc::proto::v1;
 
+use super::credential::{locations, wire_location};
 use super::input::{check, enumeration, parse, timestamp};
 use super::mask::{Mask, something};
-use super::workspace::{locations, wire_location};
 
 mod factor;
 

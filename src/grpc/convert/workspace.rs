@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
-use crate::app::directory::{ScopeEdit, SubscriptionEdit, WorkspaceEdit};
+use crate::app::directory::WorkspaceEdit;
 use crate::app::error::Error;
 use crate::domain::revision;
-use crate::domain::scope::{self, Grant};
 use crate::domain::text;
 use crate::domain::time::Time;
 use crate::domain::token;
 use crate::domain::workspace::{
-    KeyCreation, KeyScheme, Location, PresentationSet, RequestLog, Scope, Share, Subscription,
-    UndemandedScopes, UnmatchedRequests, Workspace, WorkspaceSettings,
+    KeyCreation, KeyScheme, RequestLog, Share, UndemandedScopes, UnmatchedRequests, Workspace,
+    WorkspaceSettings,
 };
 use crate::grpc::proto::v1;
 
+use super::credential::{locations, presentations, wire_location};
 use super::input::{
-    check, duration, enumeration, parse, presentation, presentation_number, timestamp,
-    wire_duration,
+    check, duration, enumeration, parse, presentation_number, timestamp, wire_duration,
 };
-use super::key::{enforcement, set, wire_enforcement};
+use super::key::{enforcement, wire_enforcement};
 use super::lifecycle::{self, MINUTE, SECOND};
 use super::mask::{Mask, something};
 
@@ -27,10 +26,9 @@ const MAX_GUARD: Duration = Duration::from_secs(90 * 24 * 3_600);
 /// Between these is any retention: shorter, it would end before anybody looks; longer, it means "for ever".
 const MIN_RETENTION: Duration = Duration::from_secs(3_600);
 const MAX_RETENTION: Duration = Duration::from_secs(3_660 * 24 * 3_600);
-const MAX_LOCATIONS: usize = 16;
 
 /// Stands for times that the store sets.
-const UNSET: Time = Time::from_micros(0);
+pub(super) const UNSET: Time = Time::from_micros(0);
 
 /// Reads a new workspace.
 pub(in crate::grpc) fn new_workspace(wire: v1::Workspace) -> Result<Workspace, Error> {
@@ -289,70 +287,8 @@ fn retention(field: &str, span: Option<prost_types::Duration>) -> Result<Option<
     }
 }
 
-/// Reads places for a credential.
-pub(super) fn locations(
-    field: &str,
-    list: Vec<v1::CredentialLocation>,
-) -> Result<Vec<Location>, Error> {
-    use v1::credential_location::Location as Wire;
-    if list.len() > MAX_LOCATIONS {
-        return Err(Error::invalid(
-            field,
-            format!("has more than {MAX_LOCATIONS} entries; remove some"),
-        ));
-    }
-    let mut locations: Vec<Location> = Vec::with_capacity(list.len());
-    for (i, wire) in list.into_iter().enumerate() {
-        let at = |part: &str| format!("{field}[{i}]{part}");
-        let location = match wire.location {
-            None => {
-                return Err(Error::invalid(
-                    at(""),
-                    "is empty; give `header`, `query`, `bearer` or `basic`",
-                ));
-            }
-            Some(Wire::Header(name)) => {
-                Location::header(&name).map_err(|e| Error::invalid_at(&at(".header"), e))?
-            }
-            Some(Wire::Query(name)) => {
-                Location::query(&name).map_err(|e| Error::invalid_at(&at(".query"), e))?
-            }
-            Some(Wire::Bearer(true)) => Location::Bearer,
-            Some(Wire::Basic(true)) => Location::Basic,
-            Some(Wire::Bearer(false) | Wire::Basic(false)) => {
-                return Err(Error::invalid(at(""), "is false; leave it out instead"));
-            }
-        };
-        if locations.contains(&location) {
-            return Err(Error::invalid(
-                at(""),
-                "stands in the list already; remove one",
-            ));
-        }
-        locations.push(location);
-    }
-    Ok(locations)
-}
-
-fn presentations(field: &str, list: &[i32]) -> Result<PresentationSet, Error> {
-    if list.len() > MAX_LOCATIONS {
-        return Err(Error::invalid(
-            field,
-            format!("has more than {MAX_LOCATIONS} entries; name each way once"),
-        ));
-    }
-    let mut set = Vec::new();
-    for (i, number) in list.iter().enumerate() {
-        let field = format!("{field}[{i}]");
-        let one = presentation(&field, *number)?;
-        set.push(
-            one.ok_or_else(|| Error::invalid(field, "is unspecified; name a way of presenting"))?,
-        );
-    }
-    Ok(set.into_iter().collect())
-}
-
-fn name(field: &str, name: String) -> Result<String, Error> {
+/// Reads a name for people, which may be left out.
+pub(super) fn name(field: &str, name: String) -> Result<String, Error> {
     check(field, text::optional_display_name(&name)).map(|()| name)
 }
 
@@ -366,19 +302,6 @@ pub(in crate::grpc) fn workspace(workspace: &Workspace) -> v1::Workspace {
         create_time: Some(timestamp(workspace.create_time)),
         update_time: Some(timestamp(workspace.update_time)),
         etag: revision::etag(workspace.revision),
-    }
-}
-
-/// Writes a place for a credential.
-pub(super) fn wire_location(location: &Location) -> v1::CredentialLocation {
-    use v1::credential_location::Location as Wire;
-    v1::CredentialLocation {
-        location: Some(match location {
-            Location::Bearer => Wire::Bearer(true),
-            Location::Basic => Wire::Basic(true),
-            Location::Header(name) => Wire::Header(name.clone()),
-            Location::Query(name) => Wire::Query(name.clone()),
-        }),
     }
 }
 
@@ -446,141 +369,5 @@ fn wire_settings(settings: &WorkspaceSettings) -> v1::WorkspaceSettings {
         request_log_sample: settings.request_log_sample.map(Share::as_f64),
         request_log_retention: settings.request_log_retention.map(wire_duration),
         usage_retention: settings.usage_retention.map(wire_duration),
-    }
-}
-
-/// Reads a new subscription; its workspace is found apart.
-pub(in crate::grpc) fn new_subscription(
-    wire: v1::Subscription,
-    workspace: crate::domain::id::WorkspaceId,
-) -> Result<Subscription, Error> {
-    Ok(Subscription {
-        workspace,
-        id: parse("subscription.id", &wire.id)?,
-        display_name: name("subscription.display_name", wire.display_name)?,
-        enabled: wire.enabled.unwrap_or(true),
-        create_time: UNSET,
-        update_time: UNSET,
-        revision: 0,
-    })
-}
-
-/// Reads what an update changes.
-pub(in crate::grpc) fn subscription_edits(
-    wire: v1::Subscription,
-    mask: Option<prost_types::FieldMask>,
-) -> Result<Vec<SubscriptionEdit>, Error> {
-    let mask = Mask::parse(mask, &["display_name", "enabled"])?;
-    let mut edits = Vec::new();
-    if mask.takes("display_name", !wire.display_name.is_empty()) {
-        edits.push(SubscriptionEdit::DisplayName(name(
-            "subscription.display_name",
-            wire.display_name,
-        )?));
-    }
-    if mask.takes("enabled", wire.enabled.is_some()) {
-        edits.push(SubscriptionEdit::Enabled(wire.enabled.unwrap_or(true)));
-    }
-    something(edits)
-}
-
-/// Writes a subscription.
-pub(in crate::grpc) fn subscription(subscription: &Subscription) -> v1::Subscription {
-    v1::Subscription {
-        workspace: subscription.workspace.to_string(),
-        id: subscription.id.to_string(),
-        display_name: subscription.display_name.clone(),
-        enabled: Some(subscription.enabled),
-        create_time: Some(timestamp(subscription.create_time)),
-        update_time: Some(timestamp(subscription.update_time)),
-        etag: revision::etag(subscription.revision),
-    }
-}
-
-/// Reads a new catalogue entry; its workspace is found apart.
-pub(in crate::grpc) fn new_scope(
-    wire: v1::Scope,
-    workspace: crate::domain::id::WorkspaceId,
-) -> Result<Scope, Error> {
-    check("scope.name", scope::check_name(&wire.name))?;
-    Ok(Scope {
-        workspace,
-        name: wire.name,
-        display_name: name("scope.display_name", wire.display_name)?,
-        description: description(wire.description)?,
-        presentations: presentations("scope.presentations", &wire.presentations)?,
-        implies: implies(&wire.implies)?,
-        create_time: UNSET,
-        update_time: UNSET,
-        revision: 0,
-    })
-}
-
-/// Reads what an update changes.
-pub(in crate::grpc) fn scope_edits(
-    wire: v1::Scope,
-    mask: Option<prost_types::FieldMask>,
-) -> Result<Vec<ScopeEdit>, Error> {
-    let mask = Mask::parse(
-        mask,
-        &["display_name", "description", "presentations", "implies"],
-    )?;
-    let mut edits = Vec::new();
-    if mask.takes("display_name", !wire.display_name.is_empty()) {
-        edits.push(ScopeEdit::DisplayName(name(
-            "scope.display_name",
-            wire.display_name,
-        )?));
-    }
-    if mask.takes("description", !wire.description.is_empty()) {
-        edits.push(ScopeEdit::Description(description(wire.description)?));
-    }
-    if mask.takes("presentations", !wire.presentations.is_empty()) {
-        edits.push(ScopeEdit::Presentations(presentations(
-            "scope.presentations",
-            &wire.presentations,
-        )?));
-    }
-    if mask.takes("implies", !wire.implies.is_empty()) {
-        edits.push(ScopeEdit::Implies(implies(&wire.implies)?));
-    }
-    something(edits)
-}
-
-fn description(description: String) -> Result<String, Error> {
-    check("scope.description", text::description(&description)).map(|()| description)
-}
-
-fn implies(list: &[String]) -> Result<Vec<Grant>, Error> {
-    let implied = set("scope.implies", list, Grant::parse)?;
-    match implied.iter().position(|grant| !grant.is_admin()) {
-        None => Ok(implied),
-        Some(i) => Err(Error::invalid(
-            format!("scope.implies[{i}]"),
-            "is not of the family `claviger:`; a scope implies nothing else",
-        )),
-    }
-}
-
-/// Writes a catalogue entry.
-pub(in crate::grpc) fn scope(scope: &Scope) -> v1::Scope {
-    v1::Scope {
-        workspace: scope.workspace.to_string(),
-        name: scope.name.clone(),
-        display_name: scope.display_name.clone(),
-        description: scope.description.clone(),
-        presentations: scope
-            .presentations
-            .iter()
-            .map(presentation_number)
-            .collect(),
-        implies: scope
-            .implies
-            .iter()
-            .map(|g| g.as_str().to_owned())
-            .collect(),
-        create_time: Some(timestamp(scope.create_time)),
-        update_time: Some(timestamp(scope.update_time)),
-        etag: revision::etag(scope.revision),
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::network::IpNet;
 
 use super::proto::v1;
 use super::proto::v1::insights_server::Insights;
-use super::status::to_status;
+use super::status::{serve, to_status};
 
 mod audit;
 mod decisions;
@@ -48,71 +48,15 @@ impl InsightsService {
     }
 }
 
-#[tonic::async_trait]
-impl Insights for InsightsService {
-    async fn explain(
-        &self,
-        request: Request<v1::ExplainRequest>,
-    ) -> Result<Response<v1::ExplainResponse>, Status> {
-        let explained = self.explained(request).await;
-        explained.map(Response::new).map_err(|e| to_status(&e))
+serve! {
+    Insights for InsightsService {
+        explain(ExplainRequest) -> ExplainResponse = explained;
+        list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse = page_of_audit;
+        get_key_hygiene(GetKeyHygieneRequest) -> GetKeyHygieneResponse = hygiene;
+        list_decisions(ListDecisionsRequest) -> ListDecisionsResponse = page_of_decisions;
+        get_usage(GetUsageRequest) -> GetUsageResponse = page_of_usage;
+        get_shadow_report(GetShadowReportRequest) -> GetShadowReportResponse = page_of_shadow;
+        reset_shadow_report(ResetShadowReportRequest) -> ResetShadowReportResponse = reset_shadow;
     }
-
-    async fn list_audit_events(
-        &self,
-        request: Request<v1::ListAuditEventsRequest>,
-    ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
-        let page = self.page_of_audit(request).await;
-        page.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn get_key_hygiene(
-        &self,
-        request: Request<v1::GetKeyHygieneRequest>,
-    ) -> Result<Response<v1::GetKeyHygieneResponse>, Status> {
-        let found = self.hygiene(request).await;
-        found.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    type WatchEventsStream = watch::Messages;
-
-    async fn watch_events(
-        &self,
-        request: Request<v1::WatchEventsRequest>,
-    ) -> Result<Response<watch::Messages>, Status> {
-        let messages = self.watch(request);
-        messages.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn list_decisions(
-        &self,
-        request: Request<v1::ListDecisionsRequest>,
-    ) -> Result<Response<v1::ListDecisionsResponse>, Status> {
-        let page = self.page_of_decisions(request).await;
-        page.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn get_usage(
-        &self,
-        request: Request<v1::GetUsageRequest>,
-    ) -> Result<Response<v1::GetUsageResponse>, Status> {
-        let page = self.page_of_usage(request).await;
-        page.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn get_shadow_report(
-        &self,
-        request: Request<v1::GetShadowReportRequest>,
-    ) -> Result<Response<v1::GetShadowReportResponse>, Status> {
-        let page = self.page_of_shadow(request).await;
-        page.map(Response::new).map_err(|e| to_status(&e))
-    }
-
-    async fn reset_shadow_report(
-        &self,
-        request: Request<v1::ResetShadowReportRequest>,
-    ) -> Result<Response<v1::ResetShadowReportResponse>, Status> {
-        let done = self.reset_shadow(request).await;
-        done.map(Response::new).map_err(|e| to_status(&e))
-    }
+    watch_events(v1::WatchEventsRequest) -> WatchEventsStream: watch::Messages = watch;
 }
