@@ -1,8 +1,8 @@
 //! What the use cases need from the world: a store, a clock, randomness.
 
 pub mod audit;
-pub mod fleet;
 mod feed;
+pub mod fleet;
 pub mod outbox;
 mod query;
 mod records;

@@ -23,9 +23,9 @@ use crate::feed::Follower;
 use crate::index::{Index, SecretUsage};
 use crate::store::SqlStore;
 
+use super::adapters::{machine_name, since_boot};
 use super::data_dir::DataDir;
 use super::rotate::meta_and_lying_key;
-use super::adapters::{machine_name, since_boot};
 use super::{Bootstrap, StartError};
 
 /// What use cases need, opened: all but listeners.

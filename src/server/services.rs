@@ -104,9 +104,9 @@ impl Services {
                 core(),
             )))
             .add_service(v1::insights_server::InsightsServer::new(insights))
-            .add_service(v1::fleet_server::FleetServer::new(FleetService::new(
-                core(),
-            )))
+            .add_service(v1::fleet_server::FleetServer::new(
+                FleetService::new(core()),
+            ))
     }
 }
 

@@ -21,9 +21,7 @@ use crate::domain::time::Time;
 /// The database's clock, in microseconds since the Unix epoch.
 fn clock(backend: DbBackend) -> Expr {
     Expr::cust(match backend {
-        DbBackend::Postgres => {
-            "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-        }
+        DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         _ => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     })
 }

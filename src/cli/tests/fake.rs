@@ -180,6 +180,7 @@ impl KeyAdmin for Fake {
         Ok(Response::new(v1::UpdateKeyResponse {
             key: Some(a_key()),
             revision: "e.2".to_owned(),
+            ..Default::default()
         }))
     }
 

@@ -1,8 +1,8 @@
 //! Between the wire and the domain: what comes in is checked whole, with the path of each field at fault.
 
-mod fleet;
 mod credential;
 mod directory;
+mod fleet;
 mod import;
 mod input;
 mod key;
@@ -15,8 +15,8 @@ mod route;
 mod secret;
 mod workspace;
 
-pub(super) use fleet::*;
 pub(super) use directory::*;
+pub(super) use fleet::*;
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;

@@ -1,6 +1,7 @@
 //! Use cases over a store that fails on demand, and one administrator to call them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger::app::Core;
 use claviger::app::auth::Caller;
@@ -8,17 +9,19 @@ use claviger::app::authorize::{DecisionCounts, Surface};
 use claviger::app::directory::{NewSubscription, SubscriptionEdit, WorkspaceEdit};
 use claviger::app::envelope::Envelope;
 use claviger::app::error::{Code, Error};
+use claviger::app::fleet::{Alone, Fleet, Wait};
 use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
-use claviger::app::ports::{Feed as _, Meta, Store, StoreError};
+use claviger::app::ports::fleet::Me;
+use claviger::app::ports::{Clock as _, Feed as _, Meta, Store, StoreError};
 use claviger::app::postbacks::Postbacks;
 use claviger::app::postbacks::strangers::Strangers;
 use claviger::app::recorder::Recorder;
 use claviger::decide::{Attributes, Demand, Presented, Question, decide};
 use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
-use claviger::domain::id::{KeyId, SubscriptionId, WorkspaceId};
+use claviger::domain::id::{KeyId, ReplicaId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Key, KeySettings};
 use claviger::domain::scope::AdminScope;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
@@ -78,6 +81,13 @@ pub(super) async fn stage() -> Stage {
     let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
+    let me = Me {
+        id: ReplicaId::from_u128(1),
+        name: "faulty".to_owned(),
+        version: String::new(),
+        strict: false,
+        start_time: SystemClock.now(),
+    };
     let core = Arc::new(Core {
         store: shared,
         index,
@@ -94,6 +104,9 @@ pub(super) async fn stage() -> Stage {
             Strangers::new().0,
             false,
         ),
+        fleet: Fleet::new(me, Arc::new(Alone::new(Arc::new(SystemClock))), || {
+            Duration::ZERO
+        }),
         exercised: claviger::app::exercised::ExercisedGrants::default(),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
@@ -102,6 +115,7 @@ pub(super) async fn stage() -> Stage {
     let (token, prefix) = core.administrator_token().unwrap();
     core.bootstrap(token.clone(), Some(prefix)).await.unwrap();
     follower.load().await.unwrap();
+    core.join().await.unwrap();
     let now = core.clock.now();
     let caller = Caller::authenticate(
         token.reveal().as_bytes(),
@@ -350,6 +364,7 @@ impl Stage {
             method,
             repeat,
             dry_run: false,
+            wait: Wait::Local,
         }
     }
 }

@@ -246,6 +246,8 @@ fn config(place: &Place) -> Config {
         max_concurrent_admin: 1_000,
         log_format: LogFormat::Json,
         log_filter: "off".to_owned(),
+        strict_revocation: false,
+        replica_name: None,
     }
 }
 
