@@ -138,6 +138,16 @@ impl Replica {
         (status == ServingStatus::Serving, ready == 200)
     }
 
+    /// A metric of this process.
+    fn metric(&self, name: &str) -> f64 {
+        let scraped = get(&Target::Tcp(self.process.http), "/metrics", &[]).text();
+        let line = scraped.lines().find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix(' ')?;
+            Some(value.parse().unwrap())
+        });
+        line.unwrap_or_else(|| panic!("no `{name}` in {scraped}"))
+    }
+
     /// Waits until load balancers are told so in both ways.
     fn comes_to(&self, serves: bool) {
         until("health changes", || self.serves() == (serves, serves));
@@ -421,6 +431,10 @@ fn a_strict_replica_cut_off_from_the_database_turns_everybody_away_until_it_is_b
         assert_eq!(reason_of(&administers.unwrap_err()), "NOT_IN_FLEET");
         cut_off.comes_to(false);
         one.comes_to(true);
+        assert_eq!(
+            cut_off.metric("claviger_in_fleet").to_bits(),
+            0_f64.to_bits()
+        );
 
         proxy.set(Fault::None);
         cut_off.comes_to(true);
@@ -455,4 +469,37 @@ fn a_replica_cut_off_from_the_database_goes_on_deciding_and_is_missed() {
         one.assert_all_have(&revision, 2);
         cut_off.refuses(&made);
     }
+}
+
+#[test]
+fn a_scrape_tells_how_far_behind_a_replica_is_and_needs_no_database_for_it() {
+    const LAGS: &str = "claviger_revocation_lag_seconds";
+    let stage = Stage::set();
+    let proxy = stage.postgres.proxy();
+    let one = stage.replica("one", false);
+    let other = stage.replica_at("other", false, &stage.database.url_by(&proxy));
+    for n in 0..3 {
+        one.make(&format!("key {n}"));
+        one.assert_all_have("", 2);
+    }
+    let count = other.metric(&format!("{LAGS}_count"));
+    assert!(count >= 3.0, "{count}");
+    assert!(other.metric(&format!("{LAGS}_sum")) > 0.0);
+    for name in ["bucket{le=\"+Inf\"}", "bucket{le=\"10.0\"}"] {
+        let all = other.metric(&format!("{LAGS}_{name}"));
+        assert!(all <= other.metric(&format!("{LAGS}_count")), "{name}");
+    }
+    assert!(other.metric(&format!("{LAGS}_bucket{{le=\"0.005\"}}")) <= count);
+    assert!(other.metric("claviger_in_fleet") > 0.0);
+
+    proxy.set(Fault::Freeze);
+    let before = other.metric("claviger_feed_staleness_seconds");
+    until("it grows stale", || {
+        other.metric("claviger_feed_staleness_seconds") > before + 1.0
+    });
+    assert!(other.metric("claviger_in_fleet") > 0.0);
+    proxy.set(Fault::None);
+    until("it is fresh again", || {
+        other.metric("claviger_feed_staleness_seconds") < before + 1.0
+    });
 }
