@@ -22,6 +22,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::calls::CallCounts;
 use crate::app::error::{Code, Error};
+use crate::app::fleet::{MAX_WAIT, within};
 use crate::app::limit::{Limit, Shares};
 use crate::domain::id::PrincipalId;
 use crate::domain::invalid::Invalid;
@@ -180,7 +181,9 @@ impl Guard {
             let deadline = asked.and_then(|asked| Instant::now().checked_add(asked));
             request.extensions_mut().insert(Terms { places, deadline });
         }
-        let deadline = asked.map_or(ADMIN_DEADLINE, |asked| asked.min(ADMIN_DEADLINE));
+        // Who asks for more time may have a change waited for.
+        let longest = ADMIN_DEADLINE.saturating_add(MAX_WAIT);
+        let deadline = asked.map_or(ADMIN_DEADLINE, |asked| asked.min(longest));
         // A change that has begun goes on in its own task: the caller only stops waiting for it.
         self.run(request, deadline).await
     }
@@ -190,7 +193,9 @@ impl Guard {
         request: http::Request<Incoming>,
         deadline: Duration,
     ) -> http::Response<Body> {
-        let answering = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
+        let end = Instant::now() + deadline;
+        let answering = within(end.into_std(), self.routes.call(request));
+        let answering = AssertUnwindSafe(answering).catch_unwind();
         match tokio::time::timeout(deadline, answering).await {
             Ok(Ok(Ok(response))) => clarify(response),
             Ok(Ok(Err(never))) => match never {},

@@ -41,7 +41,7 @@ impl Collector for FleetMetrics {
             MetricType::Histogram,
         )?;
         let ends = LAG_CLASSES.iter().map(std::time::Duration::as_secs_f64);
-        let classes: Vec<(f64, u64)> = ends.chain([f64::MAX]).zip(lags.counts).collect();
+        let classes: Vec<(f64, u64)> = ends.chain([f64::INFINITY]).zip(lags.counts).collect();
         let count = lags.counts.iter().sum();
         histogram.encode_histogram::<NoLabelSet>(lags.sum.as_secs_f64(), count, &classes, None)
     }

@@ -35,6 +35,23 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(25
 /// How long the first look may take, however short the wait is: who does not wait wants to know how it stands.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 
+tokio::task_local! {
+    /// When the call ends that this task works for.
+    static END: Instant;
+}
+
+/// Runs a call that is cut off at this moment: what it waits for ends a little earlier, so that it is answered.
+pub async fn within<T>(end: Instant, call: impl Future<Output = T>) -> T {
+    END.scope(end, call).await
+}
+
+/// For how long a call may wait that would for so long: a tenth of what is left of it is for the answer.
+fn at_most(most: Duration) -> Duration {
+    let end = END.try_with(|end| *end).ok();
+    let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+    left.map_or(most, |left| most.min(left.mul_f32(0.9)))
+}
+
 /// What a change waits for before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wait {
@@ -82,6 +99,8 @@ pub struct Fleet {
     speaking: Mutex<()>,
     /// The list as it was last read.
     last: std::sync::Mutex<Roll>,
+    /// When that had begun. One reads at a time, for all who wait: many of them must not stand in the way of who speaks.
+    reading: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -105,6 +124,7 @@ impl Fleet {
                 replicas: Vec::new(),
                 now: Time::from_micros(0),
             }),
+            reading: Mutex::default(),
         }
     }
 
@@ -118,15 +138,23 @@ impl Fleet {
         self.lease.may_decide()
     }
 
+    /// The list as it was at some moment after this call.
     async fn roll(&self, applied: Revision) -> Result<Roll, StoreError> {
-        let mut roll = self.replicas.roll().await?;
+        let asked = Instant::now();
+        let mut reading = self.reading.lock().await;
+        if reading.is_none_or(|begun| begun < asked) {
+            let begun = Instant::now();
+            let roll = self.replicas.roll().await?;
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = roll;
+            *reading = Some(begun);
+        }
+        let mut roll = self.last_roll();
         // Of itself it knows better than the list.
         for replica in &mut roll.replicas {
             if replica.id == self.me.id {
                 replica.applied = applied;
             }
         }
-        roll.clone_into(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(roll)
     }
 
@@ -216,7 +244,7 @@ impl Core {
 
     /// Waits until every replica that may be deciding has a change of which this one knows, or for this long.
     pub async fn propagation(&self, revision: Revision, most: Duration) -> Propagation {
-        let begun = Instant::now();
+        let (begun, most) = (Instant::now(), at_most(most));
         let mut looks = LOOKS.into_iter();
         let mut pause = Duration::ZERO;
         let mut least = FIRST_LOOK;
@@ -277,7 +305,7 @@ impl Core {
         revision: Revision,
         most: Duration,
     ) -> Result<Propagation, Error> {
-        let begun = Instant::now();
+        let (begun, most) = (Instant::now(), at_most(most));
         if revision.epoch != self.index.epoch() {
             return Err(Error::precondition(
                 "OTHER_EPOCH",

@@ -3,7 +3,7 @@
 use claviger::grpc::proto::v1::{self, Reason, Wait, replica::State};
 use tonic::Code;
 
-use super::stage::{Made, Stage, duration, ok, refused, request_id};
+use super::stage::{Made, Stage, details, duration, ok, refused, request_id};
 
 fn disable(made: &Made, wait: Wait) -> v1::UpdateKeyRequest {
     v1::UpdateKeyRequest {
@@ -178,4 +178,26 @@ async fn a_revision_is_waited_for_but_neither_beyond_the_deadline_nor_of_another
     let answer = ok(answer);
     assert_eq!(answer.revision, next);
     assert_everywhere(answer.propagation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_is_longer_than_its_call_ends_before_it() {
+    let stage = Stage::set().await;
+    let now = stage.revision().await;
+    let (epoch, n) = now.split_once('.').unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        let mut request = tonic::Request::new(v1::WaitForRevisionRequest {
+            revision: format!("{epoch}.{}", n.parse::<u64>().unwrap() + 1),
+            wait_deadline: duration(60),
+        });
+        request.set_timeout(std::time::Duration::from_secs(2));
+        let status = stage.system.fleet().wait_for_revision(request).await;
+        let status = status.unwrap_err();
+        // A machine that is busy enough cuts it off all the same; then it is tried again.
+        if details(&status).0 == "REVISION_NOT_REACHED" {
+            return;
+        }
+        assert!(begun.elapsed() < crate::harness::PATIENCE, "{status:?}");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Row {
     pub(crate) good: Vec<u8>,
     /// Requests with one fault each, and the field that must be named.
     pub(crate) bad: Vec<(String, Vec<u8>)>,
-    /// Why the good request is FAILED_PRECONDITION on a stage with one process, for whoever may make it.
+    /// Why the good request is `FAILED_PRECONDITION` on a stage with one process, for whoever may make it.
     pub(crate) refused: Option<&'static str>,
 }
 

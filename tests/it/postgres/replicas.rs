@@ -76,19 +76,7 @@ impl Replica {
 
     /// Disables a key, and waits for so long that it is everywhere; the revision, and how far it came.
     fn disable(&self, made: &Made, most: Duration) -> (String, Propagation) {
-        let answer = again(|| {
-            self.admin.update_key(v1::UpdateKeyRequest {
-                key: Some(v1::Key {
-                    id: made.id.clone(),
-                    enabled: Some(false),
-                    ..Default::default()
-                }),
-                wait: Wait::AllReplicas.into(),
-                wait_deadline: deadline(most),
-                ..Default::default()
-            })
-        });
-        (answer.revision, answer.propagation.expect("it waited"))
+        disable(&self.admin, made, most)
     }
 
     fn wait_for(&self, revision: &str, most: Duration) -> Propagation {
@@ -152,6 +140,22 @@ impl Replica {
     fn comes_to(&self, serves: bool) {
         until("health changes", || self.serves() == (serves, serves));
     }
+}
+
+fn disable(admin: &Admin, made: &Made, most: Duration) -> (String, Propagation) {
+    let answer = again(|| {
+        admin.update_key(v1::UpdateKeyRequest {
+            key: Some(v1::Key {
+                id: made.id.clone(),
+                enabled: Some(false),
+                ..Default::default()
+            }),
+            wait: Wait::AllReplicas.into(),
+            wait_deadline: deadline(most),
+            ..Default::default()
+        })
+    });
+    (answer.revision, answer.propagation.expect("it waited"))
 }
 
 fn check(admin: &Admin, made: &Made) -> Result<Reason, Status> {
@@ -502,4 +506,38 @@ fn a_scrape_tells_how_far_behind_a_replica_is_and_needs_no_database_for_it() {
     until("it is fresh again", || {
         other.metric("claviger_feed_staleness_seconds") < before + 1.0
     });
+}
+
+#[test]
+fn many_changes_that_wait_at_once_are_all_known_to_be_everywhere() {
+    const AT_ONCE: usize = 24;
+    let stage = Stage::set();
+    let three = stage.three(false);
+    let one = &three[0];
+    let made: Vec<Made> = (0..AT_ONCE)
+        .map(|n| one.make(&format!("key {n}")))
+        .collect();
+    one.assert_all_have("", 3);
+    let took = thread::scope(|scope| {
+        let disabled: Vec<_> = made
+            .iter()
+            .map(|made| {
+                let admin = one.admin.clone();
+                scope.spawn(move || disable(&admin, made, LONG).1)
+            })
+            .collect();
+        let found = disabled.into_iter().map(|found| found.join().unwrap());
+        let took = found.map(|found| {
+            assert_complete(&found, 3);
+            found.elapsed.unwrap().try_into().unwrap()
+        });
+        took.collect()
+    });
+    for made in &made {
+        three.each_ref().map(|replica| replica.refuses(made));
+    }
+    figure(&format!(
+        "PostgreSQL, three processes, {AT_ONCE} changes at once: each is known to be in force on all of them after {}",
+        spread(took)
+    ));
 }
