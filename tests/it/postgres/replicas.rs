@@ -534,7 +534,7 @@ fn many_changes_that_wait_at_once_are_all_known_to_be_everywhere() {
         took.collect()
     });
     for made in &made {
-        three.each_ref().map(|replica| replica.refuses(made));
+        three.iter().for_each(|replica| replica.refuses(made));
     }
     figure(&format!(
         "PostgreSQL, three processes, {AT_ONCE} changes at once: each is known to be in force on all of them after {}",
