@@ -17,8 +17,10 @@ use crate::app::limit::{Limit, Shares};
 use crate::app::recorder::Recorder;
 use crate::domain::decision::Reason;
 
+mod fleet;
 mod postbacks;
 
+use fleet::FleetMetrics;
 use postbacks::PostbackMetrics;
 
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
@@ -79,6 +81,7 @@ impl Metrics {
             refused_connections.clone(),
         );
         registry.register_collector(Box::new(PostbackMetrics(core.clone())));
+        registry.register_collector(Box::new(FleetMetrics(core.clone())));
         registry.register_collector(Box::new(Counts {
             core,
             calls,

@@ -3,6 +3,7 @@
 pub mod audit;
 mod feed;
 pub mod fleet;
+pub mod freshness;
 pub mod outbox;
 mod query;
 mod records;

@@ -5,13 +5,14 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
+use crate::app::ports::freshness::Freshness;
+use crate::app::ports::{Clock, Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
 use crate::domain::revision::Revision;
 use crate::domain::route::Route;
 use crate::index::{Closed, Found, Index};
@@ -32,6 +33,9 @@ pub struct Follower {
     applied: watch::Sender<u64>,
     /// The database was seen with another history. It stays so: its numbers may come to look alike again.
     replaced: AtomicBool,
+    freshness: Freshness,
+    /// Tells how long changes took to get here; without it nobody wants to know.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl std::fmt::Debug for Follower {
@@ -51,12 +55,24 @@ impl Follower {
             writer: Mutex::new(()),
             applied: watch::Sender::new(0),
             replaced: AtomicBool::new(false),
+            freshness: Freshness::default(),
+            clock: None,
+        }
+    }
+
+    /// One that notes how long changes took to get here, by this clock.
+    #[must_use]
+    pub fn timed_by(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..self
         }
     }
 
     /// Loads everything, in one snapshot; then the index is whole.
     pub async fn load(&self) -> Result<u64, StoreError> {
         let _writer = self.writer.lock().await;
+        let begun = Instant::now();
         let index = self.index.clone();
         let mut routes = Vec::new();
         let n = self
@@ -73,6 +89,7 @@ impl Follower {
         self.put_routes(routes);
         self.index.set_loaded(n);
         self.applied.send_replace(n);
+        self.freshness.looked(begun);
         Ok(n)
     }
 
@@ -114,6 +131,7 @@ impl Follower {
 
     /// Reads the feed if there is anything new, or in doubt.
     async fn look(&self) -> Result<(), StoreError> {
+        let begun = Instant::now();
         // As it was before the read: what is applied meanwhile is newer than what is read.
         let known = self.index.applied();
         let position = self.store.position().await?;
@@ -123,6 +141,7 @@ impl Follower {
         if news || !closed.is_empty() {
             self.advance(0).await?;
         }
+        self.freshness.looked(begun);
         Ok(())
     }
 
@@ -153,6 +172,10 @@ impl Follower {
                 self.index.lift(&closed);
             }
             self.apply(&batch);
+            // Whoever waits for a revision made it itself.
+            if n == 0 {
+                self.note_lags(&batch);
+            }
             if whole && batch.head < n {
                 return Err(StoreError::Unavailable(
                     "the feed does not have the change yet".to_owned(),
@@ -246,6 +269,14 @@ impl Follower {
         Ok(())
     }
 
+    fn note_lags(&self, batch: &FeedBatch) {
+        if let Some(clock) = &self.clock {
+            let now = clock.now();
+            let made = batch.times.iter();
+            made.for_each(|made| self.freshness.applied(*made, now));
+        }
+    }
+
     fn apply(&self, batch: &FeedBatch) {
         for ((workspace, id), row) in &batch.subscriptions {
             match row {
@@ -307,6 +338,10 @@ impl Feed for Follower {
 
     fn doubt(&self, doubt: Doubt) {
         self.index.close(&doubt.keys, &doubt.workspaces);
+    }
+
+    fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     async fn wait_for(&self, n: u64) {

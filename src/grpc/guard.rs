@@ -20,7 +20,6 @@ use tower::Service;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
-use crate::app::authorize::not_loaded;
 use crate::app::calls::CallCounts;
 use crate::app::error::{Code, Error};
 use crate::app::limit::{Limit, Shares};
@@ -116,9 +115,8 @@ impl Guard {
     }
 
     fn recognise(&self, request: &http::Request<Incoming>) -> Result<Caller, Error> {
-        if !self.core.index.is_loaded() {
-            return Err(not_loaded());
-        }
+        // Whether an administrator's key is still good is a decision, too.
+        self.core.may_decide()?;
         let headers = request.headers();
         let mut given = headers.get_all(http::header::AUTHORIZATION).iter();
         let credential = match (given.next(), given.next()) {

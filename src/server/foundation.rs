@@ -98,7 +98,8 @@ pub(super) async fn open(
     };
     let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
     let shared: Arc<dyn crate::app::ports::Store> = Arc::new(store.clone());
-    let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
+    let follower = Follower::new(shared.clone(), index.clone()).timed_by(clock.clone());
+    let follower = Arc::new(follower);
     let (last_used, queue) = LastUsed::new();
     let (strangers, sightings) = Strangers::new();
     let allowed = Allowed::new(config.postback_allow.clone());

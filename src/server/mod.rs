@@ -7,6 +7,7 @@ mod backup;
 mod data_dir;
 mod error;
 mod foundation;
+mod health;
 mod listener;
 mod offline;
 mod rotate;
@@ -315,7 +316,10 @@ impl App {
                 !self.store.is_shared(),
                 stop_purging.clone(),
             ));
-            shutdown.await;
+            tokio::select! {
+                () = &mut shutdown => {}
+                () = health::follow(&self.core, &self.health, &self.serving) => {}
+            }
             tracing::info!(
                 drain_delay_ms =
                     u64::try_from(self.config.drain_delay.as_millis()).unwrap_or(u64::MAX),
@@ -324,6 +328,9 @@ impl App {
             self.serving.send_replace(false);
             set_health(&self.health, ServingStatus::NotServing).await;
             tokio::time::sleep(self.config.drain_delay).await;
+        } else {
+            // It may have been entered, and nobody is to wait for it.
+            let _ = tokio::time::timeout(FLUSH_DEADLINE, self.core.leave()).await;
         }
         self.stopping.cancel();
         stop_accepting.cancel();

@@ -142,8 +142,19 @@ impl Replicas for SqlStore {
         Ok(roll)
     }
 
+    async fn leave(&self, me: &Me) -> Result<(), StoreError> {
+        let done = Entity::delete_many()
+            .filter(Column::Id.eq(me.id.to_bytes().to_vec()))
+            .filter(Column::StartTime.eq(me.start_time.micros()))
+            .exec(&self.fleet);
+        done.await.map_err(failed).map(drop)
+    }
+
     async fn strike(&self, id: ReplicaId) -> Result<bool, StoreError> {
-        let done = Entity::delete_by_id(id.to_bytes().to_vec())
+        let now = clock(self.fleet.get_database_backend());
+        let done = Entity::delete_many()
+            .filter(Column::Id.eq(id.to_bytes().to_vec()))
+            .filter(Expr::col(Column::LeaseEnd).lte(now))
             .exec(&self.fleet)
             .await
             .map_err(failed)?;

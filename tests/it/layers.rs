@@ -60,8 +60,8 @@ const CRATES: [(&[&str], &[&str]); 10] = [
     (
         &["tokio"],
         &[
-            "app", "store", "feed", "record", "deliver", "grpc", "http", "client", "cli", "server",
-            "main",
+            "app", "store", "feed", "record", "fleet", "deliver", "grpc", "http", "client", "cli",
+            "server", "main",
         ],
     ),
     (&["prometheus_client"], &["telemetry"]),

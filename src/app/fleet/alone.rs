@@ -63,7 +63,7 @@ impl Replicas for Alone {
     async fn renew(&self, me: &Me, applied: Revision) -> Result<bool, StoreError> {
         let now = self.clock.now();
         Ok(self.with(|row| match row {
-            Some(row) if row.id == me.id => {
+            Some(row) if row.id == me.id && row.start_time == me.start_time => {
                 row.state = ReplicaState::Serving;
                 row.applied = applied;
                 (row.seen_time, row.lease_end) = (now, now.plus(LEASE));
@@ -82,7 +82,14 @@ impl Replicas for Alone {
         })
     }
 
+    async fn leave(&self, me: &Me) -> Result<(), StoreError> {
+        self.with(|row| row.take_if(|row| row.id == me.id && row.start_time == me.start_time));
+        Ok(())
+    }
+
     async fn strike(&self, id: ReplicaId) -> Result<bool, StoreError> {
-        Ok(self.with(|row| row.take_if(|row| row.id == id).is_some()))
+        let now = self.clock.now();
+        let silent = |row: &mut Replica| row.id == id && row.lease_end <= now;
+        Ok(self.with(|row| row.take_if(silent).is_some()))
     }
 }

@@ -6,7 +6,7 @@
 mod alone;
 mod lease;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -21,6 +21,7 @@ use crate::app::ports::fleet::{Me, Replicas, Roll};
 use crate::domain::id::ReplicaId;
 use crate::domain::replica::{Replica, ReplicaState};
 use crate::domain::revision::Revision;
+use crate::domain::time::Time;
 
 pub use alone::Alone;
 pub use lease::{Lease, SinceBoot};
@@ -31,6 +32,8 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// How long between two looks at the list while a change is waited for: the first soon, later ones rarer.
 const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(25)];
+/// How long the first look may take, however short the wait is: who does not wait wants to know how it stands.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// What a change waits for before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,6 +80,8 @@ pub struct Fleet {
     lease: Lease,
     /// One speaks to the list for this process at a time.
     speaking: Mutex<()>,
+    /// The list as it was last read.
+    last: std::sync::Mutex<Roll>,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -96,6 +101,10 @@ impl Fleet {
             me,
             replicas,
             speaking: Mutex::new(()),
+            last: std::sync::Mutex::new(Roll {
+                replicas: Vec::new(),
+                now: Time::from_micros(0),
+            }),
         }
     }
 
@@ -117,7 +126,13 @@ impl Fleet {
                 replica.applied = applied;
             }
         }
+        roll.clone_into(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(roll)
+    }
+
+    fn last_roll(&self) -> Roll {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
     }
 }
 
@@ -196,7 +211,7 @@ impl Core {
         let fleet = &self.fleet;
         let _speaking = fleet.speaking.lock().await;
         fleet.lease.end();
-        fleet.replicas.strike(fleet.me.id).await.map(drop)
+        fleet.replicas.leave(&fleet.me).await
     }
 
     /// Waits until every replica that may be deciding has a change of which this one knows, or for this long.
@@ -204,21 +219,19 @@ impl Core {
         let begun = Instant::now();
         let mut looks = LOOKS.into_iter();
         let mut pause = Duration::ZERO;
-        let mut last = Propagation {
-            complete: false,
-            total: 1,
-            applied: 0,
-            unconfirmed: Vec::new(),
-            elapsed: Duration::ZERO,
-        };
+        let mut least = FIRST_LOOK;
         loop {
-            let left = most.saturating_sub(begun.elapsed());
-            match tokio::time::timeout(left, self.look(revision)).await {
-                Ok(Ok(found)) => last = found,
-                // Whoever can't be asked has not confirmed anything.
-                Ok(Err(error)) => tracing::debug!(%error, "the list of replicas can't be read"),
-                Err(_) => {}
-            }
+            let left = most.saturating_sub(begun.elapsed()).max(least);
+            least = Duration::ZERO;
+            let found = match tokio::time::timeout(left, self.look(revision)).await {
+                Ok(Ok(found)) => Some(found),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the list of replicas can't be read");
+                    None
+                }
+                Err(_) => None,
+            };
+            let mut last = found.unwrap_or_else(|| self.as_last_seen(revision));
             last.elapsed = begun.elapsed();
             if last.complete || last.elapsed >= most {
                 return last;
@@ -229,21 +242,33 @@ impl Core {
     }
 
     async fn look(&self, revision: Revision) -> Result<Propagation, StoreError> {
+        let roll = self.fleet.roll(self.index.applied()).await?;
+        Ok(self.count(revision, roll))
+    }
+
+    /// How far it had come when the list could last be read. Somebody else may have joined since: it is never complete.
+    fn as_last_seen(&self, revision: Revision) -> Propagation {
+        Propagation {
+            complete: false,
+            ..self.count(revision, self.fleet.last_roll())
+        }
+    }
+
+    fn count(&self, revision: Revision, roll: Roll) -> Propagation {
         let applied = self.index.applied();
-        let roll = self.fleet.roll(applied).await?;
         let counted = roll.replicas.into_iter().filter(|r| r.may_decide(roll.now));
         let (have, unconfirmed): (Vec<_>, Vec<_>) = counted.partition(|r| r.has(revision));
         // One that was struck off while it lives is not in the list, and decides.
         let listed = have.iter().chain(&unconfirmed);
         let unlisted = !listed.clone().any(|r| r.id == self.fleet.me.id);
         let mine = applied.epoch == revision.epoch && applied.n >= revision.n;
-        Ok(Propagation {
+        Propagation {
             complete: unconfirmed.is_empty() && (mine || !unlisted),
             total: listed.count() + usize::from(unlisted),
             applied: have.len() + usize::from(unlisted && mine),
             unconfirmed,
             elapsed: Duration::ZERO,
-        })
+        }
     }
 
     /// Waits until a change is known here, and then until it is everywhere.
@@ -294,14 +319,12 @@ impl Core {
         let Some(replica) = roll.replicas.iter().find(|r| r.id == id) else {
             return Err(Error::not_found("replica"));
         };
-        if roll.now < replica.lease_end {
+        // Where it was struck off meanwhile by somebody else, whoever asks again learns so.
+        if roll.now < replica.lease_end || !self.fleet.replicas.strike(id).await? {
             return Err(Error::precondition(
                 "REPLICA_ALIVE",
                 "this replica said something within the last seconds; stop its process, which strikes it off",
             ));
-        }
-        if !self.fleet.replicas.strike(id).await? {
-            return Err(Error::not_found("replica"));
         }
         tracing::warn!(replica = %id, name = replica.name, caller = %caller.key, "a replica was forgotten");
         Ok(())

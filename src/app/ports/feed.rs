@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::StoreError;
+use super::freshness::Freshness;
 use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
@@ -23,6 +24,8 @@ pub trait Feed: Send + Sync + 'static {
     fn follows(&self, epoch: u32, n: u64) -> bool;
     /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
     fn doubt(&self, doubt: Doubt);
+    /// How fresh the index is.
+    fn freshness(&self) -> &Freshness;
 }
 
 /// What a change may have taken access from.
@@ -71,6 +74,8 @@ pub struct FeedBatch {
     pub pruned: bool,
     /// The revision of the database at the time; more than `upto` where the limit cut in.
     pub head: u64,
+    /// When each of the revisions was made, by its writer's clock.
+    pub times: Vec<Time>,
     /// Which history the database holds: another than before means that a backup was restored under us.
     pub epoch: u32,
     /// Workspaces touched, or whose catalogue was; none: it is gone.

@@ -47,6 +47,9 @@ pub trait Replicas: Send + Sync + 'static {
     async fn renew(&self, me: &Me, applied: Revision) -> Result<bool, StoreError>;
     /// Reads the list. Its moment is not after that of the rows: who was silent by then, was.
     async fn roll(&self) -> Result<Roll, StoreError>;
-    /// Strikes a replica off; false where it was not entered.
+    /// Strikes off whoever leaves; another process in its place stays.
+    async fn leave(&self, me: &Me) -> Result<(), StoreError>;
+    /// Strikes off a replica that holds no lease; false where there is none such: in the same moment, for who renews its
+    /// lease must not be struck off by who saw it without one.
     async fn strike(&self, id: ReplicaId) -> Result<bool, StoreError>;
 }

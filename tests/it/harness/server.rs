@@ -14,6 +14,7 @@ use claviger::domain::time::Time;
 use claviger::domain::token::Token;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::fleet_client::FleetClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
@@ -309,6 +310,10 @@ impl Client {
 
     pub(crate) fn routes(&self) -> RoutesClient<Line> {
         RoutesClient::new(self.line())
+    }
+
+    pub(crate) fn fleet(&self) -> FleetClient<Line> {
+        FleetClient::new(self.line())
     }
 
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {

@@ -12,6 +12,7 @@ mod killed;
 mod large;
 mod outage;
 mod postbacks;
+mod replicas;
 mod rotation;
 mod secrets;
 mod settings;
