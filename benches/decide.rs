@@ -1,8 +1,8 @@
-//! What one decision costs in process, at a million keys: time, and heap allocations; bare, and with everything recorded
-//! that can be (usage, and every request in the log).
+//! What one decision costs in process, at a million keys: time, and heap allocations; bare, and with everything on (10,000
+//! routes, keys that inherit from 10,000 principals, usage, and every request in the log).
 //!
-//! `cargo bench --bench decide`; `CLAVIGER_BENCH_KEYS` sets another number of keys. Tokens are taken in an order that no
-//! cache can foresee.
+//! `cargo bench --bench decide`; `CLAVIGER_BENCH_KEYS`, at build time, sets another number of keys. Tokens and routes are
+//! taken in an order that no cache can foresee.
 
 #![expect(
     clippy::expect_used,
@@ -22,9 +22,11 @@ use claviger::app::authorize::Surface;
 use claviger::app::recorder::{Recorder, Seen, Spare};
 use claviger::decide::{Attributes, Demand, Headers, Presented, Question, decide};
 use claviger::domain::decision::Reason;
-use claviger::domain::id::{KeyId, SecretId, WorkspaceId};
+use claviger::domain::id::{KeyId, PrincipalId, SecretId, WorkspaceId};
 use claviger::domain::key::{Key, KeySettings};
 use claviger::domain::network;
+use claviger::domain::principal::{Principal, ScopeSource};
+use claviger::domain::route::{Route, RouteSettings};
 use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, Secret, Slot};
 use claviger::domain::time::Time;
@@ -62,9 +64,17 @@ const NOW: Time = Time::from_micros(1_800_000_000_000_000);
 /// Tokens kept to ask with: enough that neither they nor their keys stay in a cache.
 const ASKED: usize = 1 << 17;
 
+/// How many routes there are, and principals.
+const ROUTES: usize = 10_000;
+const PRINCIPALS: usize = 10_000;
+/// What a request demands.
+const SCOPE: &str = "messages:send";
+
 struct World {
     index: Index,
     tokens: Vec<Token>,
+    /// Where requests go, in an order that no cache can foresee.
+    places: Vec<Place>,
 }
 
 /// Pseudo-random bytes, the same in every run.
@@ -78,7 +88,73 @@ fn bytes<const N: usize>(seed: u64) -> [u8; N] {
     })
 }
 
-fn world(keys: usize) -> World {
+/// What is on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// Nothing: no routes, no principals.
+    Nothing,
+    Everything,
+}
+
+/// Where a request goes: to one of 10,000 routes of a gateway, where there are routes.
+struct Place {
+    host: String,
+    path: String,
+}
+
+fn place(n: usize) -> Place {
+    let (service, resource) = (n / 10 % 100, n / 1_000);
+    Place {
+        host: format!("api-{}.example.com", n % 10),
+        path: format!("/v1/service-{service}/{{id}}/resource-{resource}"),
+    }
+}
+
+fn put_routes(index: &Index, workspace: &WorkspaceId) {
+    let routes = (0..ROUTES).map(|n| {
+        let Place { host, path } = place(n);
+        let route = Route {
+            workspace: workspace.clone(),
+            id: format!("route-{n}").parse().expect("a valid id"),
+            settings: RouteSettings {
+                hosts: vec![host.parse().expect("a valid host")],
+                path: Some(path.parse().expect("a valid path")),
+                methods: vec!["GET".to_owned(), "POST".to_owned()],
+                all_of: vec![SCOPE.to_owned()],
+                ..RouteSettings::default()
+            },
+            keyless: false,
+            create_time: NOW,
+            update_time: NOW,
+            revision: 1,
+        };
+        (workspace.clone(), route.id.clone(), Some(route))
+    });
+    index.put_routes(routes);
+}
+
+fn principal(n: usize) -> PrincipalId {
+    format!("user-{}", n % PRINCIPALS)
+        .parse()
+        .expect("a valid id")
+}
+
+fn put_principals(index: &Index, workspace: &WorkspaceId) {
+    for n in 0..PRINCIPALS {
+        index.put_principal(&Principal {
+            workspace: workspace.clone(),
+            id: principal(n),
+            display_name: String::new(),
+            enabled: true,
+            scopes: vec![Grant::parse(SCOPE).expect("a valid scope")],
+            create_time: NOW,
+            update_time: NOW,
+            revision: 1,
+        });
+    }
+}
+
+fn world(keys: usize, on: On) -> World {
     let lookup = LookupKey::new(&[7; 32]);
     let index = Index::new(lookup.clone(), 1);
     let workspace: WorkspaceId = "acme".parse().expect("a valid id");
@@ -87,7 +163,10 @@ fn world(keys: usize) -> World {
         display_name: String::new(),
         enabled: true,
         settings: WorkspaceSettings {
-            request_log: RequestLog::All,
+            request_log: match on {
+                On::Nothing => RequestLog::Off,
+                On::Everything => RequestLog::All,
+            },
             ..WorkspaceSettings::default()
         },
         create_time: NOW,
@@ -95,6 +174,10 @@ fn world(keys: usize) -> World {
         revision: 1,
     };
     index.put_workspace(&record, &[], 1);
+    if on == On::Everything {
+        put_routes(&index, &workspace);
+        put_principals(&index, &workspace);
+    }
     let grants: Vec<_> = (0..50)
         .map(|i| Grant::parse(&format!("orders:read{i}")).expect("a valid scope"))
         .collect();
@@ -114,16 +197,26 @@ fn world(keys: usize) -> World {
                 NOW,
             )
         };
+        let settings = match on {
+            On::Nothing => KeySettings {
+                scopes: vec![
+                    grants[n % 50].clone(),
+                    Grant::parse(SCOPE).expect("a valid scope"),
+                ],
+                ..KeySettings::default()
+            },
+            On::Everything => KeySettings {
+                scope_source: ScopeSource::Principal,
+                principal: Some(principal(n)),
+                ..KeySettings::default()
+            },
+        };
         index.put_key(&Key {
             id: KeyId::new(NOW, bytes(seed + 2)),
             workspace: workspace.clone(),
             settings: KeySettings {
-                scopes: vec![
-                    grants[n % 50].clone(),
-                    Grant::parse("messages:send").expect("a valid scope"),
-                ],
                 allowed_cidrs: if n % 4 == 0 { vec![cidr] } else { Vec::new() },
-                ..KeySettings::default()
+                ..settings
             },
             secrets: vec![secret],
             create_time: NOW,
@@ -140,7 +233,16 @@ fn world(keys: usize) -> World {
     let len = tokens.len();
     let order: Vec<_> = (0..len).map(|i| (i * 40_503) % len).collect();
     let tokens = order.into_iter().map(|i| tokens[i].clone()).collect();
-    World { index, tokens }
+    let places = (0..ROUTES).map(|i| place(i * 7_919 % ROUTES));
+    let places = places.map(|place| Place {
+        path: place.path.replace("{id}", "4711") + "?page=2",
+        ..place
+    });
+    World {
+        index,
+        tokens,
+        places: places.collect(),
+    }
 }
 
 fn ask<'q>(presented: Presented<'q>, scopes: &'q [String]) -> Question<'q> {
@@ -216,13 +318,17 @@ impl Taking {
     }
 }
 
-fn decide_once(world: &World, token: &[u8], scopes: &[String], recorder: Option<&Recorder>) {
+fn decide_once(world: &World, n: usize, scopes: &[String], recorder: Option<&Recorder>) {
+    let token = world.tokens[n % world.tokens.len()].reveal().as_bytes();
+    let Place { host, path } = &world.places[n % ROUTES];
     let request = Request { token };
     let presented = Presented::Http {
         headers: &request,
-        path: b"/v1/orders?limit=10",
+        path: path.as_bytes(),
     };
-    let question = ask(presented, scopes);
+    let mut question = ask(presented, scopes);
+    question.attributes.host = host.as_bytes();
+    question.attributes.path = path.as_bytes();
     let view = world.index.view();
     let verdict = decide(&question, &view, NOW);
     if let Some(recorder) = recorder {
@@ -237,43 +343,46 @@ fn decide_once(world: &World, token: &[u8], scopes: &[String], recorder: Option<
     assert_eq!(black_box(verdict.reason), Reason::Ok);
 }
 
-/// Bare decisions and recorded ones in turns, so that whatever slows the machine down slows both.
-fn recording(world: &World, scopes: &[String]) {
+/// Bare decisions and those with everything on in turns, so that whatever slows the machine down slows both.
+fn everything(bare: &World, full: &World, scopes: &[String]) {
     const TURN: usize = 20_000;
     const TURNS: usize = 60;
     let recorder = Arc::new(Recorder::new(1, 2));
     let taking = Taking::start(recorder.clone());
     let mut next = 0;
-    let mut turn = |recorder: Option<&Recorder>| {
+    let mut turn = |world: &World, recorder: Option<&Recorder>| {
         let (began, before) = (Instant::now(), ALLOCATIONS.load(Ordering::Relaxed));
         for _ in 0..TURN {
-            next = (next + 1) % world.tokens.len();
-            decide_once(
-                world,
-                world.tokens[next].reveal().as_bytes(),
-                scopes,
-                recorder,
-            );
+            next += 1;
+            decide_once(world, next, scopes, recorder);
         }
         let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
         (began.elapsed(), allocated)
     };
-    turn(None);
-    turn(Some(&recorder));
-    let (mut bare, mut recorded, mut allocated) = (Duration::ZERO, Duration::ZERO, 0);
+    turn(bare, None);
+    turn(full, Some(&recorder));
+    let (mut bare_took, mut full_took, mut allocated) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut ratios = Vec::with_capacity(TURNS);
     for _ in 0..TURNS {
-        bare += turn(None).0;
-        let (took, allocations) = turn(Some(&recorder));
-        recorded += took;
+        let (without, _) = turn(bare, None);
+        let (with, allocations) = turn(full, Some(&recorder));
+        ratios.push(with.as_secs_f64() / without.as_secs_f64());
+        bare_took += without;
+        full_took += with;
         allocated += allocations;
     }
     taking.end();
+    ratios.sort_by(f64::total_cmp);
     let decisions = (TURN * TURNS) as u32;
     eprintln!(
-        "bare {:?}, with usage and every request logged {:?}: {:.2} times; {:.3} heap allocations a decision; {} rows dropped",
-        bare / decisions,
-        recorded / decisions,
-        recorded.as_secs_f64() / bare.as_secs_f64(),
+        "bare {:?}, with {ROUTES} routes, principals, usage and every request logged {:?}: {:.2} times (median of {TURNS} turns {:.2}, \
+         from {:.2} to {:.2}); {:.3} heap allocations a decision; {} rows dropped",
+        bare_took / decisions,
+        full_took / decisions,
+        full_took.as_secs_f64() / bare_took.as_secs_f64(),
+        ratios[TURNS / 2],
+        ratios[0],
+        ratios[TURNS - 1],
         allocated as f64 / f64::from(decisions),
         recorder.counts().dropped.load(Ordering::Relaxed),
     );
@@ -283,8 +392,9 @@ fn decisions(c: &mut Criterion) {
     let keys = option_env!("CLAVIGER_BENCH_KEYS")
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
-    let world = world(keys);
-    let scopes = ["messages:send".to_owned()];
+    let full = world(keys, On::Everything);
+    let world = world(keys, On::Nothing);
+    let scopes = [SCOPE.to_owned()];
     let mut next = 0;
     let mut token = || {
         next = (next + 1) % world.tokens.len();
@@ -310,7 +420,8 @@ fn decisions(c: &mut Criterion) {
         allocations
     );
 
-    recording(&world, &scopes);
+    everything(&world, &full, &scopes);
+    drop(full);
 
     let mut group = c.benchmark_group(format!("decide at {keys} keys"));
     group.bench_function("allow, token given", |b| {

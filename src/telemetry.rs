@@ -68,6 +68,7 @@ impl Metrics {
         counts: Arc<DecisionCounts>,
         decisions: Arc<Limit>,
         administration: Arc<Shares>,
+        watches: Arc<Shares>,
         calls: Arc<CallCounts>,
     ) -> Self {
         let mut registry = Registry::with_prefix("claviger");
@@ -87,6 +88,7 @@ impl Metrics {
             counts,
             decisions,
             administration,
+            watches,
         }));
         Self {
             registry,
@@ -111,6 +113,7 @@ struct Counts {
     counts: Arc<DecisionCounts>,
     decisions: Arc<Limit>,
     administration: Arc<Shares>,
+    watches: Arc<Shares>,
 }
 
 impl Collector for Counts {
@@ -167,6 +170,7 @@ impl Collector for Counts {
         for (kind, shed) in [
             ("decision", self.decisions.shed()),
             ("administration", self.administration.shed()),
+            ("watch", self.watches.shed()),
         ] {
             ConstCounter::new(shed).encode(family.encode_family(&[("kind", kind)])?)?;
         }
@@ -175,10 +179,18 @@ impl Collector for Counts {
         for (kind, under_way) in [
             ("decision", self.decisions.under_way()),
             ("administration", self.administration.under_way()),
+            ("watch", self.watches.under_way()),
         ] {
             let n = i64::try_from(under_way).unwrap_or(i64::MAX);
             ConstGauge::new(n).encode(family.encode_family(&[("kind", kind)])?)?;
         }
+        let leaked = encoder.encode_descriptor(
+            "leaked_secrets",
+            "Secrets that were reported as found in public, each once",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(self.core.leaked.load(Ordering::Relaxed)).encode(leaked)?;
         records(&mut encoder, &self.core.recorder)?;
         let (keys, secrets) = self.core.index.len();
         let gauges = [

@@ -11,7 +11,6 @@ use crate::decide::{self, Question, Verdict};
 use crate::domain::decision::Reason;
 use crate::domain::id::WorkspaceId;
 use crate::domain::revision::Revision;
-use crate::index::KeyRecord;
 
 /// Through which door a question came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +123,7 @@ impl Core {
         }
         self.recorder.note(seen);
         let strangers = &self.postbacks.strangers;
-        if !strangers.note(seen.verdict, seen.question.source_ip, seen.now) {
+        if !strangers.note(seen) {
             self.postbacks.counts.miss();
         }
     }
@@ -133,20 +132,20 @@ impl Core {
     fn note_uses(&self, seen: &Seen<'_, '_, '_>) {
         let verdict = seen.verdict;
         // When exactly a key that is off the record came is not recorded either.
-        let moment = |key: &KeyRecord| match key.off_the_record {
+        let moment = |off_the_record: bool| match off_the_record {
             true => Interval::Hour.begin(seen.now),
             false => seen.now,
         };
         if let Some((key, _)) = verdict.identity() {
-            self.exercised.note(&seen.demands(), key);
+            self.exercised.note(&seen.demands(), key, verdict.principal);
         }
         let keys = [verdict.identity(), verdict.factor_key];
-        for (key, secret) in keys.into_iter().flatten() {
-            self.last_used.note(&secret.usage, moment(key));
+        for (_, secret) in keys.into_iter().flatten() {
+            let now = moment(verdict.is_off_the_record());
+            self.last_used.note(&secret.usage, now);
         }
         if let (Some(route), Some(reason)) = (verdict.route(), verdict.grandfathered) {
-            let now = verdict.key.map_or(seen.now, |(key, _)| moment(key));
-            route.uses.note(reason, now);
+            route.uses.note(reason, moment(seen.is_off_the_record()));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::app::Core;
 use crate::app::ports::StoreError;
 use crate::decide::Demands;
 use crate::domain::id::KeyId;
-use crate::index::KeyRecord;
+use crate::index::{KeyRecord, PrincipalRecord};
 
 /// Grants that wait to be written. A key and a grant come here once in the life of a record, and stay at most until the next
 /// flush that succeeds: bounded by what keys grant.
@@ -18,16 +18,22 @@ pub struct ExercisedGrants {
 }
 
 impl ExercisedGrants {
-    /// Notes what a decision that allowed made use of. Nothing is noted of keys that are off the record.
-    pub fn note(&self, demands: &Demands<'_>, key: &KeyRecord) {
-        if key.off_the_record || key.is_exercised_whole() {
+    /// Notes what a decision that allowed made use of; of a key that lists nothing, of what its principal may. Nothing is noted
+    /// of keys that are off the record.
+    pub fn note(
+        &self,
+        demands: &Demands<'_>,
+        key: &KeyRecord,
+        principal: Option<&PrincipalRecord>,
+    ) {
+        if key.off_the_record || key.is_exercised_whole(principal) {
             return;
         }
-        let place = |scope: &str| key.scopes.iter().position(|grant| grant.covers(scope));
+        let granted = key.granted(principal);
         for (all_of, any_of) in demands {
-            let any = any_of.iter().find_map(place);
-            for place in all_of.iter().filter_map(place).chain(any) {
-                if let (true, Some(grant)) = (key.exercise(place), key.scopes.get(place)) {
+            let any = any_of.iter().find(|scope| granted.covers(scope));
+            for scope in all_of.iter().chain(any) {
+                if let Some(grant) = key.exercise(scope, principal) {
                     let grant = grant.as_str().to_owned();
                     self.pending().entry(key.id()).or_default().insert(grant);
                 }
@@ -62,12 +68,14 @@ impl Core {
     }
 
     /// Which grants of a key this process saw being made use of.
-    pub(in crate::app) fn exercised_here(&self, key: KeyId) -> Vec<String> {
+    pub(in crate::app) fn exercised_here(&self, key: KeyId) -> BTreeSet<String> {
+        let waiting = self.exercised.pending().get(&key).cloned();
+        let mut all = waiting.unwrap_or_default();
         let view = self.index.view();
-        let grants = view.key(key).map(|record| {
-            let used = record.exercised();
-            used.map(|grant| grant.as_str().to_owned()).collect()
-        });
-        grants.unwrap_or_default()
+        if let Some(record) = view.key(key) {
+            let used = record.exercised(view.principal_of(record));
+            all.extend(used.map(|grant| grant.as_str().to_owned()));
+        }
+        all
     }
 }

@@ -13,8 +13,10 @@ use crate::app::page;
 use crate::app::ports::{KeyCursor, KeyQuery, StateSet};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::Key;
+use crate::domain::principal::ScopeSource;
 use crate::domain::secret::Slot;
 
+use findings::Known;
 pub use findings::{Finding, Kind, Limits};
 
 /// How many keys one call looks at, at most: it is answered in time however many are in order.
@@ -107,7 +109,8 @@ impl Core {
                 used.extend(self.exercised_here(key.id));
                 let id = key.id;
                 let settings = &workspace.settings;
-                let findings = findings::of(&key, settings, page.limits, &used, now);
+                let known = self.known_of(&key, used);
+                let findings = findings::of(&key, settings, page.limits, &known, now);
                 all.examined += 1;
                 let kinds: BTreeSet<_> = findings.iter().map(|f| f.kind).collect();
                 for kind in &kinds {
@@ -135,6 +138,22 @@ impl Core {
                 _ => continue,
             };
             return Ok((all, next));
+        }
+    }
+}
+
+impl Core {
+    /// What a key grants, and made use of.
+    fn known_of(&self, key: &Key, exercised: BTreeSet<String>) -> Known {
+        let own = &key.settings;
+        let inherits = own.scopes.is_empty() && own.scope_source == ScopeSource::Principal;
+        let view = self.index.view();
+        let principal = own.principal.as_ref().filter(|_| inherits);
+        let principal =
+            principal.and_then(|id| view.principal(key.workspace.as_str(), id.as_str()));
+        Known {
+            exercised,
+            inherited: principal.map(|p| (p.scopes.clone(), p.update_time)),
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod routes;
 pub mod scene;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -70,6 +71,8 @@ pub struct Core {
     pub fleet: Fleet,
     /// Which grants were made use of.
     pub exercised: ExercisedGrants,
+    /// How many secrets were reported here as found in public, each once.
+    pub leaked: AtomicU64,
     /// Runs what must not be torn when a caller hangs up; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// The turn to write a batch of an import: other changes wait behind one of them, and no more.

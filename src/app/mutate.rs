@@ -35,6 +35,20 @@ pub struct Call {
     pub wait: Wait,
 }
 
+impl Call {
+    /// One that can't be repeated by its id.
+    pub fn once(caller: Caller, right: AdminScope, method: &'static str) -> Self {
+        Self {
+            caller,
+            right,
+            method,
+            repeat: None,
+            dry_run: false,
+            wait: Wait::Local,
+        }
+    }
+}
+
 /// What makes a call repeatable.
 #[derive(Clone)]
 pub struct Repeat {

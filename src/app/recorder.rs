@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use tokio::sync::Notify;
 
 use crate::app::authorize::Surface;
+use crate::app::ports::Interval;
 use crate::decide::{Demands, Question, Verdict, is_off_the_record};
 use crate::domain::decision::Reason;
 use crate::domain::time::Time;
@@ -50,6 +51,11 @@ impl<'a> Seen<'a, '_, '_> {
     pub fn demands(&self) -> Demands<'a> {
         let (question, verdict): (&Question<'a>, &Verdict<'a>) = (self.question, self.verdict);
         question.demands(verdict.taken)
+    }
+
+    /// Whether nothing of it may be recorded but that it was: it presents a key that is off the record.
+    pub fn is_off_the_record(&self) -> bool {
+        is_off_the_record(self.question, self.verdict, self.view)
     }
 }
 
@@ -134,28 +140,26 @@ impl Recorder {
         };
         let key = seen.verdict.key.map(|(key, _)| key);
         let allowed = seen.verdict.is_allow();
-        // Looked up before anything is locked; where the log wants none of it, not at all.
-        let further = seen.verdict.factor_key.map(|(key, _)| key);
-        let on_the_record = if key.into_iter().chain(further).any(|key| key.off_the_record) {
-            false
-        } else {
-            let wanted = match allowed {
-                true => workspace.log.allowed_below > 0,
-                false => workspace.log.denied,
-            };
-            !wanted
-                || !may_hold_more(seen.verdict)
-                || !is_off_the_record(seen.question, seen.verdict, seen.view)
+        let wanted = match allowed {
+            true => workspace.log.allowed_below > 0,
+            false => workspace.log.denied,
         };
+        let shadowed = seen.verdict.shadowed;
+        // Looked up before anything is locked; where neither log nor shadow want anything of it, not at all.
+        let told = wanted || shadowed.iter().next().is_some();
+        let on_the_record = told && !seen.is_off_the_record();
         let Some(mut part) = self.part() else {
             return;
         };
         part.count(seen, subscription(seen.verdict));
-        let shadowed = seen.verdict.shadowed;
         if let Some(key) = key {
+            let moment = match on_the_record {
+                true => seen.now,
+                false => Interval::Hour.begin(seen.now),
+            };
             for reason in shadowed.iter() {
                 let address = denied_address(seen, reason).filter(|_| on_the_record);
-                part.shadow(seen, key.id(), reason, address);
+                part.shadow(seen, key.id(), reason, (moment, address));
             }
         }
         let logged = match allowed {
@@ -216,21 +220,6 @@ impl Aligned {
     fn lock(&self) -> MutexGuard<'_, Part> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a request may hold a credential of which nobody looked whose it is: the decision came before, or passes without
-/// a key, or rests on a factor that did not do.
-fn may_hold_more(verdict: &Verdict<'_>) -> bool {
-    let of_key = match verdict.grandfathered.unwrap_or(verdict.reason) {
-        // A route that is open asks for no key.
-        Reason::Ok | Reason::WorkspaceDisabled => verdict.key.is_none(),
-        Reason::NothingDemanded
-        | Reason::RouteUnknown
-        | Reason::AmbiguousCredential
-        | Reason::MalformedCredential => true,
-        _ => false,
-    };
-    of_key || verdict.reason == Reason::FactorMissing
 }
 
 /// The subscription a decision is accounted to; a denial that came before that was asked is the key's only one's.

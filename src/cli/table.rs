@@ -66,14 +66,31 @@ impl<'a> Look<'a> {
 
     /// A table whose columns named in `whole` are never wrapped: ids must be copied as they are.
     fn table<const N: usize>(self, header: [&str; N], whole: &[usize]) -> Table {
-        let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_header(header.map(Cell::new));
+        let mut table = self.bare();
+        table.set_header(header.map(Cell::new));
         let before = self
             .widths
             .map(|w| w.0.borrow().clone())
             .unwrap_or_default();
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        for (column, width) in table.column_iter_mut().zip(before) {
+            let width = Width::Fixed(width.saturating_add(GAP));
+            column.set_constraint(ColumnConstraint::LowerBoundary(width));
+        }
+        for index in whole.iter().filter(|_| self.width.is_some()) {
+            if let Some(column) = table.column_mut(*index) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        table
+    }
+
+    /// A table without columns yet.
+    fn bare(self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
         match self.width {
             Some(width) => {
                 table
@@ -88,18 +105,6 @@ impl<'a> Look<'a> {
             table.enforce_styling();
         } else {
             table.force_no_tty();
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, GAP));
-        }
-        for (column, width) in table.column_iter_mut().zip(before) {
-            let width = Width::Fixed(width.saturating_add(GAP));
-            column.set_constraint(ColumnConstraint::LowerBoundary(width));
-        }
-        for index in whole.iter().filter(|_| self.width.is_some()) {
-            if let Some(column) = table.column_mut(*index) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
         }
         table
     }
@@ -127,8 +132,58 @@ impl<'a> Look<'a> {
     }
 }
 
+/// Whether a terminal is too narrow for a table: next to what is never wrapped, a column would not have the room for its own
+/// name, and its letters would stand below each other.
+fn is_cramped(table: &Table, width: u16) -> bool {
+    let contents = table.column_max_content_widths();
+    let names = table.header().into_iter().flat_map(|row| row.cell_iter());
+    let names = names.map(|name| u16::try_from(name.content().chars().count()).unwrap_or(width));
+    let needed = table.column_iter().zip(contents).zip(names);
+    let needed = needed.map(|((column, content), name)| match column.constraint() {
+        Some(ColumnConstraint::ContentWidth) => content,
+        _ => name.min(content),
+    });
+    needed.fold(0_u16, |all, one| {
+        all.saturating_add(one).saturating_add(GAP)
+    }) > width
+}
+
+/// The rows of a table one below the other, each column on a line of its own.
+fn expanded(table: &Table, look: Look<'_>) -> String {
+    let names: Vec<_> = table
+        .header()
+        .into_iter()
+        .flat_map(|row| row.cell_iter())
+        .map(Cell::content)
+        .collect();
+    let blocks = table.row_iter().map(|row| {
+        let cells = row.cell_iter().map(Cell::content);
+        pairs(names.iter().cloned().zip(cells), look)
+    });
+    blocks.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Names and what they stand for, which is wrapped beside them.
+fn pairs(rows: impl IntoIterator<Item = (String, String)>, look: Look<'_>) -> String {
+    let mut table = look.bare();
+    for (name, value) in rows {
+        table.add_row([name, value]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, GAP));
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    let lines: Vec<_> = table.lines().map(|l| l.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
 /// Lines of a table without the spaces at their ends, which only get in the way of those who copy.
 fn lines(table: &Table, look: Look<'_>) -> String {
+    if look.width.is_some_and(|width| is_cramped(table, width)) {
+        return expanded(table, look);
+    }
     let mut header = 0;
     if let Some(Widths(widths)) = look.widths {
         // Below the first page there is no second header.

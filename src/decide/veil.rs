@@ -1,18 +1,49 @@
-//! Whether a request is off the record, where the decision did not come to its key.
+//! Whether a request is off the record, also where the decision did not come to its key.
 
 use super::extract::{decode_basic, decode_percent};
 use super::{Presented, Question, Verdict, locations};
-use crate::domain::route::{Factor, HeaderDemand};
+use crate::domain::decision::Reason;
 use crate::domain::token::{self, TokenDigest};
 use crate::domain::workspace::Location;
-use crate::index::View;
+use crate::index::{RouteRecord, View};
 
 /// How many values of one request are looked up; of a request that has more, nothing is recorded.
 const MOST: usize = 8;
 
-/// Whether anything that a request presents is of a key that is off the record. For denials that were decided before it was
-/// looked at whose the credential is: what is recorded of them must not betray such a key either.
+impl Verdict<'_> {
+    /// Whether a key that was recognised is off the record.
+    pub fn is_off_the_record(&self) -> bool {
+        let known = self.key.into_iter().chain(self.factor_key);
+        known.into_iter().any(|(key, _)| key.off_the_record)
+    }
+
+    /// Whether the request may hold a credential of which nobody looked whose it is: the decision came before, or passes
+    /// without a key, or never came to what the route demands beside the key.
+    fn may_hold_more(&self) -> bool {
+        let of_key = match self.grandfathered.unwrap_or(self.reason) {
+            // A route that is open asks for no key.
+            Reason::Ok | Reason::WorkspaceDisabled => self.key.is_none(),
+            Reason::NothingDemanded
+            | Reason::RouteUnknown
+            | Reason::AmbiguousCredential
+            | Reason::MalformedCredential => true,
+            _ => false,
+        };
+        let demands_another = |route: &RouteRecord| {
+            let mut factors = route.settings.factors.iter();
+            factors.any(|factor| factor.key_header().is_some())
+        };
+        of_key || !self.is_allow() && self.route().is_some_and(demands_another)
+    }
+}
+
+/// Whether anything that a request presents is of a key that is off the record. Where it was decided before it was looked at
+/// whose a credential is, what is recorded must not betray such a key either.
 pub fn is_off_the_record(question: &Question<'_>, verdict: &Verdict<'_>, view: &View<'_>) -> bool {
+    verdict.is_off_the_record() || verdict.may_hold_more() && presents_one(question, verdict, view)
+}
+
+fn presents_one(question: &Question<'_>, verdict: &Verdict<'_>, view: &View<'_>) -> bool {
     let mut search = Search {
         view,
         seen: 0,
@@ -23,14 +54,15 @@ pub fn is_off_the_record(question: &Question<'_>, verdict: &Verdict<'_>, view: &
         // Nothing is recorded of what is only explained.
         Presented::Supposed { .. } => return true,
         Presented::Http { headers, path } => {
-            let locations = locations(verdict.locations());
-            let locations = &*locations;
-            let factors = verdict.route().map(|route| &*route.settings.factors);
-            let factors = factors.unwrap_or_default();
+            // Which route it meant is not always known: each place counts where this workspace, or any route of it, takes
+            // keys from.
+            let own = verdict.workspace.map(|workspace| &*workspace.locations);
+            let locations = locations(own.unwrap_or_default());
+            let routes = view.routes(question.workspace);
             let is_place = |name: &[u8]| {
                 name.eq_ignore_ascii_case(b"authorization")
-                    || is_header(locations, name)
-                    || is_factor(factors, name)
+                    || is_header(&locations, name)
+                    || routes.is_some_and(|routes| routes.takes_keys_from(name))
             };
             headers.for_each(&mut |name, value| {
                 if is_place(name) {
@@ -53,18 +85,6 @@ fn is_header(locations: &[Location], name: &[u8]) -> bool {
     locations
         .iter()
         .any(|l| matches!(l, Location::Header(own) if name.eq_ignore_ascii_case(own.as_bytes())))
-}
-
-/// Whether a route demands a further key in this header.
-fn is_factor(factors: &[Factor], name: &[u8]) -> bool {
-    factors.iter().any(|factor| match factor {
-        Factor::Header {
-            name: own,
-            demand: HeaderDemand::Key(_),
-            ..
-        } => name.eq_ignore_ascii_case(own.as_bytes()),
-        _ => false,
-    })
 }
 
 struct Search<'s, 'v> {

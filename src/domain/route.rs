@@ -193,6 +193,20 @@ pub enum Factor {
     },
 }
 
+impl Factor {
+    /// The header in which a further key is demanded.
+    pub fn key_header(&self) -> Option<&str> {
+        match self {
+            Self::Header {
+                name,
+                demand: HeaderDemand::Key(_),
+                ..
+            } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// What a header must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,6 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
-use crate::app::fleet::Wait;
 use crate::app::keys::{KeyPage, LeakReport, NewKey, Regeneration, Revocation};
 use crate::app::limit::Shares;
 use crate::app::mutate::{Answer, Call};
@@ -104,12 +103,8 @@ macro_rules! call {
     ($caller:expr, $right:expr, $method:literal, $message:ident) => {{
         let request_id = std::mem::take(&mut $message.request_id);
         Call {
-            caller: $caller,
-            right: $right,
-            method: $method,
             repeat: convert::repeat(&request_id, &$message)?,
-            dry_run: false,
-            wait: $crate::app::fleet::Wait::Local,
+            ..Call::once($caller, $right, $method)
         }
     }};
 }
@@ -196,7 +191,7 @@ impl KeyAdminService {
                 true => AdminScope::KeysSelf,
                 false => AdminScope::KeysReveal,
             };
-            Ok::<_, Error>(Core::reveal_call(caller.using(right)?, right, "ListKeys"))
+            Ok::<_, Error>(Call::once(caller.using(right)?, right, "ListKeys"))
         };
         let wire = |keys: Vec<Key>| {
             let now = core.clock.now();
@@ -335,7 +330,7 @@ impl KeyAdminService {
         request: Request<v1::RevealSecretRequest>,
     ) -> Result<v1::RevealSecretResponse, Error> {
         let (caller, right, message) = caller(&self.core, request, &REVEAL)?;
-        let call = Core::reveal_call(caller, right, "RevealSecret");
+        let call = Call::once(caller, right, "RevealSecret");
         let key = convert::parse("key_id", &message.key_id)?;
         let secret = convert::parse_optional("secret_id", &message.secret_id)?;
         let answer = self.core.reveal_secret(call, key, secret).await?;
@@ -350,14 +345,7 @@ impl KeyAdminService {
         request: Request<v1::AcknowledgeSecretRequest>,
     ) -> Result<v1::AcknowledgeSecretResponse, Error> {
         let (caller, right, message) = caller(&self.core, request, &WRITE)?;
-        let call = Call {
-            caller,
-            right,
-            method: "AcknowledgeSecret",
-            repeat: None,
-            dry_run: false,
-            wait: Wait::Local,
-        };
+        let call = Call::once(caller, right, "AcknowledgeSecret");
         let key = convert::parse("key_id", &message.key_id)?;
         let secret = convert::parse_optional("secret_id", &message.secret_id)?;
         let answer = self.core.acknowledge_secret(call, key, secret).await?;
@@ -416,20 +404,13 @@ impl KeyAdminService {
         &self,
         request: Request<v1::ReportLeakRequest>,
     ) -> Result<v1::ReportLeakResponse, Error> {
-        let (caller, _right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
+        let (caller, right, message) = caller(&self.core, request, &[AdminScope::KeysWrite])?;
         let workspace = match message.workspace.as_str() {
             "-" => None,
             named => Some(caller.workspace(named, &self.core.default_workspace)?),
         };
         let leaks = convert::leaks(message.leaks)?;
-        let call = Call {
-            caller,
-            right: AdminScope::KeysWrite,
-            method: "ReportLeak",
-            repeat: None,
-            dry_run: false,
-            wait: Wait::Local,
-        };
+        let call = Call::once(caller, right, "ReportLeak");
         let report = LeakReport { workspace, leaks };
         let (found, at) = self.core.report_leaks(call, report).await?;
         Ok(v1::ReportLeakResponse {

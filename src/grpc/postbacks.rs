@@ -6,7 +6,6 @@ use tonic::{Request, Response, Status};
 
 use crate::app::Core;
 use crate::app::error::Error;
-use crate::app::fleet::Wait;
 use crate::app::mutate::Call;
 use crate::app::page;
 use crate::app::postbacks::signing::{DEFAULT_OVERLAP, MAX_OVERLAP};
@@ -83,14 +82,7 @@ impl PostbacksService {
     ) -> Result<v1::RedeliverEventResponse, Error> {
         let (caller, right, message) =
             caller(&self.core, request, &[AdminScope::PostbacksPublish])?;
-        let call = Call {
-            caller,
-            right,
-            method: "RedeliverEvent",
-            repeat: None,
-            dry_run: false,
-            wait: Wait::Local,
-        };
+        let call = Call::once(caller, right, "RedeliverEvent");
         let id = convert::parse("id", &message.id)?;
         let answer = self.core.redeliver_event(call, id).await?;
         Ok(v1::RedeliverEventResponse {

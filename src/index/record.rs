@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::domain::id::{KeyId, PrincipalId, SecretId, SubscriptionId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key};
@@ -37,7 +37,10 @@ pub struct KeyRecord {
     pub deleted: bool,
     /// Refused until it is put in again.
     pub(super) closed: AtomicBool,
-    /// Which of its grants were made use of, by place: a key has at most as many as there are bits.
+    /// Of which of its principal's lists of permissions the places are, where it lists no grants of its own: the number of the
+    /// principal's last change, cut off.
+    exercised_of: AtomicU32,
+    /// Which of its grants were made use of, by place: a key has at most as many as there are bits, and so has a principal.
     exercised: AtomicU64,
 }
 
@@ -109,9 +112,11 @@ impl KeyRecord {
         };
         let shared = interner.shared(key);
         // The places are those of the same list alone.
-        let exercised = old
-            .filter(|old| old.shared.scopes == shared.scopes)
-            .map_or(0, |old| old.exercised.load(Ordering::Relaxed));
+        let same = old.filter(|old| {
+            old.shared.scopes == shared.scopes && old.shared.principal == shared.principal
+        });
+        let exercised = same.map_or(0, |old| old.exercised.load(Ordering::Relaxed));
+        let exercised_of = same.map_or(0, |old| old.exercised_of.load(Ordering::Relaxed));
         Self {
             id: Id::of(key.id.as_u128()),
             revision: key.revision,
@@ -124,6 +129,7 @@ impl KeyRecord {
             enabled: settings.enabled,
             deleted: key.delete_time.is_some(),
             closed: AtomicBool::new(closed),
+            exercised_of: AtomicU32::new(exercised_of),
             exercised: AtomicU64::new(exercised),
         }
     }
@@ -143,29 +149,71 @@ impl KeyRecord {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Notes that the grant at this place was made use of; true where that is news.
-    pub fn exercise(&self, place: usize) -> bool {
-        let bit = u32::try_from(place).ok().and_then(|n| 1_u64.checked_shl(n));
-        let bit = bit.unwrap_or(0);
+    /// The grants of which it is noted which were made use of: those that it lists; where it lists none, its principal's.
+    fn noted<'a>(&'a self, principal: Option<&'a PrincipalRecord>) -> &'a [Grant] {
+        match principal {
+            Some(principal) if self.inherits() => &principal.scopes,
+            _ => &self.scopes,
+        }
+    }
+
+    /// Whether it grants all that its principal may.
+    fn inherits(&self) -> bool {
+        self.scopes.is_empty() && self.scope_source == ScopeSource::Principal
+    }
+
+    /// Whether the places are those of the grants as they are now.
+    fn is_noted_of(&self, principal: Option<&PrincipalRecord>) -> bool {
+        !self.inherits()
+            || principal.is_none_or(|p| self.exercised_of.load(Ordering::SeqCst) == cut(p.revision))
+    }
+
+    /// Notes that what covers this scope was made use of; where that is news, the grant.
+    pub fn exercise<'a>(
+        &'a self,
+        scope: &str,
+        principal: Option<&'a PrincipalRecord>,
+    ) -> Option<&'a Grant> {
+        let grants = self.noted(principal);
+        let place = grants.iter().position(|grant| grant.covers(scope))?;
+        let bit = u32::try_from(place)
+            .ok()
+            .and_then(|n| 1_u64.checked_shl(n))?;
+        if let (false, Some(principal)) = (self.is_noted_of(principal), principal) {
+            // In this order, so that whoever still has the list of before either is forgotten with it, or sees it below.
+            self.exercised_of
+                .store(cut(principal.revision), Ordering::SeqCst);
+            self.exercised.store(0, Ordering::SeqCst);
+        }
         // Read first: a busy key writes to shared memory once for each grant.
-        self.exercised.load(Ordering::Relaxed) & bit != bit
-            && self.exercised.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        let is_news = self.exercised.load(Ordering::Relaxed) & bit == 0
+            && self.exercised.fetch_or(bit, Ordering::SeqCst) & bit == 0;
+        if is_news && !self.is_noted_of(principal) {
+            self.exercised.fetch_and(!bit, Ordering::SeqCst);
+        }
+        grants.get(place).filter(|_| is_news)
     }
 
     /// Whether all its grants were made use of.
-    pub fn is_exercised_whole(&self) -> bool {
-        let grants = u32::try_from(self.scopes.len()).unwrap_or(u32::MAX);
+    pub fn is_exercised_whole(&self, principal: Option<&PrincipalRecord>) -> bool {
+        let grants = u32::try_from(self.noted(principal).len()).unwrap_or(u32::MAX);
         let rest = 1_u64
             .checked_shl(grants)
             .map_or(0, |next| u64::MAX - (next - 1));
-        self.exercised.load(Ordering::Relaxed) | rest == u64::MAX
+        self.exercised.load(Ordering::Relaxed) | rest == u64::MAX && self.is_noted_of(principal)
     }
 
     /// The grants that were made use of.
-    pub fn exercised(&self) -> impl Iterator<Item = &Grant> {
-        let used = self.exercised.load(Ordering::Relaxed);
+    pub fn exercised<'a>(
+        &'a self,
+        principal: Option<&'a PrincipalRecord>,
+    ) -> impl Iterator<Item = &'a Grant> {
+        let used = match self.is_noted_of(principal) {
+            true => self.exercised.load(Ordering::Relaxed),
+            false => 0,
+        };
         let bits = (0..u64::BITS).map(move |n| used >> n & 1 == 1);
-        self.scopes
+        self.noted(principal)
             .iter()
             .zip(bits)
             .filter_map(|(grant, used)| used.then_some(grant))
@@ -175,6 +223,15 @@ impl KeyRecord {
     pub fn is_fenced(&self, now: Time) -> bool {
         self.secrets.iter().any(|s| s.weak && s.is_live(now))
     }
+}
+
+/// The lower half of a revision's number: it tells one list of permissions from those just before it.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is what is asked for"
+)]
+const fn cut(revision: u64) -> u32 {
+    revision as u32
 }
 
 /// A number of 128 bits that asks for the alignment of one of 64: beside smaller fields it leaves no gap.
@@ -390,6 +447,8 @@ pub struct LogPolicy {
 pub struct PrincipalRecord {
     /// The revision of its last change.
     pub revision: u64,
+    /// When that was.
+    pub update_time: Time,
     /// Switched on.
     pub enabled: bool,
     /// What it may do, rights over Claviger included.
@@ -403,6 +462,7 @@ impl PrincipalRecord {
         let scopes = &principal.scopes;
         Self {
             revision: principal.revision,
+            update_time: principal.update_time,
             enabled: principal.enabled,
             scopes: interner.grants(scopes),
             admin_only: !scopes.is_empty() && scopes.iter().all(Grant::is_admin),

@@ -1,6 +1,6 @@
 //! The routes of a workspace, ready to be matched: one immutable table, swapped whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use crate::domain::route::path::{BadPath, CheckedPath, cut};
 use crate::domain::route::pattern::{PathTemplate, Segment};
 use crate::domain::route::{Factor, HeaderDemand, Route, SubscriptionSource};
 use crate::domain::time::Time;
+use crate::domain::workspace::Location;
 
 mod edges;
 mod matcher;
@@ -66,6 +67,15 @@ impl RouteRecord {
             .iter()
             .any(|own| takes(own, path.rest()));
         Ok(fits.then_some(Matched { route: self, path }))
+    }
+
+    /// Headers that may hold a key, in lower case: the request's own, or a further one.
+    fn key_headers(&self) -> impl Iterator<Item = &str> {
+        let own = self.settings.locations.iter().filter_map(|l| match l {
+            Location::Header(name) => Some(name.as_str()),
+            _ => None,
+        });
+        own.chain(self.settings.factors.iter().filter_map(Factor::key_header))
     }
 
     /// Headers that hold something secret beside the key, and that the service is not to see.
@@ -153,6 +163,7 @@ impl KeylessUses {
 pub struct RouteTable {
     by_id: HashMap<RouteId, Arc<RouteRecord>>,
     matcher: Matcher,
+    key_headers: HashSet<Box<[u8]>>,
 }
 
 impl RouteTable {
@@ -180,7 +191,13 @@ impl RouteTable {
             return None;
         }
         let matcher = Matcher::new(by_id.values());
-        Some(Self { by_id, matcher })
+        let headers = by_id.values().flat_map(|route| route.key_headers());
+        let key_headers = headers.map(|name| name.as_bytes().into()).collect();
+        Some(Self {
+            by_id,
+            matcher,
+            key_headers,
+        })
     }
 
     /// A route, by id.
@@ -203,6 +220,11 @@ impl RouteTable {
         path: &'p [u8],
     ) -> Result<Option<Matched<'t, 'p>>, BadPath> {
         self.matcher.find(host, method, path)
+    }
+
+    /// Whether one of its routes takes keys from this header.
+    pub fn takes_keys_from(&self, header: &[u8]) -> bool {
+        !self.key_headers.is_empty() && self.key_headers.contains(&*header.to_ascii_lowercase())
     }
 
     /// The hosts that its routes claim, each as [`claimants`] looks for it.

@@ -135,6 +135,7 @@ pub(super) async fn open(
         postbacks: Postbacks::new(Arc::new(store.clone()), Arc::new(postman), strangers, plain),
         fleet: Fleet::new(me, replicas, since_boot),
         exercised: ExercisedGrants::default(),
+        leaked: std::sync::atomic::AtomicU64::new(0),
         tasks: TaskTracker::new(),
         imports: Semaphore::new(1),
         default_workspace: config.default_workspace.clone(),

@@ -37,6 +37,7 @@ use crate::deliver;
 use crate::domain::token::Token;
 use crate::feed::Follower;
 use crate::fleet;
+use crate::grpc::insights::OPEN_WATCHES;
 use crate::grpc::proto;
 use crate::http::Pages;
 use crate::index::SecretUsage;
@@ -151,12 +152,14 @@ pub async fn build(
     let counts = Arc::new(DecisionCounts::default());
     let decisions = Limit::new(config.max_concurrent_decisions);
     let administration = Shares::new(config.max_concurrent_admin);
+    let watches = Shares::new(OPEN_WATCHES);
     let calls = Arc::new(CallCounts::new(proto::methods()));
     let metrics = Arc::new(Metrics::new(
         core.clone(),
         counts.clone(),
         decisions.clone(),
         administration.clone(),
+        watches.clone(),
         calls.clone(),
     ));
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -169,6 +172,7 @@ pub async fn build(
         decisions,
         administration,
         calls,
+        watches,
         trusted_proxies: config.trusted_proxies.clone(),
         stopping: stopping.clone(),
         for_all: with_reflection(Routes::new(health_service))?,

@@ -43,6 +43,7 @@ pub(super) struct Services {
     pub(super) decisions: Arc<Limit>,
     pub(super) administration: Arc<Shares>,
     pub(super) calls: Arc<CallCounts>,
+    pub(super) watches: Arc<Shares>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) stopping: CancellationToken,
     /// What every listener has.
@@ -93,7 +94,12 @@ impl Services {
         let (core, stopping) = (|| self.core.clone(), || self.stopping.clone());
         let keys = KeyAdminService::new(core(), stopping());
         let directory = DirectoryService::new(core(), stopping());
-        let insights = InsightsService::new(core(), stopping(), self.trusted_proxies.clone());
+        let insights = InsightsService::new(
+            core(),
+            stopping(),
+            self.watches.clone(),
+            self.trusted_proxies.clone(),
+        );
         routes
             .add_service(v1::key_admin_server::KeyAdminServer::new(keys))
             .add_service(v1::directory_server::DirectoryServer::new(directory))

@@ -32,6 +32,8 @@ mod node;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod principals;

@@ -1,6 +1,7 @@
 //! What there is about one key: pure judgement over what is known of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::id::SecretId;
@@ -76,6 +77,15 @@ impl Limits {
     pub const UNUSED_FOR: Duration = Duration::from_secs(90 * 24 * 3_600);
 }
 
+/// What is known of a key beside itself.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The grants that were made use of.
+    pub(super) exercised: BTreeSet<String>,
+    /// What its principal may, and since when, where it grants all of that.
+    pub(super) inherited: Option<(Arc<[Grant]>, Time)>,
+}
+
 /// Something about a key that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -89,6 +99,8 @@ pub struct Finding {
     pub safe: bool,
     /// The scopes it is about.
     pub scopes: Vec<String>,
+    /// Whether these come from its principal.
+    pub inherited: bool,
 }
 
 impl Finding {
@@ -99,6 +111,7 @@ impl Finding {
             slot: None,
             safe: false,
             scopes: Vec::new(),
+            inherited: false,
         }
     }
 
@@ -137,6 +150,9 @@ impl Finding {
             Kind::Unacknowledged => {
                 format!("nobody has said that the {slot} token was saved, and it was never used; ask its holder, or regenerate it")
             }
+            Kind::OverScoped if self.inherited => {
+                format!("its principal may {}, of which it never made use; list the scopes that it needs", self.scopes.join(", "))
+            }
             Kind::OverScoped => {
                 format!("it never made use of {}; take that away", self.scopes.join(", "))
             }
@@ -151,7 +167,7 @@ pub(super) fn of(
     key: &Key,
     settings: &WorkspaceSettings,
     limits: Limits,
-    exercised: &BTreeSet<String>,
+    known: &Known,
     now: Time,
 ) -> Vec<Finding> {
     let mut found = of_secrets(key, settings, now);
@@ -179,19 +195,27 @@ pub(super) fn of(
         }
     }
     // Of one that nobody uses there is more to say than which of its scopes are idle; of one off the record it is not known.
-    let observed = key.update_time <= left_alone_since && !unused && !own.off_the_record;
-    let idle = scopes()
-        .map(Grant::as_str)
-        .filter(|s| observed && !exercised.contains(*s));
-    let idle: Vec<_> = idle.map(str::to_owned).collect();
-    if !idle.is_empty() {
-        found.push(Finding {
-            scopes: idle,
-            ..Finding::new(Kind::OverScoped)
-        });
+    if !unused && !own.off_the_record {
+        found.extend(over_scoped(key, known, left_alone_since));
     }
     found.sort_by_key(|finding| (finding.kind, finding.slot == Some(Slot::Secondary)));
     found
+}
+
+/// What a key grants, by its own list or else its principal's, and never made use of, where it had the time.
+fn over_scoped(key: &Key, known: &Known, left_alone_since: Time) -> Option<Finding> {
+    let (granted, since) = match &known.inherited {
+        Some((granted, since)) => (&**granted, key.update_time.max(*since)),
+        None => (&*key.settings.scopes, key.update_time),
+    };
+    let idle = granted.iter().filter(|s| !s.is_admin()).map(Grant::as_str);
+    let idle = idle.filter(|s| !known.exercised.contains(*s));
+    let idle: Vec<_> = idle.map(str::to_owned).collect();
+    (since <= left_alone_since && !idle.is_empty()).then(|| Finding {
+        scopes: idle,
+        inherited: known.inherited.is_some(),
+        ..Finding::new(Kind::OverScoped)
+    })
 }
 
 fn of_secrets(key: &Key, settings: &WorkspaceSettings, now: Time) -> Vec<Finding> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,7 @@ impl Core {
                 let mut leaked: LeakedSecret = answer.value;
                 leaked.tokens = answer.tokens;
                 if !leaked.already_reported {
+                    self.leaked.fetch_add(1, Ordering::Relaxed);
                     last = answer.revision;
                 }
                 of_leak.push(leaked);

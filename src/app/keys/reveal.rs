@@ -10,13 +10,11 @@ use serde_json::json;
 use crate::app::Core;
 use crate::app::auth::{Caller, rights_to_open};
 use crate::app::error::Error;
-use crate::app::fleet::Wait;
 use crate::app::mutate::{Call, Done, Issued};
 use crate::app::ports::Resource;
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, PrincipalId, SecretId, WorkspaceId};
 use crate::domain::key::Key;
-use crate::domain::scope::AdminScope;
 use crate::domain::secret::Secret;
 use crate::domain::token::TokenDigest;
 use crate::domain::workspace::Workspace;
@@ -38,18 +36,6 @@ impl Digests {
 }
 
 impl Core {
-    /// The call that reads tokens of a page: not repeatable, for it changes nothing but the audit log.
-    pub fn reveal_call(caller: Caller, right: AdminScope, method: &'static str) -> Call {
-        Call {
-            caller,
-            right,
-            method,
-            repeat: None,
-            dry_run: false,
-            wait: Wait::Local,
-        }
-    }
-
     /// Lists keys with the tokens that can be read again.
     pub async fn list_keys_with_tokens(
         self: &Arc<Self>,

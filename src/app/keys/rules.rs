@@ -15,7 +15,9 @@ use crate::domain::scope::{ADMIN_ALL, Grant};
 use crate::domain::secret::SecretState;
 use crate::domain::time::Time;
 use crate::domain::token::Tag;
-use crate::domain::workspace::{KeyCreation, Scope, Workspace, WorkspaceSettings};
+use crate::domain::workspace::{
+    KeyCreation, Scope, UndemandedScopes, Workspace, WorkspaceSettings,
+};
 
 /// The key that a caller wants to change: one it may see, and still as it was read where an etag says so.
 pub(super) async fn key_to_change(
@@ -86,7 +88,23 @@ pub(super) fn check_creation(
             "in this workspace keys are made only by who holds `claviger:*`; call with such a key, or change `key_creation`",
         ));
     }
-    check_maker(caller, workspace, key)
+    check_maker(caller, workspace, key)?;
+    check_scoped(workspace, key)
+}
+
+/// Where every request must demand a scope, a key that grants none would open nothing: who makes it has forgotten something.
+fn check_scoped(workspace: &Workspace, key: &Key) -> Result<(), Error> {
+    let settings = &key.settings;
+    let grants_none = settings.scopes.is_empty() && settings.scope_source == ScopeSource::Explicit;
+    if !grants_none || workspace.settings.undemanded_scopes != UndemandedScopes::Deny {
+        return Ok(());
+    }
+    let mut error = Error::invalid(
+        "key.scopes",
+        "is empty, and in this workspace every request demands a scope (`undemanded_scopes` is DENY): name one, or bind the key to a principal",
+    );
+    error.reason = "SCOPE_REQUIRED";
+    Err(error)
 }
 
 /// What the rules ask of the database. It is read before they are applied, so that one key and a thousand of an import obey

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::app::recorder::Seen;
 use crate::decide::Verdict;
 use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SecretId, WorkspaceId};
-use crate::domain::time::Time;
 use crate::index::KeyRecord;
 
 use super::events::{DEAD_KEY_USED, USED_OUTSIDE_NETWORKS};
@@ -62,20 +62,20 @@ impl Strangers {
         (Self { queue, seen }, receiver)
     }
 
-    /// Notes what a decision tells of strangers; false where it had to be passed over. Of a key that is Off the Record or
-    /// has no URL nothing is noted.
-    pub fn note(&self, verdict: &Verdict<'_>, source_ip: Option<IpAddr>, now: Time) -> bool {
+    /// Notes what a decision tells of strangers; false where it had to be passed over. Of a request that is Off the Record,
+    /// or a key that has no URL, nothing is noted.
+    pub fn note(&self, seen: &Seen<'_, '_, '_>) -> bool {
         // Nearly all decisions end here.
-        let Some((kind, reason)) = kind_of(verdict) else {
+        let Some((kind, reason)) = kind_of(seen.verdict) else {
             return true;
         };
-        let Some((key, secret)) = verdict.key else {
+        let Some((key, secret)) = seen.verdict.key else {
             return true;
         };
-        if key.off_the_record || key.postback_url.is_empty() {
+        if key.postback_url.is_empty() || seen.is_off_the_record() {
             return true;
         }
-        let hour = now.micros().div_euclid(HOUR);
+        let hour = seen.now.micros().div_euclid(HOUR);
         if !self.is_new(key, kind, hour) {
             return true;
         }
@@ -88,7 +88,7 @@ impl Strangers {
             secret: secret.id(),
             kind,
             reason,
-            source_ip,
+            source_ip: seen.question.source_ip,
             hour,
         };
         self.queue.try_send(sighting).is_ok()

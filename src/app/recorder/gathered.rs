@@ -265,13 +265,13 @@ impl Part {
         *self.gathered.usage.entry(key).or_insert(0) += 1;
     }
 
-    /// Counts what a restriction in shadow would have denied.
+    /// Counts what a restriction in shadow would have denied, when, and from where.
     pub(super) fn shadow(
         &mut self,
         seen: &Seen<'_, '_, '_>,
         key: KeyId,
         reason: Reason,
-        address: Option<IpAddr>,
+        (moment, address): (Time, Option<IpAddr>),
     ) {
         let of = ShadowKey {
             workspace: self.names.of(0, seen.question.workspace),
@@ -285,14 +285,14 @@ impl Part {
             .entry(of)
             .or_insert_with(|| ShadowSeen {
                 count: 0,
-                first: seen.now,
-                last: seen.now,
+                first: moment,
+                last: moment,
                 addresses: Vec::new(),
                 more: false,
             });
         counted.count += 1;
-        counted.first = counted.first.min(seen.now);
-        counted.last = counted.last.max(seen.now);
+        counted.first = counted.first.min(moment);
+        counted.last = counted.last.max(moment);
         if let Some(address) = address.filter(|a| !counted.addresses.contains(a)) {
             if counted.addresses.len() < MOST_ADDRESSES {
                 counted.addresses.push(address);

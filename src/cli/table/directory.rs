@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 
-use super::{Look, NONE, clean, details, in_shadow, lines, list, or_none};
+use super::{Look, NONE, clean, details, in_shadow, lines, list, or_none, pairs};
 use crate::cli::names;
 use crate::grpc::proto::v1;
 
@@ -201,19 +201,23 @@ fn span(span: Option<&prost_types::Duration>, none: &str) -> String {
 }
 
 /// Keys that need attention, each with what there is about it.
-pub(in crate::cli) fn hygiene(keys: &[v1::KeyHygiene], _look: Look<'_>) -> String {
+pub(in crate::cli) fn hygiene(keys: &[v1::KeyHygiene], look: Look<'_>) -> String {
     let mut lines = Vec::new();
     for needs in keys {
         let key = needs.key.clone().unwrap_or_default();
         lines.push(format!("{}  {}", clean(&key.id), clean(&key.display_name)));
+        let mut rows = Vec::new();
         for finding in &needs.findings {
             let kind = names::finding(finding.kind);
-            lines.push(format!("  {kind:<24}{}", clean(&finding.message)));
+            rows.push((format!("  {kind:<22}"), clean(&finding.message)));
         }
         let safe: Vec<_> = needs.safe_slots.iter().map(|s| names::slot(*s)).collect();
         if !safe.is_empty() {
             let what = "can be regenerated now:";
-            lines.push(format!("  {what:<24}{}", list(&safe)));
+            rows.push((format!("  {what}"), list(&safe)));
+        }
+        if !rows.is_empty() {
+            lines.push(pairs(rows, look));
         }
     }
     lines.join("\n")

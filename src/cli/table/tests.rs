@@ -171,3 +171,162 @@ fn a_decision_is_in_its_first_line() {
     );
     assert!(text.ends_with("in shadow       IP_NOT_ALLOWED"), "{text}");
 }
+
+const KEY: &str = "key_0198f0a1b2c3d4e5f60718293a4b5c6d";
+const EVENT: &str = "evt_0198f0a1b2c3d4e5f60718293a4b5c6d";
+const LONG: &str = "the warehouse of the northern branch, as it was called before the move";
+
+fn long_names(count: usize) -> Vec<String> {
+    (1..=count)
+        .map(|n| format!("warehouse:orders:read-{n}"))
+        .collect()
+}
+
+/// What the newer commands show, with long values in every place.
+fn long_tables(look: Look<'_>) -> Vec<(&'static str, String, &'static str)> {
+    let decision = v1::LoggedDecision {
+        time: at(-1),
+        decision: v1::Decision::Deny.into(),
+        reason: v1::Reason::SubscriptionNotAllowed.into(),
+        key_id: KEY.to_owned(),
+        subscription: "northern-warehouse".to_owned(),
+        source_ip: "2001:db8:1234:5678:9abc:def0:1234:5678".to_owned(),
+        method: "DELETE".to_owned(),
+        path: format!("/v1/{}", "a-long-part/".repeat(12)),
+        ..Default::default()
+    };
+    let delivery = v1::Delivery {
+        id: EVENT.to_owned(),
+        key_id: KEY.to_owned(),
+        r#type: "message.delivered.to.the.warehouse".to_owned(),
+        state: v1::delivery::State::Pending.into(),
+        failure: v1::delivery::Failure::AddressRefused.into(),
+        create_time: at(-100),
+        next_attempt_time: at(100),
+        ..Default::default()
+    };
+    let event = v1::AuditEvent {
+        time: at(-1),
+        actor: KEY.to_owned(),
+        action: "REGENERATE_SECRET".to_owned(),
+        workspace: "northern-warehouse".to_owned(),
+        resource_kind: "KEY".to_owned(),
+        resource_id: KEY.to_owned(),
+        changed_fields: vec!["settings.allowed_cidrs".to_owned(); 4],
+        revision: "0a1b2c3d.1234567".to_owned(),
+        ..Default::default()
+    };
+    let principal = v1::Principal {
+        id: "somebody.with.a.long.name@warehouse.example".to_owned(),
+        display_name: LONG.to_owned(),
+        scopes: long_names(9),
+        workspace: "northern-warehouse".to_owned(),
+        update_time: at(-1),
+        ..Default::default()
+    };
+    let route = v1::Route {
+        id: "orders-of-the-northern-warehouse".to_owned(),
+        display_name: LONG.to_owned(),
+        hosts: vec!["api.northern-warehouse.example".to_owned(); 3],
+        path: "/v1/{subscription}/orders/{order}/positions/{position}".to_owned(),
+        required_scopes: long_names(3),
+        ..Default::default()
+    };
+    let report = v1::ShadowReport {
+        key_id: KEY.to_owned(),
+        display_name: LONG.to_owned(),
+        needed_cidrs: vec!["2001:db8:1234::/48".to_owned(); 8],
+        counts: vec![v1::ShadowCount {
+            route: "orders-of-the-northern-warehouse".to_owned(),
+            reason: v1::Reason::IpNotAllowed.into(),
+            count: 123_456_789,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let needs = v1::KeyHygiene {
+        key: Some(v1::Key {
+            id: KEY.to_owned(),
+            display_name: "shop".to_owned(),
+            ..Default::default()
+        }),
+        findings: vec![v1::HygieneFinding {
+            kind: v1::hygiene_finding::Kind::OverScoped.into(),
+            message: format!("it never made use of {}", long_names(9).join(", ")),
+            ..Default::default()
+        }],
+        safe_slots: vec![v1::Slot::Primary.into()],
+    };
+    vec![
+        (
+            "decisions",
+            decisions(&[decision.clone(), decision], look),
+            KEY,
+        ),
+        (
+            "deliveries",
+            deliveries(&[delivery.clone(), delivery], look),
+            EVENT,
+        ),
+        ("audit", audit_events(&[event.clone(), event], look), KEY),
+        (
+            "principals",
+            principals(&[principal], look),
+            "somebody.with.a.long.name@warehouse.example",
+        ),
+        (
+            "routes",
+            routes(&[route], look),
+            "orders-of-the-northern-warehouse",
+        ),
+        ("shadow", shadow_reports(&[report], look), KEY),
+        ("hygiene", hygiene(&[needs], look), KEY),
+        ("keys", keys(&keys_of_a_shop(), look), KEY),
+    ]
+}
+
+#[test]
+fn long_values_stay_within_eighty_columns_with_their_names_and_ids_whole() {
+    for (what, text, id) in long_tables(look(Some(80))) {
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{what}:\n{text}");
+        assert!(text.contains(id), "{what}:\n{text}");
+        // A column too narrow for its own name has letters below each other.
+        for name in [
+            "STATE",
+            "REASON",
+            "ACTOR",
+            "SCOPES",
+            "NETWORKS NEEDED",
+            "WITHOUT KEY",
+        ] {
+            let wide = long_tables(look(None));
+            let (_, wide, _) = wide.iter().find(|(other, ..)| *other == what).unwrap();
+            assert_eq!(
+                text.contains(name),
+                wide.contains(name),
+                "{what}: {name}\n{text}"
+            );
+        }
+        let mut words = text.split_whitespace();
+        let letter = |word: &str| word.len() == 1 && word.chars().all(char::is_alphabetic);
+        assert!(!words.any(letter), "{what}:\n{text}");
+    }
+}
+
+#[test]
+fn a_table_that_a_terminal_has_no_room_for_has_each_column_on_a_line() {
+    let mut shop = keys_of_a_shop();
+    shop.truncate(1);
+    assert_eq!(
+        keys(&shop, look(Some(60))),
+        "\
+STATE          ACTIVE
+NAME           shop
+ID             key_0198f0a1b2c3d4e5f60718293a4b5c6d
+SCOPES         orders:read, orders:write
+SUBSCRIPTIONS  gold
+EXPIRES        in 30 days
+LAST USED      2 hours ago"
+    );
+}

@@ -22,7 +22,7 @@ mod usage;
 mod watch;
 
 /// Most watches that are open at once, half of them of one workspace: each reads every change.
-const OPEN_WATCHES: usize = 64;
+pub const OPEN_WATCHES: usize = 64;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -37,12 +37,17 @@ pub struct InsightsService {
 }
 
 impl InsightsService {
-    /// The service over these use cases; `stopping` ends its streams.
-    pub fn new(core: Arc<Core>, stopping: CancellationToken, trusted_proxies: Vec<IpNet>) -> Self {
+    /// The service over these use cases; `stopping` ends its streams, of which so many may be open as `watches` has room for.
+    pub fn new(
+        core: Arc<Core>,
+        stopping: CancellationToken,
+        watches: Arc<Shares>,
+        trusted_proxies: Vec<IpNet>,
+    ) -> Self {
         Self {
             core,
             stopping,
-            watches: Shares::new(OPEN_WATCHES),
+            watches,
             trusted_proxies: trusted_proxies.into(),
         }
     }

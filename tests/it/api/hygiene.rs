@@ -8,7 +8,10 @@ use claviger::grpc::proto::v1::{self, Reason, Slot};
 
 use super::leaks::found;
 use super::secrets::{replace, two_slots};
-use super::stage::{Made, Stage, asking, creating, duration, external_weak, holding, named, ok};
+use super::stage::{
+    Made, Stage, asking, bound_to, creating, declaring, duration, external_weak, holding, knowing,
+    named, ok,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -315,6 +318,70 @@ async fn scopes_that_no_decision_ever_asked_for_are_named_also_after_a_restart()
     };
     ok(stage.system.keys().update_key(widen).await);
     assert_eq!(idle(&stage, &made.id()).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_inherits_and_never_made_use_of_is_named_whatever_becomes_of_its_principal() {
+    let stage = Stage::set().await;
+    ok(stage
+        .system
+        .directory()
+        .create_scope(declaring("acme", "billing:read"))
+        .await);
+    let may = async |stage: &Stage, scopes: &[&str]| {
+        let request = knowing("acme", "somebody", scopes);
+        ok(stage.system.directory().upsert_principal(request).await);
+    };
+    may(&stage, &["orders:read", "orders:write"]).await;
+    let inheriting = sound(&stage, bound_to("somebody", &[])).await;
+    let listing = &["orders:read", "orders:write"];
+    let listing = sound(&stage, bound_to("somebody", listing)).await;
+    let silent = v1::Key {
+        off_the_record: true,
+        ..bound_to("somebody", &[])
+    };
+    let silent = sound(&stage, silent).await;
+    let ask = async |stage: &Stage, scope: &str| {
+        for made in [&inheriting, &listing, &silent] {
+            let decision = stage.check(asking("acme", &made.primary, &[scope])).await;
+            assert_eq!(decision.reason(), Reason::Ok);
+        }
+    };
+    let idle = async |stage: &Stage, made: &Made| {
+        let (findings, _) = about(stage, &made.id()).await;
+        let found = findings.into_iter().find(|f| f.kind() == Kind::OverScoped);
+        found.map(|f| (f.scopes, f.message)).unwrap_or_default()
+    };
+    stage.advance(91 * DAY);
+    ask(&stage, "orders:read").await;
+    let (scopes, message) = idle(&stage, &inheriting).await;
+    assert_eq!(scopes, ["orders:write"]);
+    assert!(message.contains("its principal may"), "{message}");
+    let (scopes, message) = idle(&stage, &listing).await;
+    assert_eq!(scopes, ["orders:write"]);
+    assert!(message.contains("take that away"), "{message}");
+    assert_eq!(idle(&stage, &silent).await.0, [""; 0]);
+
+    // One more permission, before the others in their order. It has had no time to be asked for; in time it is named as well,
+    // and what was used before goes on counting, whether it was noted in the old place or is noted in the new one.
+    may(&stage, &["billing:read", "orders:read", "orders:write"]).await;
+    assert_eq!(idle(&stage, &inheriting).await.0, [""; 0]);
+    assert_eq!(idle(&stage, &listing).await.0, ["orders:write"]);
+    stage.advance(91 * DAY);
+    ask(&stage, "orders:read").await;
+    let both = ["billing:read", "orders:write"];
+    assert_eq!(idle(&stage, &inheriting).await.0, both);
+    ask(&stage, "orders:write").await;
+    assert_eq!(idle(&stage, &inheriting).await.0, ["billing:read"]);
+    assert_eq!(idle(&stage, &listing).await.0, [""; 0]);
+    let stage = stage.restart().await;
+    assert_eq!(idle(&stage, &inheriting).await.0, ["billing:read"]);
+
+    // What the principal lost is nobody's any more.
+    may(&stage, &["orders:read", "orders:write"]).await;
+    stage.advance(91 * DAY);
+    ask(&stage, "orders:write").await;
+    assert_eq!(idle(&stage, &inheriting).await.0, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,8 @@ use claviger::grpc::proto::v1::{self, Reason, key, secret};
 use tonic::Code;
 
 use super::stage::{
-    Made, Stage, creating, digest, external, foreign_token, generated, holding, invalid, named, ok,
-    prefixed, refused,
+    Made, Stage, bound_to, creating, details, digest, external, foreign_token, generated, holding,
+    invalid, knowing, mask, named, ok, prefixed, refused,
 };
 
 fn codes(key: &v1::Key) -> Vec<&str> {
@@ -323,4 +323,38 @@ async fn a_purged_key_is_gone_and_its_token_free_again() {
     };
     ok(stage.system.keys().delete_key(delete).await);
     assert_eq!(stage.reason(&token).await, Reason::UnknownKey);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_request_demands_a_scope_no_key_is_made_that_would_have_none() {
+    let stage = Stage::set().await;
+    let before = stage.key(&[]).await;
+    let settings = v1::WorkspaceSettings {
+        undemanded_scopes: v1::UndemandedScopes::Deny.into(),
+        ..Default::default()
+    };
+    stage.configure("acme", settings).await;
+    let joe = knowing("acme", "joe", &["orders:read"]);
+    ok(stage.acme.directory().upsert_principal(joe).await);
+    let cut_down_to_nothing = v1::Key {
+        scope_source: v1::ScopeSource::Explicit.into(),
+        ..bound_to("joe", &[])
+    };
+    for key in [named("a key"), cut_down_to_nothing] {
+        let answer = stage.acme.keys().create_key(creating("acme", key)).await;
+        assert_eq!(details(&invalid(answer, "key.scopes")).0, "SCOPE_REQUIRED");
+    }
+    for key in [holding(&["orders:read"]), bound_to("joe", &[])] {
+        stage.make(creating("acme", key)).await;
+    }
+    // Keys from before stay as they are, and can be changed.
+    let renamed = v1::UpdateKeyRequest {
+        key: Some(v1::Key {
+            id: before.id(),
+            ..named("renamed")
+        }),
+        update_mask: mask(&["display_name"]),
+        ..Default::default()
+    };
+    ok(stage.acme.keys().update_key(renamed).await);
 }

@@ -3,16 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use claviger::grpc::proto::v1::{self, delivery::Failure, delivery::State};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use tonic::Code;
 
 use super::postbacks::{DAY, create_secret, enable, receipt, signing, telling};
 use super::stage::{Made, Stage, creating, duration, mask, ok, refused, request_id};
-use crate::harness::{Answer, Arrived, PATIENCE, Receiver};
+use crate::harness::{Answer, PATIENCE, Receiver};
 
 async fn list(stage: &Stage, key: &str) -> Vec<v1::Delivery> {
     let request = v1::ListDeliveriesRequest {
@@ -23,7 +19,11 @@ async fn list(stage: &Stage, key: &str) -> Vec<v1::Delivery> {
 }
 
 /// Waits until the only delivery of a key is as wanted. An answer is written down after it has come.
-async fn settled(stage: &Stage, key: &str, wanted: impl Fn(&v1::Delivery) -> bool) -> v1::Delivery {
+pub(super) async fn settled(
+    stage: &Stage,
+    key: &str,
+    wanted: impl Fn(&v1::Delivery) -> bool,
+) -> v1::Delivery {
     let look = async {
         loop {
             let mut found = list(stage, key).await;
@@ -39,18 +39,8 @@ async fn settled(stage: &Stage, key: &str, wanted: impl Fn(&v1::Delivery) -> boo
         .expect("the delivery settles")
 }
 
-fn after(attempts: u32) -> impl Fn(&v1::Delivery) -> bool {
+pub(super) fn after(attempts: u32) -> impl Fn(&v1::Delivery) -> bool {
     move |d| d.attempts == attempts && (d.failure != 0 || d.state() == State::Delivered)
-}
-
-fn is_signed(arrived: &Arrived, text: &str) -> bool {
-    let key = STANDARD
-        .decode(text.strip_prefix("whsec_").unwrap())
-        .unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-    mac.update(format!("{}.{}.{}", arrived.id, arrived.timestamp, arrived.body).as_bytes());
-    let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
-    arrived.signature.split(' ').any(|s| s == expected)
 }
 
 async fn make(stage: &Stage, receiver: &Receiver) -> Made {
@@ -104,7 +94,7 @@ async fn a_receiver_that_fails_redirects_and_cuts_gets_the_event_when_it_comes_b
     // The same event each time, and each attempt signed at its own moment.
     assert_eq!((&first.id, &first.body), (&last.id, &last.body));
     assert_ne!(first.timestamp, last.timestamp);
-    assert!(is_signed(&first, &secret) && is_signed(&last, &secret));
+    assert!(first.is_signed(&secret) && last.is_signed(&secret));
     assert!(elsewhere.rest().is_empty());
 }
 
@@ -207,7 +197,7 @@ async fn nothing_is_sent_unsigned_and_a_secret_lets_what_waited_go() {
     assert!(receiver.rest().is_empty());
     let secret = create_secret(&stage).await;
     // Without a wait for its next attempt.
-    assert!(is_signed(&receiver.next().await, &secret));
+    assert!(receiver.next().await.is_signed(&secret));
 }
 
 /// More than the database has connections to read from: an attempt that waits for one holds up neither the others nor what
@@ -243,7 +233,7 @@ async fn an_old_secret_signs_beside_the_new_one_until_its_overlap_ends() {
     let mut receiver = Receiver::start();
     let made = make(&stage, &receiver).await;
     let arrived = receiver.next().await;
-    assert!(is_signed(&arrived, &old));
+    assert!(arrived.is_signed(&old));
     let mut postbacks = stage.acme.postbacks();
     let create = v1::CreateSigningSecretRequest {
         workspace: "acme".to_owned(),
@@ -269,7 +259,7 @@ async fn an_old_secret_signs_beside_the_new_one_until_its_overlap_ends() {
     enable(&stage, &made, false).await;
     let both = receiver.next().await;
     assert_eq!(both.signature.split(' ').count(), 2);
-    assert!(is_signed(&both, &old) && is_signed(&both, &rotated.text));
+    assert!(both.is_signed(&old) && both.is_signed(&rotated.text));
     let list = v1::ListSigningSecretsRequest {
         workspace: "acme".to_owned(),
     };
@@ -283,7 +273,7 @@ async fn an_old_secret_signs_beside_the_new_one_until_its_overlap_ends() {
     stage.advance(Duration::from_secs(3_600));
     enable(&stage, &made, true).await;
     let one = receiver.next().await;
-    assert!(!is_signed(&one, &old) && is_signed(&one, &rotated.text));
+    assert!(!one.is_signed(&old) && one.is_signed(&rotated.text));
     let listed = ok(postbacks.list_signing_secrets(list).await);
     assert_eq!(listed.signing_secrets.len(), 1);
 }
@@ -330,7 +320,7 @@ async fn a_test_is_sent_at_once_and_says_what_came_of_it() {
         (arrived.kind().as_str(), &arrived.id),
         ("postback.test", &answer.id)
     );
-    assert!(is_signed(&arrived, &secret));
+    assert!(arrived.is_signed(&secret));
     refused(test().await, Code::ResourceExhausted, "TOO_MANY_TESTS");
     receiver.answer(Answer::Redirect("https://example.com".to_owned()));
     stage.advance(Duration::from_secs(5));
@@ -407,7 +397,7 @@ async fn what_was_accepted_is_delivered_after_a_restart_and_forgotten_in_time() 
     stage.advance(Duration::from_secs(6));
     let again = receiver.next().await;
     assert_eq!(again.id, first.id);
-    assert!(is_signed(&again, &secret));
+    assert!(again.is_signed(&secret));
     settled(&stage, &made.id(), |d| d.state() == State::Delivered).await;
     stage.advance(15 * DAY);
     let gone = async {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use claviger::grpc::proto::v1::credential_location::Location;
 use claviger::grpc::proto::v1::{self, Decision, Reason};
 
-use super::stage::{Made, Stage, asking, creating, duration, holding, invalid, ok};
+use super::check::http;
+use super::stage::{Made, Stage, asking, creating, duration, holding, invalid, ok, routing};
 use crate::harness::server::Client;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -419,4 +421,48 @@ async fn rows_go_with_their_retention_and_all_of_them_with_their_workspace() {
     ok(stage.system.directory().delete_workspace(delete).await);
     ok(stage.system.directory().create_workspace(workspace()).await);
     assert_eq!(listed().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_off_the_record_is_known_as_such_in_a_header_that_only_another_route_names() {
+    let stage = Stage::set().await;
+    let settings = v1::WorkspaceSettings {
+        request_log: v1::RequestLog::All.into(),
+        unmatched_requests: v1::UnmatchedRequests::Deny.into(),
+        ..Default::default()
+    };
+    stage.configure("acme", settings).await;
+    let own = v1::Route {
+        locations: vec![v1::CredentialLocation {
+            location: Some(Location::Header("X-Own-Key".to_owned())),
+        }],
+        ..routing("acme", "own", "/own").route.unwrap()
+    };
+    let create = v1::CreateRouteRequest {
+        route: Some(own),
+        ..Default::default()
+    };
+    ok(stage.acme.routes().create_route(create).await);
+    let made = async |off_the_record| {
+        let key = v1::Key {
+            off_the_record,
+            ..holding(&["orders:read"])
+        };
+        stage.make(creating("acme", key)).await
+    };
+    let (unseen, seen) = (made(true).await, made(false).await);
+    for key in [unseen, seen] {
+        let header = ("x-own-key", &*key.primary);
+        let answer = stage.check(http(&[header], "/elsewhere")).await;
+        assert_eq!(answer.reason(), Reason::RouteUnknown);
+        // Where a route is known, and something else is wrong.
+        let two = [header, ("X-Own-Key", "another-key-16b")];
+        let answer = stage.check(http(&two, "/own")).await;
+        assert_eq!(answer.reason(), Reason::AmbiguousCredential);
+    }
+    let rows = stage.logged(&stage.acme, nothing(), 2).await;
+    let mut reasons: Vec<_> = rows.iter().map(v1::LoggedDecision::reason).collect();
+    // Of the same moment, they are in no order.
+    reasons.sort();
+    assert_eq!(reasons, [Reason::AmbiguousCredential, Reason::RouteUnknown]);
 }

@@ -1,5 +1,7 @@
 //! How an API that had no keys comes to have them: routes from before go on without one until they are saved.
 
+use std::time::Duration;
+
 use claviger::grpc::proto::v1::{self, Access, Decision, Reason};
 use tonic::Code;
 
@@ -132,6 +134,36 @@ async fn a_route_from_before_passes_everybody_but_who_has_a_dead_key() {
     let after = read(&stage).await.keyless_uses;
     assert_eq!(after.iter().map(|used| used.count).sum::<i64>(), 6);
     assert!(after.iter().all(|used| used.last_time.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_key_off_the_record_passed_a_route_from_before_is_known_to_the_hour() {
+    let stage = with_an_old_route().await;
+    let poor = v1::Key {
+        off_the_record: true,
+        ..super::stage::holding(&["orders:write"])
+    };
+    let poor = with(&stage, poor).await;
+    // The clock stands on the hour.
+    let hour = stage.server.now();
+    stage.advance(Duration::from_secs(1_234));
+    // Also where two credentials stand there, and nobody looks whose they are.
+    let one = [("x-api-key", &*poor.primary)];
+    let two = [one[0], ("api-key", "of-somebody-else")];
+    for headers in [&one[..], &two] {
+        let answer = stage.check(http(headers, "/old")).await;
+        assert_eq!(answer.decision(), Decision::Allow, "{answer:?}");
+    }
+    let uses = read(&stage).await.keyless_uses;
+    let counted: Vec<_> = uses
+        .iter()
+        .map(|used| (used.count, used.last_time))
+        .collect();
+    assert_eq!(counted, [(1, Some(hour)), (1, Some(hour))], "{uses:?}");
+    // Of everybody else it is known when they came.
+    stage.check(http(&[], "/old")).await;
+    let uses = read(&stage).await.keyless_uses;
+    assert!(uses.iter().any(|used| used.last_time != Some(hour)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

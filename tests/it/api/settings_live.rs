@@ -10,7 +10,7 @@ use claviger::grpc::proto::v1::{self, Presentation, Slot};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use super::stage::{creating, duration, generated, mask, named};
+use super::stage::{creating, duration, generated, holding, mask, named};
 use crate::harness::{Admin, Folder, PATIENCE, Process, check_of, register};
 
 pub(crate) const WORKSPACE: &str = "live";
@@ -180,7 +180,7 @@ pub(crate) const SETTINGS: &[Live] = &[
 
 /// Makes the workspace that the table is about.
 pub(crate) fn set_stage(admin: &Admin) {
-    admin.workspace(WORKSPACE, &[]);
+    admin.workspace(WORKSPACE, &["orders:read"]);
 }
 
 impl Live {
@@ -247,7 +247,7 @@ fn reason(admin: &Admin, request: v1::CheckRequest) -> String {
 /// Makes a key by the settings that hold; its tokens.
 fn made(admin: &Admin) -> (v1::Key, Vec<String>) {
     let answer = admin
-        .create_key(creating(WORKSPACE, named("a key")))
+        .create_key(creating(WORKSPACE, holding(&["orders:read"])))
         .unwrap();
     (answer.key.unwrap(), kept(&answer.tokens))
 }

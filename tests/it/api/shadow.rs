@@ -252,8 +252,16 @@ async fn a_key_off_the_record_has_counts_and_no_addresses() {
         ..fenced(&["orders:read"])
     };
     let key = stage.in_shadow(key, network()).await;
+    // The clock stands on the hour.
+    let hour = stage.server.now();
+    stage.advance(Duration::from_secs(1_234));
     stage.from(&key, "192.0.2.7", "orders:read").await;
     let report = stage.report(&stage.acme, &key.id(), 1).await;
-    assert_eq!(report.counts[0].reason(), Reason::IpNotAllowed);
+    let count = &report.counts[0];
+    assert_eq!(count.reason(), Reason::IpNotAllowed);
+    assert_eq!(
+        (count.first_time, count.last_time),
+        (Some(hour), Some(hour))
+    );
     assert!(report.needed_cidrs.is_empty() && !report.needed_cidrs_incomplete);
 }

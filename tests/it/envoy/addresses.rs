@@ -1,6 +1,6 @@
 //! The client's address can't be forged.
 
-use claviger::grpc::proto::v1::Key;
+use claviger::grpc::proto::v1::{self, Key};
 
 use crate::harness::{EnvoyOptions, Made, Rig, RigOptions, header, key};
 
@@ -107,4 +107,59 @@ fn behind_a_trusted_proxy_the_address_next_to_the_trusted_ones_counts() {
         let headers = [header(name, INSIDE), header("x-api-key", &made.token)];
         assert_eq!(rig.get("/orders", &headers).status, 403, "{name}");
     }
+}
+
+#[test]
+fn an_explanation_finds_the_same_address_behind_a_trusted_proxy_as_the_decision() {
+    let (rig, made) = rig(None, vec!["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"]);
+    let explain = |peer: &str, forwarded: &str| {
+        let headers = [("x-forwarded-for", forwarded), ("x-api-key", &*made.token)];
+        let header = |(name, value): (&str, &str)| v1::HttpHeader {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let check = v1::CheckRequest {
+            workspace: "default".to_owned(),
+            http: Some(v1::HttpRequest {
+                headers: headers.map(header).to_vec(),
+                path: "/orders".to_owned(),
+                ..Default::default()
+            }),
+            source_ip: peer.to_owned(),
+            required_scopes: vec!["orders:read".to_owned()],
+            ..Default::default()
+        };
+        let request = v1::ExplainRequest {
+            check: Some(check),
+            surface: v1::explain_request::Surface::Envoy.into(),
+            ..Default::default()
+        };
+        let answer = rig.admin.explain(request).unwrap();
+        let network = v1::explain_step::Check::Network;
+        let mut steps = answer.steps.into_iter();
+        let step = steps.find(|step| step.check() == network).unwrap();
+        (answer.decision.unwrap().reason(), step.detail)
+    };
+    for (forwarded, found) in [
+        ("203.0.113.7", "203.0.113.7"),
+        ("198.51.100.9, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 10.1.2.3", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 198.51.100.9", "198.51.100.9"),
+        ("203.0.113.7, 198.51.100.9, 10.1.2.3", "198.51.100.9"),
+        ("10.1.2.3", "10.1.2.3"),
+    ] {
+        let (reason, detail) = explain("127.0.0.1", forwarded);
+        let headers = [
+            header("x-forwarded-for", forwarded),
+            header("x-api-key", &made.token),
+        ];
+        let passed = rig.get("/orders", &headers).status == 200;
+        assert_eq!(reason == v1::Reason::Ok, passed, "{forwarded}: {detail}");
+        assert!(detail.starts_with(found), "{forwarded}: {detail}");
+    }
+    // Of whom nobody trusts the word does not count.
+    let (reason, detail) = explain("198.51.100.9", "203.0.113.7");
+    assert_eq!(reason, v1::Reason::IpNotAllowed);
+    assert!(detail.starts_with("198.51.100.9"), "{detail}");
 }

@@ -3,7 +3,7 @@
 use claviger::grpc::proto::v1;
 use claviger::grpc::proto::v1::{Key, Presentation};
 
-use crate::harness::{EnvoyOptions, Rig, RigOptions, demands, header, key};
+use crate::harness::{EnvoyOptions, Rig, RigOptions, basic, demands, header, key};
 
 const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1In0.c2lnbmF0dXJl";
 
@@ -201,13 +201,6 @@ fn basic_is_accepted_where_a_scope_says_so_and_taken_out() {
         assert_eq!(seen.all("authorization"), Vec::<&str>::new());
         assert_eq!(seen.all("x-claviger-key-id"), [&made.id]);
     }
-}
-
-/// An `Authorization: Basic` value.
-pub(crate) fn basic(credentials: &str) -> String {
-    use base64::Engine as _;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
-    format!("Basic {encoded}")
 }
 
 /// The scope `hooks:post`, whose keys may also come as Basic and in the query; `/hooks` demands it.

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use claviger::grpc::proto::v1::{self, Key};
 
-use super::allowed::basic;
 use crate::harness::{
-    EnvoyOptions, PATIENCE, Response, Rig, RigOptions, demands, header, key, register,
+    EnvoyOptions, PATIENCE, Response, Rig, RigOptions, basic, demands, header, key, register,
 };
 
 type Headers = Vec<(String, Vec<u8>)>;

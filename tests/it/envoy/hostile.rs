@@ -1,6 +1,6 @@
 //! Requests that parties may read differently, and requests that are odd: none of them opens more than it should.
 
-use crate::harness::{EnvoyOptions, Made, Rig, RigOptions, header, key};
+use crate::harness::{EnvoyOptions, Made, Rig, RigOptions, basic, header, key};
 
 fn rig(encode_raw_headers: bool) -> (Rig, Made, Made) {
     let rig = Rig::start(&RigOptions {
@@ -25,7 +25,7 @@ fn two_credentials_are_refused_whichever_comes_first() {
             vec![bearer, header("x-api-key", &b.token)],
             vec![
                 header("x-api-key", &a.token),
-                header("authorization", super::allowed::basic(&b.token)),
+                header("authorization", basic(&b.token)),
             ],
         ]
     };

@@ -2,12 +2,12 @@
 
 mod addresses;
 mod allowed;
-mod connxio;
 mod denied;
 mod failure_mode;
 mod grpc_callers;
 mod hostile;
 mod isolation;
 mod observed;
+mod off_the_record;
 mod recorded;
 mod routes;

@@ -1,28 +1,10 @@
-//! What Envoy's requests leave behind: a row of the request log each, and nothing at all of a key that is off the record.
+//! What Envoy's requests leave behind: a row of the request log each.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use claviger::grpc::proto::v1::{self, Decision, Key, Reason};
+use claviger::grpc::proto::v1::{self, Decision, Reason};
 
-use crate::harness::{
-    EnvoyOptions, PATIENCE, Rig, RigOptions, Target, between_looks, demands, get, header, key,
-};
-
-/// What one client alone sends.
-struct Only {
-    address: &'static str,
-    path: &'static str,
-}
-
-const SEEN: Only = Only {
-    address: "203.0.113.88",
-    path: "seen-8842",
-};
-const UNSEEN: Only = Only {
-    address: "198.51.100.77",
-    path: "unseen-7731",
-};
+use crate::harness::{PATIENCE, Rig, RigOptions, between_looks, header, key};
 
 fn log_all(rig: &Rig) {
     set(
@@ -34,7 +16,8 @@ fn log_all(rig: &Rig) {
     );
 }
 
-fn set(rig: &Rig, settings: v1::WorkspaceSettings) {
+/// Changes the settings of the workspace.
+pub(super) fn set(rig: &Rig, settings: v1::WorkspaceSettings) {
     let update = v1::UpdateWorkspaceRequest {
         workspace: Some(v1::Workspace {
             id: "default".to_owned(),
@@ -47,7 +30,7 @@ fn set(rig: &Rig, settings: v1::WorkspaceSettings) {
 }
 
 /// The log, once it has as many rows.
-fn logged(rig: &Rig, count: usize) -> Vec<v1::LoggedDecision> {
+pub(super) fn logged(rig: &Rig, count: usize) -> Vec<v1::LoggedDecision> {
     let began = Instant::now();
     loop {
         let request = v1::ListDecisionsRequest {
@@ -63,7 +46,8 @@ fn logged(rig: &Rig, count: usize) -> Vec<v1::LoggedDecision> {
     }
 }
 
-fn usage(rig: &Rig, key: &str, count: i64) -> Vec<v1::UsagePoint> {
+/// The usage of a key by hour, once it counts this many.
+pub(super) fn usage(rig: &Rig, key: &str, count: i64) -> Vec<v1::UsagePoint> {
     let began = Instant::now();
     loop {
         let request = v1::GetUsageRequest {
@@ -80,160 +64,6 @@ fn usage(rig: &Rig, key: &str, count: i64) -> Vec<v1::UsagePoint> {
         assert!(began.elapsed() < PATIENCE, "{points:#?}");
         between_looks();
     }
-}
-
-/// Every request that leaves a trace where it may.
-fn all_kinds(rig: &Rig, only: &Only, token: &str) {
-    let with = |path: &str, headers: &[(&str, &str)]| {
-        let mut all = vec![header("x-forwarded-for", only.address)];
-        all.extend(headers.iter().map(|(name, value)| header(name, value)));
-        rig.envoy.get(format!("{path}/{}", only.path), &all).status
-    };
-    assert_eq!(with("/orders", &[("x-api-key", token)]), 200);
-    // Where a route is open, or lets pass who has no key; nobody looks whose the key is then, or two may be there.
-    assert_eq!(with("/open", &[("x-api-key", token)]), 200);
-    let two = [("x-api-key", token), ("api-key", "another-key-16b")];
-    assert_eq!(with("/keyless", &two), 200);
-    // Without a scope it lacks; twice, in a way that can be read differently; and where nothing is demanded, which is told
-    // before it is looked at whose the key is.
-    assert_eq!(with("/write", &[("x-api-key", token)]), 403);
-    assert_eq!(
-        with(
-            "/orders",
-            &[("x-api-key", token), ("api-key", "another-key-16b")]
-        ),
-        400
-    );
-    assert_eq!(with("/undemanded", &[("x-api-key", token)]), 403);
-    let bearer = format!("Bearer {token}");
-    assert_eq!(with("/undemanded", &[("authorization", &bearer)]), 403);
-}
-
-/// Whether a text stands in any file below these.
-fn stands(text: &str, places: &[PathBuf]) -> bool {
-    let holds = |path: &Path| {
-        let bytes = std::fs::read(path).unwrap();
-        bytes.windows(text.len()).any(|w| w == text.as_bytes())
-    };
-    places.iter().any(|place| {
-        if place.is_dir() {
-            let inside = std::fs::read_dir(place).unwrap();
-            let inside: Vec<_> = inside.map(|entry| entry.unwrap().path()).collect();
-            stands(text, &inside)
-        } else {
-            holds(place)
-        }
-    })
-}
-
-#[test]
-fn a_key_off_the_record_leaves_nothing_of_any_request_but_the_hourly_count() {
-    let mut rig = Rig::start(&RigOptions {
-        args: vec!["--trusted-proxies", "127.0.0.0/8", "--log", "trace"],
-        envoy: EnvoyOptions {
-            routes: vec![
-                demands("/write", &[("scopes", "orders:write")]),
-                demands("/undemanded", &[]),
-                demands("/open", &[]),
-                demands("/keyless", &[]),
-            ],
-            use_remote_address: Some(false),
-            ..EnvoyOptions::default()
-        },
-    });
-    let switch = |key_scheme: v1::KeyScheme| {
-        set(
-            &rig,
-            v1::WorkspaceSettings {
-                key_scheme: key_scheme.into(),
-                request_log: v1::RequestLog::All.into(),
-                ..Default::default()
-            },
-        );
-    };
-    switch(v1::KeyScheme::Off);
-    for (id, access) in [
-        ("open", v1::Access::Public),
-        ("keyless", v1::Access::KeyRequired),
-    ] {
-        let route = v1::Route {
-            workspace: "default".to_owned(),
-            id: id.to_owned(),
-            path: format!("/{id}/{{rest=**}}"),
-            access: access.into(),
-            ..Default::default()
-        };
-        let create = v1::CreateRouteRequest {
-            route: Some(route),
-            ..Default::default()
-        };
-        rig.admin.create_route(create).unwrap();
-    }
-    switch(v1::KeyScheme::On);
-    let make = |off_the_record| {
-        let made = Key {
-            off_the_record,
-            ..key("a key", &["orders:read"])
-        };
-        rig.admin.make("default", made)
-    };
-    let (unseen, seen) = (make(true), make(false));
-    all_kinds(&rig, &UNSEEN, &unseen.token);
-    all_kinds(&rig, &SEEN, &seen.token);
-    let rows = logged(&rig, 7);
-    assert_eq!(rows.len(), 7, "{rows:#?}");
-    assert!(
-        rows.iter()
-            .all(|row| row.source_ip == SEEN.address && row.key_id != unseen.id)
-    );
-    let reasons: Vec<_> = rows.iter().map(v1::LoggedDecision::reason).collect();
-    let (nothing, ambiguous) = (Reason::NothingDemanded, Reason::AmbiguousCredential);
-    assert_eq!(
-        reasons,
-        [
-            nothing,
-            nothing,
-            ambiguous,
-            Reason::InsufficientScope,
-            Reason::Ok,
-            Reason::Ok,
-            Reason::Ok
-        ]
-    );
-    let routes: Vec<_> = rows.iter().map(|row| row.route.as_str()).collect();
-    assert_eq!(routes, ["", "", "", "", "keyless", "open", ""]);
-    // Both are counted, by the hour and by nothing finer.
-    for made in [&unseen, &seen] {
-        let points = usage(&rig, &made.id, 2);
-        assert!(
-            points
-                .iter()
-                .all(|p| p.start_time.unwrap().seconds % 3_600 == 0)
-        );
-    }
-    let found = rig.admin.keys("default");
-    let used = |id: &str| {
-        let key = found.iter().find(|key| key.id == id).unwrap();
-        key.last_used_time.unwrap()
-    };
-    let last_used = used(&unseen.id);
-    assert_eq!((last_used.seconds % 3_600, last_used.nanos), (0, 0));
-
-    let metrics = get(&Target::Tcp(rig.process.http), "/metrics", &[]).text();
-    assert!(rig.process.stop().success());
-    let mut log = rig.process.log.so_far();
-    log.push_str(&metrics);
-    let places = rig.process.folder().kept();
-    for (text, kept) in [
-        (SEEN.address, true),
-        (SEEN.path, true),
-        (UNSEEN.address, false),
-        (UNSEEN.path, false),
-    ] {
-        assert_eq!(stands(text, &places), kept, "{text}");
-        assert!(!log.contains(text), "{text}: {log}");
-    }
-    assert!(!log.contains(&unseen.id));
 }
 
 #[test]

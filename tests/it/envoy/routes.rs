@@ -2,8 +2,7 @@
 
 use claviger::grpc::proto::v1;
 
-use super::allowed::basic;
-use crate::harness::{Rig, Route, demands, header, key};
+use crate::harness::{Rig, Route, basic, demands, header, key};
 
 fn rig(routes: Vec<Route>, own: Vec<v1::Route>) -> Rig {
     let rig = Rig::with_routes(routes);

@@ -10,6 +10,7 @@ mod import;
 mod purge;
 mod recording;
 mod records;
+mod retention;
 mod stage;
 mod store;
 mod watch;

@@ -20,13 +20,13 @@ use super::stage::{Made, Stage, stage, workspace};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whoever writes it down, running.
-struct Flushing {
+pub(super) struct Flushing {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Flushing {
-    fn start(stage: &Stage) -> Self {
+    pub(super) fn start(stage: &Stage) -> Self {
         let stop = CancellationToken::new();
         let (core, stopped) = (stage.core.clone(), stop.clone());
         Self {
@@ -40,7 +40,7 @@ impl Flushing {
     }
 
     /// Stops in order: what can be written is.
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.task)
             .await

@@ -14,7 +14,7 @@ use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
 use claviger::app::ports::fleet::Me;
-use claviger::app::ports::{Clock as _, Feed as _, Meta, Store, StoreError};
+use claviger::app::ports::{Clock, Feed as _, Meta, Store, StoreError};
 use claviger::app::postbacks::Postbacks;
 use claviger::app::postbacks::strangers::Strangers;
 use claviger::app::recorder::Recorder;
@@ -55,6 +55,11 @@ pub(super) struct Stage {
 }
 
 pub(super) async fn stage() -> Stage {
+    stage_by(Arc::new(SystemClock)).await
+}
+
+/// The same by another clock.
+pub(super) async fn stage_by(clock: Arc<dyn Clock>) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let database = SuiteDatabase::create();
     let real = match &database {
@@ -92,7 +97,7 @@ pub(super) async fn stage() -> Stage {
         store: shared,
         index,
         feed: follower.clone(),
-        clock: Arc::new(SystemClock),
+        clock,
         entropy: Arc::new(SystemEntropy),
         envelope,
         last_used: LastUsed::new().0,
@@ -108,6 +113,7 @@ pub(super) async fn stage() -> Stage {
             Duration::ZERO
         }),
         exercised: claviger::app::exercised::ExercisedGrants::default(),
+        leaked: std::sync::atomic::AtomicU64::new(0),
         tasks: TaskTracker::new(),
         imports: tokio::sync::Semaphore::new(1),
         default_workspace: workspace(),

@@ -116,16 +116,17 @@ impl Admin {
             upsert_principal(UpsertPrincipalRequest) -> UpsertPrincipalResponse;
         PostbacksClient:
             create_signing_secret(CreateSigningSecretRequest) -> CreateSigningSecretResponse,
+            list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse,
             publish_event(PublishEventRequest) -> PublishEventResponse;
         RoutesClient:
             create_route(CreateRouteRequest) -> CreateRouteResponse,
-            get_route(GetRouteRequest) -> GetRouteResponse,
-            update_route(UpdateRouteRequest) -> UpdateRouteResponse;
+            get_route(GetRouteRequest) -> GetRouteResponse;
         AuthorizeClient:
             check(CheckRequest) -> CheckResponse,
             batch_check(BatchCheckRequest) -> BatchCheckResponse;
         InsightsClient:
             list_decisions(ListDecisionsRequest) -> ListDecisionsResponse,
+            explain(ExplainRequest) -> ExplainResponse,
             get_usage(GetUsageRequest) -> GetUsageResponse;
     }
 

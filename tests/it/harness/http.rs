@@ -1,15 +1,24 @@
 //! A raw HTTP/1.1 client: sends the bytes it is given, repeated headers and odd ones as they are.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+
+use tokio::net::TcpSocket;
 
 use super::PATIENCE;
 
 /// A header for [`get`]; any bytes.
 pub(crate) fn header(name: &str, value: impl AsRef<[u8]>) -> (String, Vec<u8>) {
     (name.to_owned(), value.as_ref().to_vec())
+}
+
+/// An `Authorization: Basic` value.
+pub(crate) fn basic(credentials: &str) -> String {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Basic {encoded}")
 }
 
 /// Where to send a request.
@@ -82,6 +91,50 @@ pub(crate) fn get(
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             exchange(stream, &request)
         }
+    }
+}
+
+/// A connection that stays open, for one request after the other.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    /// From an address of this machine.
+    pub(crate) async fn open(from: IpAddr, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        let stream = socket.connect(to).await.unwrap().into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// One request, and its answer; the connection is as before.
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: service.test\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        request.push_str(&format!("\r\n{body}"));
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let read = self.0.read_until(b'\n', &mut answer).unwrap();
+            assert!(read > 0, "the connection was closed");
+        }
+        let mut response = parse(&answer);
+        let length = response.header("content-length").expect("a length");
+        response.body = vec![0; length.parse().unwrap()];
+        self.0.read_exact(&mut response.body).unwrap();
+        response
     }
 }
 

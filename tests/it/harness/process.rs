@@ -61,6 +61,12 @@ impl Folder {
         places
     }
 
+    /// What stands in the tables on PostgreSQL; on SQLite that is in the data directory.
+    pub(crate) fn dump(&self) -> String {
+        let dump = self.database.as_ref().map(SuiteDatabase::dump);
+        dump.unwrap_or_default()
+    }
+
     /// A new file for the output of a process.
     pub(crate) fn output(&self, name: &str) -> PathBuf {
         let n = self.outputs.fetch_add(1, Ordering::SeqCst);
@@ -320,9 +326,22 @@ fn listening(line: &str, listener: &str) -> Option<String> {
 
 /// The fields of an event, if the line is that event.
 fn event(line: &str, message: &str) -> Option<Value> {
-    let mut value: Value = serde_json::from_str(line).ok()?;
+    let Ok(mut value) = serde_json::from_str::<Value>(line) else {
+        return pretty_event(line, message);
+    };
     if value["fields"].is_object() {
         value = value["fields"].take();
     }
     (value["message"] == message).then_some(value)
+}
+
+/// The same of a log for people, where no field has a blank.
+fn pretty_event(line: &str, message: &str) -> Option<Value> {
+    let (_, said) = line.split_once(" INFO ")?;
+    let fields = said.trim_start().strip_prefix(message)?.split_whitespace();
+    let field = |field: &str| {
+        let (name, value) = field.split_once('=')?;
+        Some((name.to_owned(), value.trim_matches('"').into()))
+    };
+    Some(Value::Object(fields.map(field).collect::<Option<_>>()?))
 }

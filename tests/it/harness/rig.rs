@@ -99,6 +99,16 @@ impl Seen {
         self.0["path"].as_str().unwrap()
     }
 
+    /// The method.
+    pub(crate) fn method(&self) -> &str {
+        self.0["method"].as_str().unwrap()
+    }
+
+    /// What was sent.
+    pub(crate) fn body(&self) -> &str {
+        self.0["body"].as_str().unwrap()
+    }
+
     /// The values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let headers = self.0["headers"].as_array().unwrap();

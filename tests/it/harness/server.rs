@@ -39,6 +39,11 @@ pub(crate) const BOOTSTRAP_TOKEN: &str = "boot_Zk3vXw8yRt5LmNc1Hd7AqP0sUe9GjB2fT
 pub(crate) struct TestClock(AtomicI64);
 
 impl TestClock {
+    /// One that begins on the hour.
+    pub(crate) fn start() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_800_000_000_000_000)))
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
     }
@@ -63,7 +68,7 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn start() -> Self {
-        let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
+        let clock = TestClock::start();
         let place = Place {
             dir: TempDir::new().unwrap(),
             database: SuiteDatabase::create(),
@@ -151,6 +156,11 @@ impl TestServer {
 
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What its clock says, to the second.

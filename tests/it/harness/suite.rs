@@ -69,6 +69,19 @@ impl SuiteDatabase {
     }
 }
 
+impl SuiteDatabase {
+    /// Every row of every table, as text.
+    pub(crate) fn dump(&self) -> String {
+        let tables = psql(
+            &self.url(),
+            "SELECT format('COPY %I TO STDOUT;', relname) FROM pg_class \
+             WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'",
+        );
+        assert!(tables.lines().count() > 10, "{tables}");
+        psql(&self.url(), &tables)
+    }
+}
+
 impl Drop for SuiteDatabase {
     fn drop(&mut self) {
         let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);

@@ -1,6 +1,6 @@
 //! The service behind Envoy: answers every request with what arrived, and counts.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,18 +39,27 @@ fn serve(mut stream: &TcpStream, counter: &AtomicUsize) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let request = line(&mut reader)?;
-        let path = request.split(' ').nth(1)?.to_owned();
+        let (method, rest) = request.split_once(' ')?;
+        let (path, _) = rest.split_once(' ')?;
         let mut headers = Vec::new();
+        let mut length = 0;
         loop {
             let header = line(&mut reader)?;
             if header.is_empty() {
                 break;
             }
             let (name, value) = header.split_once(':')?;
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok()?;
+            }
             headers.push([name.to_ascii_lowercase(), value.trim().to_owned()]);
         }
+        let mut sent = vec![0; length];
+        reader.read_exact(&mut sent).ok()?;
+        let sent = String::from_utf8_lossy(&sent);
         counter.fetch_add(1, Ordering::SeqCst);
-        let body = json!({ "path": path, "headers": headers }).to_string();
+        let body =
+            json!({ "method": method, "path": path, "headers": headers, "body": sent }).to_string();
         write!(
             stream,
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -11,6 +11,7 @@ mod history;
 mod killed;
 mod large;
 mod outage;
+mod postbacks;
 mod replicas;
 mod rotation;
 mod secrets;

@@ -1,220 +1,214 @@
-//! Nexosis: a key comes with every subscription, PRIMARY and SECONDARY; regenerating one supplants it at once; the rotation of
-//! four steps has no outage; old keys are due for regeneration. Each test follows a part of its document "API Keys".
+//! Nexosis: a key comes with every subscription, PRIMARY and SECONDARY, and is what is billed by; regenerating one supplants
+//! it at once; the rotation of four steps has no outage; old keys are due for regeneration. The tests follow its document "API
+//! Keys" from top to bottom.
+
+mod traffic;
+mod world;
 
 use std::time::Duration;
 
-use claviger::grpc::proto::v1::hygiene_finding::Kind;
 use claviger::grpc::proto::v1::leaked_secret::Action;
-use claviger::grpc::proto::v1::{self, Reason, Slot};
+use claviger::grpc::proto::v1::{self, Reason, Slot, UsageDimension};
+use serde_json::Value;
 use tonic::Code;
 
-use crate::api::stage::{Stage, asking, declaring, duration, ok, refused, selling};
-use crate::harness::server::Client;
+use super::walk::{DAY, in_time, is_refused};
+use crate::api::stage::{ok, refused};
+use traffic::Traffic;
+use world::{AGE, SALES, regenerating, start};
 
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// The operator's workspace: two slots, a key with every subscription, the header `api-key`, old keys named after 90 days.
-async fn nexosis() -> (Stage, Client) {
-    let stage = Stage::set().await;
-    let header = v1::credential_location::Location::Header("api-key".to_owned());
-    let settings = v1::WorkspaceSettings {
-        slots: v1::SlotPolicy::Two.into(),
-        locations: vec![v1::CredentialLocation {
-            location: Some(header),
-        }],
-        provisioning: Some(v1::KeyProvisioning {
-            scopes: vec!["data:write".to_owned()],
-        }),
-        rotation_age: duration(90 * 86_400),
-        leak_policy: v1::LeakPolicy::Regenerate.into(),
-        ..Default::default()
-    };
-    let directory = || stage.acme.directory();
-    ok(directory()
-        .create_scope(declaring("acme", "data:write"))
-        .await);
-    stage.configure("acme", settings).await;
-    let all = ["keys:read", "keys:write", "insights:read"].map(|r| format!("claviger:{r}"));
-    let account = stage
-        .caller("acme", &all.each_ref().map(String::as_str))
-        .await;
-    (stage, account)
-}
-
-/// A customer subscribes; what the account page shows.
-async fn subscribe(stage: &Stage, id: &str) -> (v1::Key, [String; 2]) {
-    let answer = ok(stage
-        .acme
-        .directory()
-        .create_subscription(selling("acme", id))
-        .await);
-    let token = |slot: Slot| {
-        let issued = answer.tokens.iter().find(|t| t.slot() == slot).unwrap();
-        stage.server.remember(&issued.token);
-        issued.token.clone()
-    };
-    let tokens = [token(Slot::Primary), token(Slot::Secondary)];
-    let key = answer.key.unwrap();
-    let acknowledge = v1::AcknowledgeSecretRequest {
-        key_id: key.id.clone(),
-        ..Default::default()
-    };
-    ok(stage.acme.keys().acknowledge_secret(acknowledge).await);
-    (key, tokens)
-}
-
-/// `PUT /api/data/salesdata` with the header `api-key`.
-async fn put(stage: &Stage, token: &str) -> v1::CheckResponse {
-    let header = v1::HttpHeader {
-        name: "api-key".to_owned(),
-        value: token.to_owned(),
-    };
-    let request = v1::CheckRequest {
-        credential: None,
-        http: Some(v1::HttpRequest {
-            headers: vec![header],
-            path: "/api/data/salesdata".to_owned(),
+/// "An API key is a unique security ID that is used to identify who is accessing the API as well as a set of access rights
+/// associated with it." "These keys are generated and provided to every subscription." "The API key is submitted as an HTTP
+/// Header named 'api-key' in every request."
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_provided_to_every_subscription_and_identifies_who_is_accessing_in_its_header() {
+    let nexosis = start().await;
+    let (key, [primary, secondary]) = nexosis.subscribe("customer-1").await;
+    let (other, [theirs, _]) = nexosis.subscribe("customer-2").await;
+    assert_ne!(key.id, other.id);
+    for (token, key, customer) in [
+        (&primary, &key, "customer-1"),
+        (&secondary, &key, "customer-1"),
+        (&theirs, &other, "customer-2"),
+    ] {
+        let seen = nexosis.put(token).await.seen();
+        assert_eq!(seen.method(), "PUT");
+        assert_eq!(seen.all("x-claviger-key-id"), [&key.id]);
+        assert_eq!(seen.all("x-claviger-subscription"), [customer]);
+        assert_eq!(seen.all("x-claviger-scopes"), ["data:write"]);
+        assert!(seen.all("api-key").is_empty());
+    }
+    // The profile shows whose key it is, and neither token again.
+    let subscribed = v1::ListKeysRequest {
+        filter: Some(v1::KeyFilter {
+            subscription: "customer-1".to_owned(),
             ..Default::default()
         }),
-        ..asking("acme", "", &["data:write"])
-    };
-    stage.check(request).await
-}
-
-async fn passes(stage: &Stage, token: &str) {
-    assert_eq!(put(stage, token).await.reason(), Reason::Ok);
-}
-
-async fn unauthorized(stage: &Stage, token: &str) {
-    assert_eq!(put(stage, token).await.http_status, 401);
-}
-
-/// Clicks "Regenerate" beside a slot; the new token.
-async fn regenerate(stage: &Stage, account: &Client, key: &v1::Key, slot: Slot) -> String {
-    let request = v1::RegenerateSecretRequest {
-        key_id: key.id.clone(),
-        slot: slot.into(),
+        view: v1::KeyView::WithTokens.into(),
         ..Default::default()
     };
-    let answer = ok(account.keys().regenerate_secret(request).await);
-    let token = answer.tokens[0].token.clone();
-    stage.server.remember(&token);
-    token
+    let shown = ok(nexosis.platform.admin().keys().list_keys(subscribed).await);
+    let ids: Vec<_> = shown.keys.iter().map(|k| &k.id).collect();
+    assert_eq!((ids, shown.tokens.len()), (vec![&key.id], 0));
+    // In every request, and in that header.
+    let without = nexosis.platform.send("PUT", SALES, &[], "{}").await;
+    is_refused(&without, 401, "no-credential");
+    let elsewhere = [("x-api-key", &*primary)];
+    let elsewhere = nexosis.platform.send("PUT", SALES, &elsewhere, "{}").await;
+    is_refused(&elsewhere, 401, "no-credential");
+    nexosis
+        .unauthorized("nobody-made-this-9f86d081884c7d65")
+        .await;
 }
 
-async fn findings(account: &Client, key: &v1::Key) -> Vec<v1::HygieneFinding> {
-    let request = v1::GetKeyHygieneRequest {
-        page_size: 1_000,
-        ..Default::default()
-    };
-    let answer = ok(account.insights().get_key_hygiene(request).await);
-    let of_key = |needs: &v1::KeyHygiene| needs.key.as_ref().is_some_and(|k| k.id == key.id);
-    let needs = answer.keys.into_iter().find(of_key);
-    needs.map(|needs| needs.findings).unwrap_or_default()
-}
-
+/// "[It] is how billing is accounted for and applied to an account."
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_generated_and_provided_to_every_subscription_and_identify_who_is_accessing() {
-    let (stage, _) = nexosis().await;
-    let (key, [primary, secondary]) = subscribe(&stage, "customer-1").await;
-    let (other, [theirs, _]) = subscribe(&stage, "customer-2").await;
-    assert_ne!(key.id, other.id);
-    // "Each account will always have two concurrent active API keys."
-    for token in [&primary, &secondary] {
-        let decision = put(&stage, token).await;
-        assert_eq!(decision.reason(), Reason::Ok);
-        // "… and is how billing is accounted for and applied to an account."
-        assert_eq!(decision.subscription, "customer-1");
-        assert_eq!(decision.scopes, ["data:write"], "a set of access rights");
+async fn usage_is_accounted_to_the_subscription_whichever_of_its_two_keys_is_used() {
+    let nexosis = start().await;
+    let (_, [primary, secondary]) = nexosis.subscribe("customer-1").await;
+    let (_, [theirs, _]) = nexosis.subscribe("customer-2").await;
+    for (token, times) in [(&primary, 3), (&secondary, 2), (&theirs, 4)] {
+        for _ in 0..times {
+            nexosis.passes(token).await;
+        }
     }
-    assert_eq!(put(&stage, &theirs).await.subscription, "customer-2");
-    unauthorized(&stage, "nobody-made-this-9f86d081884c7d65").await;
-    // Neither of the two can be given up.
-    let revoke = v1::RevokeSecretRequest {
-        key_id: key.id.clone(),
-        secret_id: key.secrets[0].id.clone(),
-        ..Default::default()
+    let used = async || {
+        let request = v1::GetUsageRequest {
+            group_by: vec![UsageDimension::Subscription.into()],
+            decision: v1::Decision::Allow.into(),
+            ..Default::default()
+        };
+        let points = ok(nexosis.account.insights().get_usage(request).await).points;
+        let sum: i64 = points.iter().map(|point| point.count).sum();
+        (sum >= 9).then_some(points)
     };
-    let answer = stage.acme.keys().revoke_secret(revoke).await;
-    refused(answer, Code::FailedPrecondition, "SLOT_REQUIRED");
+    let points = in_time(used).await;
+    let billed: Vec<_> = points
+        .iter()
+        .map(|point| (&*point.subscription, point.count))
+        .collect();
+    assert_eq!(billed, [("customer-1", 5), ("customer-2", 4)]);
+    // The day's bill, as who writes it asks on the command line.
+    let args = ["usage", "--by", "subscription", "--interval", "day"];
+    let period = [
+        "--since",
+        "2027-01-01T00:00:00Z",
+        "--until",
+        "2027-02-01T00:00:00Z",
+    ];
+    let bill = [&args[..], &period, &["-o", "json"]].concat();
+    let bill: Value =
+        serde_json::from_str(&nexosis.platform.claviger(&nexosis.token, &bill)).unwrap();
+    assert!(bill.to_string().contains("customer-1"), "{bill}");
 }
 
+/// "Each account will always have two concurrent active API keys, designated as "Primary" and "Secondary.""
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_always_has_two_concurrent_active_keys() {
+    let nexosis = start().await;
+    let (key, tokens) = nexosis.subscribe("customer-1").await;
+    let slots: Vec<_> = key.secrets.iter().map(v1::Secret::slot).collect();
+    assert_eq!(slots, [Slot::Primary, Slot::Secondary]);
+    // Neither of the two can be given up.
+    for secret in &key.secrets {
+        let revoke = v1::RevokeSecretRequest {
+            key_id: key.id.clone(),
+            secret_id: secret.id.clone(),
+            ..Default::default()
+        };
+        let answer = nexosis.platform.admin().keys().revoke_secret(revoke).await;
+        refused(answer, Code::FailedPrecondition, "SLOT_REQUIRED");
+    }
+    for token in &tokens {
+        nexosis.passes(token).await;
+    }
+}
+
+/// "One or both of the API keys can be regenerated, activating a new key immediately supplanting the old key rendering it useless.
+/// Any program using the old revoked key will then fail with 401."
 #[tokio::test(flavor = "multi_thread")]
 async fn regenerating_activates_a_new_key_immediately_and_the_old_one_fails_with_401() {
-    let (stage, account) = nexosis().await;
-    let (key, [primary, secondary]) = subscribe(&stage, "customer-1").await;
-    let new = regenerate(&stage, &account, &key, Slot::Primary).await;
-    unauthorized(&stage, &primary).await;
+    let nexosis = start().await;
+    let (key, [primary, secondary]) = nexosis.subscribe("customer-1").await;
+    let new = nexosis.regenerate(&key, Slot::Primary).await;
+    nexosis.unauthorized(&primary).await;
     for token in [&new, &secondary] {
-        passes(&stage, token).await;
+        nexosis.passes(token).await;
     }
-    // "One or both of the API keys can be regenerated."
     let request = v1::RegenerateSecretRequest {
-        key_id: key.id.clone(),
-        slot: Slot::Secondary.into(),
         force: true,
-        ..Default::default()
+        ..regenerating(&key, Slot::Secondary)
     };
-    let answer = ok(account.keys().regenerate_secret(request).await);
-    stage.server.remember(&answer.tokens[0].token);
-    unauthorized(&stage, &secondary).await;
-    passes(&stage, &answer.tokens[0].token).await;
+    let answer = ok(nexosis.account.keys().regenerate_secret(request).await);
+    nexosis.platform.remember(&answer.tokens[0].token);
+    nexosis.unauthorized(&secondary).await;
+    for token in [&new, &answer.tokens[0].token] {
+        nexosis.passes(token).await;
+    }
 }
 
+/// "1. Regenerate "Secondary Key" […]. 2. Change all applications […] to use "Secondary Key." 3. Validate all applications using
+/// "Secondary Key" are functioning correctly. […] 4. Finally, regenerate "Primary Key" to make sure any unauthorized users cannot
+/// use this key."
 #[tokio::test(flavor = "multi_thread")]
-async fn the_process_for_api_key_rotation_in_four_steps_has_no_outage_and_says_when_it_is_safe() {
-    let (stage, account) = nexosis().await;
-    let (key, [primary, _]) = subscribe(&stage, "customer-1").await;
+async fn the_rotation_of_four_steps_refuses_no_request_of_applications_that_run_meanwhile() {
+    let nexosis = start().await;
+    let (key, [primary, secondary]) = nexosis.subscribe("customer-1").await;
+    let applications = Traffic::start(nexosis.platform.envoy.address(), SALES, &primary, 3).await;
+    applications.flow();
+    nexosis.platform.stage.advance(DAY);
+    applications.flow();
+    let new = nexosis.regenerate(&key, Slot::Secondary).await;
+    nexosis.unauthorized(&secondary).await;
+    applications.flow();
+    applications.switch(&new);
+    nexosis.regenerate(&key, Slot::Primary).await;
+    nexosis.unauthorized(&primary).await;
+    applications.flow();
+    let (sent, refused) = applications.stop();
+    assert!(sent > 0 && refused == 0, "{refused} of {sent} were refused");
+}
+
+/// "Validate all applications using "Secondary Key" are functioning correctly": which still use the other one is seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_step_of_a_rotation_is_named_and_is_safe_once_nobody_uses_the_old_key() {
+    let nexosis = start().await;
+    let (key, [primary, _]) = nexosis.subscribe("customer-1").await;
     let mut applications = [primary.clone(), primary.clone(), primary.clone()];
     let all_pass = async |applications: &[String]| {
         for token in applications {
-            passes(&stage, token).await;
+            nexosis.passes(token).await;
         }
     };
     all_pass(&applications).await;
-    stage.advance(DAY);
+    nexosis.platform.stage.advance(DAY);
     all_pass(&applications).await;
-    // 1. Regenerate "Secondary Key" as this ensures it's new and secure.
-    let secondary = regenerate(&stage, &account, &key, Slot::Secondary).await;
-    all_pass(&applications).await;
-    // "Only regenerate one key at a time to prevent downtime": the other one now would cut everybody off.
-    let both = v1::RegenerateSecretRequest {
-        key_id: key.id.clone(),
-        slot: Slot::Primary.into(),
-        ..Default::default()
-    };
-    let answer = account.keys().regenerate_secret(both).await;
-    refused(answer, Code::FailedPrecondition, "OTHER_SLOT_UNPROVEN");
-    // 2. Change all applications to use "Secondary Key". 3. Validate all applications are functioning correctly.
-    let last_step = async || {
-        let found = findings(&account, &key).await;
-        let unfinished = found.iter().find(|f| f.kind() == Kind::RotationUnfinished);
-        unfinished.map(|f| (f.slot(), f.safe))
-    };
+    let secondary = nexosis.regenerate(&key, Slot::Secondary).await;
     for n in 0..applications.len() {
-        assert_eq!(last_step().await, (n > 0).then_some((Slot::Primary, false)));
+        let expected = (n > 0).then_some((Slot::Primary, false));
+        assert_eq!(nexosis.last_step(&key).await, expected);
         applications[n].clone_from(&secondary);
         all_pass(&applications).await;
     }
-    stage.advance(DAY + Duration::from_secs(1));
+    nexosis.platform.stage.advance(DAY + Duration::from_secs(1));
     all_pass(&applications).await;
+    let safe = Some((Slot::Primary, true));
     assert_eq!(
-        last_step().await,
-        Some((Slot::Primary, true)),
+        nexosis.last_step(&key).await,
+        safe,
         "nobody uses it any more"
     );
-    // 4. Finally, regenerate "Primary Key".
-    regenerate(&stage, &account, &key, Slot::Primary).await;
-    unauthorized(&stage, &primary).await;
+    nexosis.regenerate(&key, Slot::Primary).await;
+    nexosis.unauthorized(&primary).await;
     all_pass(&applications).await;
-    assert_eq!(last_step().await, None);
+    assert_eq!(nexosis.last_step(&key).await, None);
 }
 
+/// "API key is exposed publicly, such as a source code repo or in HTML or javascript source."
 #[tokio::test(flavor = "multi_thread")]
-async fn when_to_regenerate_a_key_exposed_in_a_public_repository_or_old() {
-    let (stage, account) = nexosis().await;
-    let (key, [primary, secondary]) = subscribe(&stage, "customer-1").await;
-    // "API key is exposed publicly, such as a source code repo."
+async fn a_key_that_is_exposed_publicly_is_regenerated_when_it_is_reported() {
+    let nexosis = start().await;
+    let (key, [primary, secondary]) = nexosis.subscribe("customer-1").await;
     let report = v1::ReportLeakRequest {
         leaks: vec![v1::FoundToken {
             token: primary.clone(),
@@ -223,58 +217,103 @@ async fn when_to_regenerate_a_key_exposed_in_a_public_repository_or_old() {
         }],
         ..Default::default()
     };
-    let answer = ok(account.keys().report_leak(report).await);
+    let answer = ok(nexosis.account.keys().report_leak(report).await);
     let leaked = &answer.results[0].secrets[0];
     assert_eq!(
         (leaked.action(), &leaked.key_id),
         (Action::Regenerated, &key.id)
     );
-    stage.server.remember(&leaked.tokens[0].token);
-    unauthorized(&stage, &primary).await;
+    nexosis.platform.remember(&leaked.tokens[0].token);
+    nexosis.unauthorized(&primary).await;
     for token in [&secondary, &leaked.tokens[0].token] {
-        passes(&stage, token).await;
+        nexosis.passes(token).await;
     }
-    // "When a key is old": it is named for regeneration at the age that the operator chose.
-    let due = async || {
-        let found = findings(&account, &key).await;
-        let due = found.iter().filter(|f| f.kind() == Kind::RotationDue);
-        due.map(v1::HygieneFinding::slot).collect::<Vec<_>>()
-    };
-    assert_eq!(due().await, []);
-    stage.advance(90 * DAY);
-    assert_eq!(due().await, [Slot::Primary, Slot::Secondary]);
-    // "Regenerate keys at regularly scheduled intervals", one at a time.
-    regenerate(&stage, &account, &key, Slot::Secondary).await;
-    assert_eq!(due().await, [Slot::Primary]);
 }
 
+/// "A computer with the key stored on it was stolen or compromised. You suspect unauthorized key use. A developer with access to
+/// the key has left your company. Someone gained unauthorized access to your […] account."
 #[tokio::test(flavor = "multi_thread")]
-async fn a_developer_who_left_a_stolen_computer_an_unauthorized_login_the_key_and_its_holder_part()
-{
-    let (stage, account) = nexosis().await;
-    let (key, [primary, secondary]) = subscribe(&stage, "customer-1").await;
-    // "You suspect unauthorized key use", "someone gained unauthorized access": all of it off, at once.
-    let switch = |enabled: bool| v1::UpdateKeyRequest {
-        key: Some(v1::Key {
-            id: key.id.clone(),
-            enabled: Some(enabled),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    ok(account.keys().update_key(switch(false)).await);
+async fn whoever_may_have_the_keys_is_locked_out_at_once_and_the_account_goes_on_with_new_ones() {
+    let nexosis = start().await;
+    let (key, [primary, secondary]) = nexosis.subscribe("customer-1").await;
+    nexosis.platform.enable(&key.id, false).await;
     for token in [&primary, &secondary] {
-        unauthorized(&stage, token).await;
+        nexosis.unauthorized(token).await;
+    }
+    // Who used it, from where, is on record.
+    let rows = nexosis.platform.logged(2).await;
+    for row in &rows {
+        let about = (row.reason(), &*row.key_id, &*row.source_ip);
+        assert_eq!(about, (Reason::KeyDisabled, &*key.id, "127.0.0.1"));
     }
     let mut fresh = Vec::new();
     for slot in [Slot::Primary, Slot::Secondary] {
-        fresh.push(regenerate(&stage, &account, &key, slot).await);
+        fresh.push(nexosis.regenerate(&key, slot).await);
     }
-    ok(account.keys().update_key(switch(true)).await);
+    nexosis.platform.enable(&key.id, true).await;
     for token in [&primary, &secondary] {
-        unauthorized(&stage, token).await;
+        nexosis.unauthorized(token).await;
     }
     for token in &fresh {
-        passes(&stage, token).await;
+        nexosis.passes(token).await;
     }
+}
+
+/// "When a key is old. The older a key is, the higher the probability it could have been compromised." "Regenerate keys at
+/// regularly scheduled intervals."
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_due_for_regeneration_at_the_age_that_the_operator_chose_and_again_at_that_interval()
+ {
+    let nexosis = start().await;
+    let (key, _) = nexosis.subscribe("customer-1").await;
+    let age = Duration::from_secs(AGE);
+    assert_eq!(nexosis.due(&key).await, []);
+    nexosis.platform.stage.advance(age);
+    assert_eq!(nexosis.due(&key).await, [Slot::Primary, Slot::Secondary]);
+    // As who plans it sees it.
+    let args = ["hygiene", "--finding", "rotation-due", "-o", "json"];
+    let said = nexosis.platform.claviger(&nexosis.token, &args);
+    assert!(said.contains(&key.id), "{said}");
+    nexosis.regenerate(&key, Slot::Secondary).await;
+    assert_eq!(nexosis.due(&key).await, [Slot::Primary]);
+    nexosis.regenerate(&key, Slot::Primary).await;
+    assert_eq!(nexosis.due(&key).await, []);
+    nexosis.platform.stage.advance(age);
+    assert_eq!(nexosis.due(&key).await, [Slot::Primary, Slot::Secondary]);
+}
+
+/// "Only regenerate one key at a time to prevent downtime."
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_key_is_not_regenerated_before_the_first_new_one_is_in_use() {
+    let nexosis = start().await;
+    let (key, [primary, _]) = nexosis.subscribe("customer-1").await;
+    nexosis.passes(&primary).await;
+    let new = nexosis.regenerate(&key, Slot::Secondary).await;
+    let request = || regenerating(&key, Slot::Primary);
+    let answer = nexosis.account.keys().regenerate_secret(request()).await;
+    refused(answer, Code::FailedPrecondition, "OTHER_SLOT_UNPROVEN");
+    nexosis.passes(&primary).await;
+    nexosis.passes(&new).await;
+    nexosis.regenerate(&key, Slot::Primary).await;
+    nexosis.unauthorized(&primary).await;
+}
+
+/// "Encrypt the key when storing it", which is said to customers and holds for the platform, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_platform_itself_stores_no_key_that_can_be_read() {
+    let nexosis = start().await;
+    let (key, tokens) = nexosis.subscribe("customer-1").await;
+    for token in &tokens {
+        nexosis.passes(token).await;
+    }
+    for secret in &key.secrets {
+        assert!(!secret.recoverable);
+        let reveal = v1::RevealSecretRequest {
+            key_id: key.id.clone(),
+            secret_id: secret.id.clone(),
+        };
+        let answer = nexosis.platform.admin().keys().reveal_secret(reveal).await;
+        refused(answer, Code::FailedPrecondition, "NOT_RECOVERABLE");
+    }
+    // When all has stopped, every file is searched for both.
 }
