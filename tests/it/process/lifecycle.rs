@@ -64,7 +64,7 @@ fn a_subscription_is_made_with_its_key_and_what_needs_attention_is_listed_and_su
         "NO_EXPIRY",
         "UNACKNOWLEDGED",
         "SEVERAL_SCOPES",
-        "can be regenerated now: PRIMARY, SECONDARY",
+        "can be regenerated now:  PRIMARY, SECONDARY",
     ] {
         assert!(listed.contains(text), "{text}: {listed}");
     }

@@ -159,11 +159,11 @@ async fn the_rotation_of_four_steps_refuses_no_request_of_applications_that_run_
     nexosis.platform.stage.advance(DAY);
     applications.flow();
     let new = nexosis.regenerate(&key, Slot::Secondary).await;
-    nexosis.unauthorized(&secondary).await;
+    nexosis.unauthorized_amid_others(&secondary).await;
     applications.flow();
     applications.switch(&new);
     nexosis.regenerate(&key, Slot::Primary).await;
-    nexosis.unauthorized(&primary).await;
+    nexosis.unauthorized_amid_others(&primary).await;
     applications.flow();
     let (sent, refused) = applications.stop();
     assert!(sent > 0 && refused == 0, "{refused} of {sent} were refused");

@@ -17,7 +17,7 @@ pub(super) const WORKSPACE: &str = "acme";
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where a client is, unless the walk says otherwise.
-const HERE: &str = "127.0.0.1";
+pub(super) const HERE: &str = "127.0.0.1";
 
 /// All parts, running. The folder goes last: it is searched for tokens when Envoy, which writes its log there, has ended.
 pub(super) struct Platform {

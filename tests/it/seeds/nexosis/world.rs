@@ -6,7 +6,7 @@ use claviger::grpc::proto::v1::{self, Slot};
 use crate::api::stage::{duration, ok, selling};
 use crate::harness::server::Client;
 use crate::harness::{Response, demands};
-use crate::seeds::walk::{Platform, WORKSPACE, is_refused};
+use crate::seeds::walk::{HERE, Platform, WORKSPACE, is_refused};
 
 pub(super) const SALES: &str = "/api/data/salesdata";
 /// How old a key may become here.
@@ -89,6 +89,13 @@ impl Nexosis {
 
     pub(super) async fn unauthorized(&self, token: &str) {
         is_refused(&self.put(token).await, 401, "invalid-key");
+    }
+
+    /// The same while applications run: what reaches the service meanwhile is theirs.
+    pub(super) async fn unauthorized_amid_others(&self, token: &str) {
+        let mut connection = self.platform.connect(HERE).await;
+        let response = connection.send("PUT", SALES, &[("api-key", token)], "{}");
+        is_refused(&response, 401, "invalid-key");
     }
 
     /// Clicks "Regenerate" beside a slot; the new token.
