@@ -3,6 +3,7 @@
 pub mod audit;
 mod feed;
 pub mod fleet;
+mod keep;
 pub mod outbox;
 mod query;
 mod records;
@@ -23,6 +24,7 @@ use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 pub use feed::*;
+pub use keep::*;
 pub use query::*;
 pub use records::*;
 pub use tx::*;
