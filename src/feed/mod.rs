@@ -380,6 +380,10 @@ impl Feed for Follower {
     }
 
     fn confirmed(&self) -> u64 {
+        // Of a database with another history nothing is applied, whatever the numbers look like.
+        if self.replaced.load(Ordering::Acquire) {
+            return 0;
+        }
         // First what is kept: where that is given up, all that is applied counts.
         let kept = self.keep.kept();
         self.index.applied().n.min(kept)
@@ -388,6 +392,9 @@ impl Feed for Follower {
     async fn wait_for_confirmed(&self, n: u64) {
         self.wait_for(n).await;
         self.keep.wait_for(n).await;
+        if self.replaced.load(Ordering::Acquire) {
+            std::future::pending().await
+        }
     }
 
     fn is_kept(&self) -> bool {

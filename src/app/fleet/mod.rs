@@ -157,6 +157,18 @@ impl Core {
         }
     }
 
+    /// The same to those of a database that was away: nothing, where it is not the one that was left.
+    async fn confirmed_there(&self) -> Result<Revision, StoreError> {
+        // As it was before the read: what is applied meanwhile is newer than what is read.
+        let known = self.index.applied();
+        let there = self.store.position().await?;
+        let same = there.epoch == known.epoch && there.n >= known.n;
+        Ok(match same {
+            true => self.confirmed(),
+            false => Revision { n: 0, ..known },
+        })
+    }
+
     /// Joins the fleet: is entered as one who is about to decide, then applies all that was there by then, and decides.
     /// Who made a change before that is known to have it; who makes one after it finds the newcomer in the list.
     pub async fn join(&self) -> Result<(), StoreError> {
@@ -174,7 +186,9 @@ impl Core {
                 .enter(&fleet.me, state, self.confirmed())
                 .await?;
             fleet.lease.begin(asked);
-            self.feed.stand(Standing::Entered).await?;
+            if state == ReplicaState::Serving {
+                self.feed.stand(Standing::Entered).await?;
+            }
             let there = self.store.position().await?;
             self.feed.catch_up(there.n).await?;
             if self.renewed().await? {
@@ -198,9 +212,13 @@ impl Core {
             return self.join().await;
         }
         let resumed = fleet.resumed.load(Ordering::Acquire);
+        let confirmed = match resumed {
+            true => self.confirmed_there().await?,
+            false => self.confirmed(),
+        };
         fleet
             .replicas
-            .enter(&fleet.me, ReplicaState::Serving, self.confirmed())
+            .enter(&fleet.me, ReplicaState::Serving, confirmed)
             .await?;
         fleet.resumed.store(false, Ordering::Release);
         if !resumed {
