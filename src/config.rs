@@ -109,6 +109,10 @@ pub struct Config {
     pub strict_revocation: bool,
     /// What people call the process; absent: the machine's name.
     pub replica_name: Option<String>,
+    /// Whether what decisions need is kept for a start without the database.
+    pub start_without_database: bool,
+    /// Whether the process is ready after one.
+    pub ready_without_database: bool,
     /// How long changes are kept.
     pub audit_retention: Duration,
     /// How long calls are still taken after `NOT_SERVING` is told.
@@ -229,6 +233,10 @@ impl ServeArgs {
         let strict_revocation = faults.read("strict-revocation", &self.strict_revocation, flag);
         let replica_name = set(self.replica_name.as_deref())
             .map(|name| faults.read("replica-name", name, replica_name));
+        let start_without_database =
+            faults.read("start-without-database", &self.start_without_database, flag);
+        let ready_without_database =
+            faults.read("ready-without-database", &self.ready_without_database, flag);
         let audit_retention =
             faults.read("audit-retention", &self.audit_retention, audit_retention);
         let drain_delay = faults.read("drain-delay", &self.drain_delay, drain_delay);
@@ -263,6 +271,8 @@ impl ServeArgs {
                     Some(name) => Some(name?),
                     None => None,
                 },
+                start_without_database: start_without_database?,
+                ready_without_database: ready_without_database?,
                 audit_retention: audit_retention?,
                 drain_delay: drain_delay?,
                 max_connections: max_connections?,

@@ -16,5 +16,6 @@ pub mod http;
 pub mod index;
 pub mod record;
 pub mod server;
+pub mod snapshot;
 pub mod store;
 pub mod telemetry;

@@ -59,6 +59,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections refused because there were too many.
     pub refused_connections: Counter,
+    /// Whether the database has not been reached since the start.
+    pub apart: Gauge,
 }
 
 impl Metrics {
@@ -80,6 +82,12 @@ impl Metrics {
             "Connections refused because there were too many",
             refused_connections.clone(),
         );
+        let apart = Gauge::default();
+        registry.register(
+            "started_without_database",
+            "1 while decisions rest on what was kept before the start, and the database has not been reached since",
+            apart.clone(),
+        );
         registry.register_collector(Box::new(PostbackMetrics(core.clone())));
         registry.register_collector(Box::new(FleetMetrics(core.clone())));
         registry.register_collector(Box::new(Counts {
@@ -94,6 +102,7 @@ impl Metrics {
             registry,
             connections,
             refused_connections,
+            apart,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod audit;
 mod feed;
 pub mod fleet;
 pub mod freshness;
+mod keep;
 pub mod outbox;
 mod query;
 mod records;
@@ -24,6 +25,7 @@ use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 pub use feed::*;
+pub use keep::*;
 pub use query::*;
 pub use records::*;
 pub use tx::*;

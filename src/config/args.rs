@@ -169,6 +169,28 @@ pub struct ServeArgs {
     )]
     pub replica_name: Option<String>,
 
+    /// On PostgreSQL, keep what decisions need in the data directory, sealed, so that a start serves while the database can't be
+    /// reached: true or false. With `--strict-revocation` nothing is kept
+    #[arg(
+        long,
+        env = "CLAVIGER_START_WITHOUT_DATABASE",
+        hide_env_values = true,
+        default_value = "true",
+        value_name = "BOOL"
+    )]
+    pub start_without_database: String,
+
+    /// Tell `/readyz` and gRPC health to be ready after such a start: true or false. False: not before the database is there;
+    /// decisions are answered all the same
+    #[arg(
+        long,
+        env = "CLAVIGER_READY_WITHOUT_DATABASE",
+        hide_env_values = true,
+        default_value = "true",
+        value_name = "BOOL"
+    )]
+    pub ready_without_database: String,
+
     /// How long changes are kept for the audit log and for who follows them, at least 7d
     #[arg(
         long,

@@ -15,14 +15,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Speaks for this process until told to stop, then leaves the fleet in its name: it must not decide after that.
 pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
     let mut failing = false;
-    let mut told = core.index.applied().n;
+    let mut told = core.feed.confirmed();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = core.feed.wait_for(told + 1) => {}
+            () = core.feed.wait_for_confirmed(told.saturating_add(1)) => {}
             () = tokio::time::sleep(BEAT) => {}
         }
-        told = core.index.applied().n;
+        told = core.feed.confirmed();
         match core.speak().await {
             Ok(()) if failing => {
                 failing = false;

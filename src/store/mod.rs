@@ -50,6 +50,7 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 pub use backup::{BackupError, Header, NewHistory, Trailer};
 use bounded::{Connections, Transaction};
 pub use connect::OpenError;
+pub use postgres::Opening;
 pub use records::SqlRecords;
 use tx::SqlTx;
 

@@ -67,6 +67,11 @@ impl Lease {
         true
     }
 
+    /// The one of before the start is taken up, which has no end; not by one that stops without.
+    pub fn resume(&self) {
+        self.joined.store(!self.strict, Ordering::Release);
+    }
+
     /// It is given back.
     pub fn end(&self) {
         self.joined.store(false, Ordering::Release);

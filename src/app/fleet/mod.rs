@@ -1,11 +1,13 @@
 //! The fleet: all processes that decide from one database, and what each of them is known to have applied.
 //!
 //! Invariants: a process decides only while it is entered, or, where it may go on without its lease, from when it was first
-//! entered; a change is said to be everywhere only when everybody who may be deciding has said to have applied it.
+//! entered; a change is said to be everywhere only when everybody who may be deciding has said to have applied it. What a
+//! process says to have applied it knows after a restart, too, be it one without the database.
 
 mod alone;
 mod lease;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,8 @@ use crate::app::auth::Caller;
 use crate::app::authorize::not_loaded;
 use crate::app::directory::workspaces::require_system;
 use crate::app::error::{Code, Error};
-use crate::app::ports::StoreError;
 use crate::app::ports::fleet::{Me, Replicas, Roll};
+use crate::app::ports::{Standing, StoreError};
 use crate::domain::id::ReplicaId;
 use crate::domain::replica::{Replica, ReplicaState};
 use crate::domain::revision::Revision;
@@ -95,6 +97,8 @@ pub struct Fleet {
     me: Me,
     replicas: Arc<dyn Replicas>,
     lease: Lease,
+    /// This process was started without the database, and is entered only as it was in the life before.
+    resumed: AtomicBool,
     /// One speaks to the list for this process at a time.
     speaking: Mutex<()>,
     /// The list as it was last read.
@@ -119,6 +123,7 @@ impl Fleet {
             lease: Lease::new(me.strict, since_boot),
             me,
             replicas,
+            resumed: AtomicBool::new(false),
             speaking: Mutex::new(()),
             last: std::sync::Mutex::new(Roll {
                 replicas: Vec::new(),
@@ -136,6 +141,13 @@ impl Fleet {
     /// Whether this process may decide now.
     pub fn may_decide(&self) -> bool {
         self.lease.may_decide()
+    }
+
+    /// Decides from now on as the replica that this process was before its start, which others still wait for. Only one
+    /// that goes on without a lease may.
+    pub fn resume(&self) {
+        self.resumed.store(true, Ordering::Release);
+        self.lease.resume();
     }
 
     /// The list as it was at some moment after this call.
@@ -180,18 +192,46 @@ impl Core {
         Ok(())
     }
 
+    /// What others may be told to be applied here.
+    fn confirmed(&self) -> Revision {
+        Revision {
+            epoch: self.index.epoch(),
+            n: self.feed.confirmed(),
+        }
+    }
+
+    /// The same to those of a database that was away: nothing, where it is not the one that was left.
+    async fn confirmed_there(&self) -> Result<Revision, StoreError> {
+        // As it was before the read: what is applied meanwhile is newer than what is read.
+        let known = self.index.applied();
+        let there = self.store.position().await?;
+        let same = there.epoch == known.epoch && there.n >= known.n;
+        Ok(match same {
+            true => self.confirmed(),
+            false => Revision { n: 0, ..known },
+        })
+    }
+
     /// Joins the fleet: is entered as one who is about to decide, then applies all that was there by then, and decides.
     /// Who made a change before that is known to have it; who makes one after it finds the newcomer in the list.
     pub async fn join(&self) -> Result<(), StoreError> {
         let fleet = &self.fleet;
         let _speaking = fleet.speaking.lock().await;
+        // Who may come back without the database must not be dropped for not having renewed its lease.
+        let state = match self.feed.is_kept() {
+            true => ReplicaState::Serving,
+            false => ReplicaState::Joining,
+        };
         loop {
             let asked = fleet.lease.now();
             fleet
                 .replicas
-                .enter(&fleet.me, ReplicaState::Joining, self.index.applied())
+                .enter(&fleet.me, state, self.confirmed())
                 .await?;
             fleet.lease.begin(asked);
+            if state == ReplicaState::Serving {
+                self.feed.stand(Standing::Entered).await?;
+            }
             let there = self.store.position().await?;
             self.feed.catch_up(there.n).await?;
             if self.renewed().await? {
@@ -214,31 +254,43 @@ impl Core {
             tracing::warn!("the lease of this replica was over; it joins the fleet anew");
             return self.join().await;
         }
-        tracing::warn!(
-            replica = %fleet.me.id,
-            "this replica was struck off while it served, by `claviger fleet forget` or by another process with a copy of its \
-             data directory; it is entered again"
-        );
+        let resumed = fleet.resumed.load(Ordering::Acquire);
+        let confirmed = match resumed {
+            true => self.confirmed_there().await?,
+            false => self.confirmed(),
+        };
         fleet
             .replicas
-            .enter(&fleet.me, ReplicaState::Serving, self.index.applied())
-            .await
+            .enter(&fleet.me, ReplicaState::Serving, confirmed)
+            .await?;
+        fleet.resumed.store(false, Ordering::Release);
+        if !resumed {
+            tracing::warn!(
+                replica = %fleet.me.id,
+                "this replica was struck off while it served, by `claviger fleet forget` or by another process with a copy of \
+                 its data directory; it is entered again"
+            );
+        }
+        Ok(())
     }
 
     /// Whether the lease could be renewed before it was over. One that goes on without a lease renews it at any time.
     async fn renewed(&self) -> Result<bool, StoreError> {
         let fleet = &self.fleet;
         let asked = fleet.lease.now();
-        let applied = self.index.applied();
+        let applied = self.confirmed();
         let entered = fleet.replicas.renew(&fleet.me, applied).await?;
         Ok(entered && fleet.lease.extend(asked))
     }
 
-    /// Leaves the fleet in order: nobody waits for it any more. It must not decide after that.
+    /// Leaves the fleet in order: nobody waits for it any more. It must not decide after that, nor start again without the
+    /// database. Where that can't be reached it stays, and may.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let fleet = &self.fleet;
         let _speaking = fleet.speaking.lock().await;
         fleet.lease.end();
+        self.store.position().await?;
+        self.feed.stand(Standing::Left).await?;
         fleet.replicas.leave(&fleet.me).await
     }
 
@@ -270,7 +322,7 @@ impl Core {
     }
 
     async fn look(&self, revision: Revision) -> Result<Propagation, StoreError> {
-        let roll = self.fleet.roll(self.index.applied()).await?;
+        let roll = self.fleet.roll(self.confirmed()).await?;
         Ok(self.count(revision, roll))
     }
 
@@ -283,7 +335,7 @@ impl Core {
     }
 
     fn count(&self, revision: Revision, roll: Roll) -> Propagation {
-        let applied = self.index.applied();
+        let applied = self.confirmed();
         let counted = roll.replicas.into_iter().filter(|r| r.may_decide(roll.now));
         let (have, unconfirmed): (Vec<_>, Vec<_>) = counted.partition(|r| r.has(revision));
         // One that was struck off while it lives is not in the list, and decides.
@@ -329,7 +381,7 @@ impl Core {
     /// Who is in the fleet, and what this process has applied.
     pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<Listed>, Revision), Error> {
         require_system(caller, "what concerns all workspaces")?;
-        let applied = self.index.applied();
+        let applied = self.confirmed();
         let roll = self.fleet.roll(applied).await?;
         let listed = roll.replicas.iter().map(|replica| Listed {
             counts: replica.may_decide(roll.now),
@@ -343,7 +395,7 @@ impl Core {
     /// Strikes off a replica that is gone for good. Whoever holds a lease is not.
     pub async fn forget_replica(&self, caller: &Caller, id: ReplicaId) -> Result<(), Error> {
         require_system(caller, "what concerns all workspaces")?;
-        let roll = self.fleet.roll(self.index.applied()).await?;
+        let roll = self.fleet.roll(self.confirmed()).await?;
         let Some(replica) = roll.replicas.iter().find(|r| r.id == id) else {
             return Err(Error::not_found("replica"));
         };

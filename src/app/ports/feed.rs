@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::StoreError;
 use super::freshness::Freshness;
+use super::{Standing, StoreError};
 use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
@@ -15,10 +15,19 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 /// The follower of the feed, as mutations and waiting decisions need it.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
-    /// Brings the index up to a revision at least; foreign changes in between are applied, too.
+    /// Brings the index up to a revision at least, and confirms it; foreign changes in between are applied, too.
     async fn catch_up(&self, n: u64) -> Result<(), StoreError>;
     /// Waits until a revision is applied, however long that takes: the caller sets the limit.
     async fn wait_for(&self, n: u64);
+    /// The revision up to which everything is applied, and would be after a restart without the database: what others may
+    /// be told.
+    fn confirmed(&self) -> u64;
+    /// Waits until that reaches a revision, however long that takes.
+    async fn wait_for_confirmed(&self, n: u64);
+    /// Whether this process may start without the database once it is entered in its fleet's list.
+    fn is_kept(&self) -> bool;
+    /// Notes whether it is entered there.
+    async fn stand(&self, standing: Standing) -> Result<(), StoreError>;
     /// Whether a database that is at this place is the one that is followed. Once one was not, none is any more: numbers
     /// may come to look alike again.
     fn follows(&self, epoch: u32, n: u64) -> bool;

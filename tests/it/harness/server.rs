@@ -250,6 +250,8 @@ fn config(place: &Place) -> Config {
         postback_ca_file: Some(authority().certificate.clone()),
         // The clock of these tests stands still until it is moved: what is due then is to be seen at once.
         postback_poll: Duration::from_millis(20),
+        start_without_database: true,
+        ready_without_database: true,
         audit_retention: Duration::from_secs(400 * 86_400),
         drain_delay: Duration::ZERO,
         max_connections: 1_000,

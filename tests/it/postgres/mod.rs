@@ -8,6 +8,7 @@ use crate::harness::{
 
 mod fleet;
 mod history;
+mod kept;
 mod killed;
 mod large;
 mod outage;
