@@ -11,10 +11,11 @@
     reason = "a bench that is set up wrong must end, and its report goes to the terminal"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod common;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,6 @@ use claviger::domain::id::{KeyId, PrincipalId, SecretId, WorkspaceId};
 use claviger::domain::key::{Key, KeySettings};
 use claviger::domain::network;
 use claviger::domain::principal::{Principal, ScopeSource};
-use claviger::domain::route::{Route, RouteSettings};
 use claviger::domain::scope::Grant;
 use claviger::domain::secret::{Origin, Secret, Slot};
 use claviger::domain::time::Time;
@@ -35,30 +35,7 @@ use claviger::domain::workspace::{Presentation, RequestLog, Workspace, Workspace
 use claviger::index::Index;
 use criterion::{Criterion, criterion_group, criterion_main};
 
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts can be written no other way"
-)]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use common::{ALLOCATIONS, destination, put_routes};
 
 const NOW: Time = Time::from_micros(1_800_000_000_000_000);
 /// Tokens kept to ask with: enough that neither they nor their keys stay in a cache.
@@ -73,8 +50,8 @@ const SCOPE: &str = "messages:send";
 struct World {
     index: Index,
     tokens: Vec<Token>,
-    /// Where requests go, in an order that no cache can foresee.
-    places: Vec<Place>,
+    /// Where requests go: host and path.
+    places: Vec<(String, String)>,
 }
 
 /// Pseudo-random bytes, the same in every run.
@@ -94,43 +71,6 @@ enum On {
     /// Nothing: no routes, no principals.
     Nothing,
     Everything,
-}
-
-/// Where a request goes: to one of 10,000 routes of a gateway, where there are routes.
-struct Place {
-    host: String,
-    path: String,
-}
-
-fn place(n: usize) -> Place {
-    let (service, resource) = (n / 10 % 100, n / 1_000);
-    Place {
-        host: format!("api-{}.example.com", n % 10),
-        path: format!("/v1/service-{service}/{{id}}/resource-{resource}"),
-    }
-}
-
-fn put_routes(index: &Index, workspace: &WorkspaceId) {
-    let routes = (0..ROUTES).map(|n| {
-        let Place { host, path } = place(n);
-        let route = Route {
-            workspace: workspace.clone(),
-            id: format!("route-{n}").parse().expect("a valid id"),
-            settings: RouteSettings {
-                hosts: vec![host.parse().expect("a valid host")],
-                path: Some(path.parse().expect("a valid path")),
-                methods: vec!["GET".to_owned(), "POST".to_owned()],
-                all_of: vec![SCOPE.to_owned()],
-                ..RouteSettings::default()
-            },
-            keyless: false,
-            create_time: NOW,
-            update_time: NOW,
-            revision: 1,
-        };
-        (workspace.clone(), route.id.clone(), Some(route))
-    });
-    index.put_routes(routes);
 }
 
 fn principal(n: usize) -> PrincipalId {
@@ -175,7 +115,7 @@ fn world(keys: usize, on: On) -> World {
     };
     index.put_workspace(&record, &[], 1);
     if on == On::Everything {
-        put_routes(&index, &workspace);
+        put_routes(&index, &workspace, ROUTES, &[SCOPE.to_owned()]);
         put_principals(&index, &workspace);
     }
     let grants: Vec<_> = (0..50)
@@ -233,15 +173,10 @@ fn world(keys: usize, on: On) -> World {
     let len = tokens.len();
     let order: Vec<_> = (0..len).map(|i| (i * 40_503) % len).collect();
     let tokens = order.into_iter().map(|i| tokens[i].clone()).collect();
-    let places = (0..ROUTES).map(|i| place(i * 7_919 % ROUTES));
-    let places = places.map(|place| Place {
-        path: place.path.replace("{id}", "4711") + "?page=2",
-        ..place
-    });
     World {
         index,
         tokens,
-        places: places.collect(),
+        places: (0..ROUTES).map(|n| destination(n, ROUTES)).collect(),
     }
 }
 
@@ -320,7 +255,7 @@ impl Taking {
 
 fn decide_once(world: &World, n: usize, scopes: &[String], recorder: Option<&Recorder>) {
     let token = world.tokens[n % world.tokens.len()].reveal().as_bytes();
-    let Place { host, path } = &world.places[n % ROUTES];
+    let (host, path) = &world.places[n % ROUTES];
     let request = Request { token };
     let presented = Presented::Http {
         headers: &request,

@@ -151,7 +151,8 @@ impl Recorder {
         let Some(mut part) = self.part() else {
             return;
         };
-        part.count(seen, subscription(seen.verdict));
+        let place = part.place(seen, subscription(seen.verdict));
+        part.count(seen, place);
         if let Some(key) = key {
             let moment = match on_the_record {
                 true => seen.now,
@@ -159,7 +160,7 @@ impl Recorder {
             };
             for reason in shadowed.iter() {
                 let address = denied_address(seen, reason).filter(|_| on_the_record);
-                part.shadow(seen, key.id(), reason, (moment, address));
+                part.shadow(place, key.id(), reason, (moment, address));
             }
         }
         let logged = match allowed {
@@ -169,7 +170,7 @@ impl Recorder {
         if !(logged && on_the_record) {
             return;
         }
-        match part.log(seen, subscription(seen.verdict)) {
+        match part.log(seen, place) {
             Logged::Filling => self.wake.notify_one(),
             Logged::Full => {
                 self.counts.dropped.fetch_add(1, Ordering::Relaxed);

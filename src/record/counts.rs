@@ -1,6 +1,7 @@
 //! Usage, and what restrictions in shadow would have denied: added up, then added to what stands, each once.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::atomic::Ordering;
 
 use crate::app::Core;
@@ -13,7 +14,6 @@ use crate::domain::time::Time;
 
 /// How many counts one addition takes.
 const AT_ONCE: usize = 500;
-const HOUR: i64 = 3_600_000_000;
 
 type ShadowId = (WorkspaceId, KeyId, String, Reason);
 
@@ -48,7 +48,7 @@ impl Counts {
             };
             let id = UsageId {
                 workspace,
-                hour: Time::from_micros(key.hour.saturating_mul(HOUR)),
+                hour: key.hour,
                 key: (key.key != 0).then(|| KeyId::from_u128(key.key)),
                 subscription: from.name(key.subscription).to_owned(),
                 route: from.name(key.route).to_owned(),
@@ -115,20 +115,10 @@ impl Counts {
         if let Some(flush) = self.under_way.take() {
             return Some(flush);
         }
-        let mut usage = Vec::new();
-        while let Some(count) = self.usage.pop_first() {
-            usage.push(count);
-            if usage.len() == AT_ONCE {
-                break;
-            }
-        }
-        let mut shadow = Vec::new();
-        while let Some((_, count)) = self.shadow.pop_first() {
-            shadow.push(count);
-            if shadow.len() == AT_ONCE {
-                break;
-            }
-        }
+        let usage = iter::from_fn(|| self.usage.pop_first());
+        let usage: Vec<_> = usage.take(AT_ONCE).collect();
+        let shadow = iter::from_fn(|| self.shadow.pop_first());
+        let shadow: Vec<_> = shadow.take(AT_ONCE).map(|(_, count)| count).collect();
         if usage.is_empty() && shadow.is_empty() {
             return None;
         }

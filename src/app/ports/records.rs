@@ -18,7 +18,7 @@ pub trait Records: Send + Sync + 'static {
     /// Adds to the counts. Repeated with the same writer and sequence it changes nothing, so that it can be repeated where
     /// the outcome is not known; sequences of one writer must come in order.
     async fn add(&self, flush: &Flush) -> Result<(), StoreError>;
-    /// Writes rows of the request log; rows that are there already stay as they are.
+    /// Writes rows of the request log in one transaction; rows that are there already stay as they are.
     async fn log(&self, rows: &[LogRow]) -> Result<(), StoreError>;
 
     /// Rows of the request log, newest first, at most the query's limit.
@@ -236,6 +236,23 @@ pub struct DecisionQuery {
 }
 
 impl DecisionQuery {
+    /// All rows of a workspace.
+    pub fn all(workspace: WorkspaceId, limit: u32) -> Self {
+        Self {
+            workspace,
+            key: None,
+            subscriptions: None,
+            allowed: None,
+            reason: None,
+            source_ip: None,
+            route: None,
+            start: None,
+            end: None,
+            before: None,
+            limit,
+        }
+    }
+
     /// Whether it asks for decisions of some kind: then rows that say what is missing are not what is asked for.
     pub fn is_filtered(&self) -> bool {
         self.key.is_some()
@@ -311,6 +328,25 @@ pub struct UsageQuery {
     pub after: Option<UsagePlace>,
     /// How many at most.
     pub limit: u32,
+}
+
+impl UsageQuery {
+    /// All usage of a workspace, told apart by time alone.
+    pub fn all(workspace: WorkspaceId, interval: Interval, limit: u32) -> Self {
+        Self {
+            workspace,
+            key: None,
+            subscriptions: None,
+            route: None,
+            allowed: None,
+            start: Time::from_micros(0),
+            end: Time::from_micros(i64::MAX),
+            interval,
+            groups: Groups::default(),
+            after: None,
+            limit,
+        }
+    }
 }
 
 /// A place in the order of usage; what is not told apart is empty.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Seen;
 use super::text::{self, Span};
 use crate::app::authorize::Surface;
+use crate::app::ports::Interval;
 use crate::decide::{Presented, Shadowed};
 use crate::domain::decision::Reason;
 use crate::domain::id::{KeyId, SecretId};
@@ -22,13 +23,21 @@ const MOST_NAMES: usize = 16_384;
 /// A name by its number; 0 is the empty one.
 pub type Name = u32;
 
+/// Where a decision belongs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    workspace: Name,
+    subscription: Name,
+    route: Name,
+}
+
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UsageKey {
     /// The key's number; 0: not known whose.
     pub key: u128,
-    /// Hours since the Unix epoch.
-    pub hour: i64,
+    /// The beginning of the hour.
+    pub hour: Time,
     /// The workspace.
     pub workspace: Name,
     /// The subscription.
@@ -249,16 +258,27 @@ impl Part {
         (z ^ (z >> 31)) >> 32 < below
     }
 
+    /// Where a decision belongs, by the numbers of its names.
+    pub(super) fn place(&mut self, seen: &Seen<'_, '_, '_>, subscription: &str) -> Place {
+        let route = seen.verdict.route();
+        Place {
+            workspace: self.names.of(0, seen.question.workspace),
+            subscription: self.names.of(1, subscription),
+            route: self
+                .names
+                .of(2, route.map_or("", |route| route.id.as_str())),
+        }
+    }
+
     /// Counts a decision.
-    pub(super) fn count(&mut self, seen: &Seen<'_, '_, '_>, subscription: &str) {
-        const HOUR: i64 = 3_600_000_000;
+    pub(super) fn count(&mut self, seen: &Seen<'_, '_, '_>, place: Place) {
         let verdict = seen.verdict;
         let key = UsageKey {
             key: verdict.key.map_or(0, |(key, _)| key.id().as_u128()),
-            hour: seen.now.micros().div_euclid(HOUR),
-            workspace: self.names.of(0, seen.question.workspace),
-            subscription: self.names.of(1, subscription),
-            route: self.names.of(2, route(seen)),
+            hour: Interval::Hour.begin(seen.now),
+            workspace: place.workspace,
+            subscription: place.subscription,
+            route: place.route,
             allowed: verdict.is_allow(),
             reason: verdict.reason,
         };
@@ -268,15 +288,15 @@ impl Part {
     /// Counts what a restriction in shadow would have denied, when, and from where.
     pub(super) fn shadow(
         &mut self,
-        seen: &Seen<'_, '_, '_>,
+        place: Place,
         key: KeyId,
         reason: Reason,
         (moment, address): (Time, Option<IpAddr>),
     ) {
         let of = ShadowKey {
-            workspace: self.names.of(0, seen.question.workspace),
+            workspace: place.workspace,
             key,
-            route: self.names.of(2, route(seen)),
+            route: place.route,
             reason,
         };
         let counted = self
@@ -303,12 +323,11 @@ impl Part {
     }
 
     /// Adds a row, where there is room.
-    pub(super) fn log(&mut self, seen: &Seen<'_, '_, '_>, subscription: &str) -> Logged {
+    pub(super) fn log(&mut self, seen: &Seen<'_, '_, '_>, place: Place) -> Logged {
         let (verdict, question) = (seen.verdict, seen.question);
-        let workspace = self.names.of(0, question.workspace);
         let gathered = &mut self.gathered;
         if gathered.rows.len() >= self.most_rows || gathered.text.len() >= self.most_text {
-            let gap = gathered.gaps.entry(workspace).or_insert(Gap {
+            let gap = gathered.gaps.entry(place.workspace).or_insert(Gap {
                 missing: 0,
                 since: seen.now,
                 until: seen.now,
@@ -340,9 +359,9 @@ impl Part {
             revision: seen.view.revision,
             key: verdict.key.map(|(key, secret)| (key.id(), secret.id())),
             source_ip: question.source_ip,
-            workspace,
-            subscription: self.names.of(1, subscription),
-            route: self.names.of(2, route(seen)),
+            workspace: place.workspace,
+            subscription: place.subscription,
+            route: place.route,
             allowed: verdict.is_allow(),
             reason: verdict.reason,
             presentation: verdict.presentation,
@@ -377,9 +396,4 @@ impl Part {
             self.names = Names::new(self.names.generation + 1);
         }
     }
-}
-
-fn route<'v>(seen: &Seen<'_, '_, 'v>) -> &'v str {
-    let route = seen.verdict.route();
-    route.map_or("", |route| route.id.as_str())
 }

@@ -20,9 +20,6 @@ use crate::app::ports::{
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::time::Time;
 
-/// How many rows of the log one transaction writes.
-const LOG_TRANSACTION: usize = 2_000;
-
 /// The records of a database, open.
 #[derive(Debug, Clone)]
 pub struct SqlRecords {
@@ -55,12 +52,9 @@ impl Records for SqlRecords {
     }
 
     async fn log(&self, rows: &[LogRow]) -> Result<(), StoreError> {
-        for some in rows.chunks(LOG_TRANSACTION) {
-            let tx = self.writer.begin_writing().await?;
-            log::write(&tx, some).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        let tx = self.writer.begin_writing().await?;
+        log::write(&tx, rows).await?;
+        tx.commit().await
     }
 
     async fn list_decisions(&self, query: &DecisionQuery) -> Result<Vec<LogRow>, StoreError> {

@@ -6,8 +6,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
 
 use super::*;
 use crate::app::ports::{
-    Before, DecisionQuery, Flush, Groups, Interval, LogEntry, LogRow, LoggedDecision, Records as _,
-    RowId, ShadowCount, UsageId, UsageQuery,
+    Before, DecisionQuery, Flush, Interval, LogEntry, LogRow, LoggedDecision, Records as _, RowId,
+    ShadowCount, UsageId, UsageQuery,
 };
 use crate::domain::decision::Reason;
 
@@ -51,19 +51,7 @@ fn shadowed(network: &str, last: i64) -> ShadowCount {
 }
 
 fn all_usage() -> UsageQuery {
-    UsageQuery {
-        workspace: acme(),
-        key: None,
-        subscriptions: None,
-        route: None,
-        allowed: None,
-        start: at(0),
-        end: at(i64::MAX),
-        interval: Interval::Hour,
-        groups: Groups::default(),
-        after: None,
-        limit: 100,
-    }
+    UsageQuery::all(acme(), Interval::Hour, 100)
 }
 
 async fn counted(store: &SqlStore) -> Vec<(i64, u64)> {
@@ -100,19 +88,7 @@ fn row(n: u64, reason: Reason) -> LogRow {
 }
 
 fn all_decisions() -> DecisionQuery {
-    DecisionQuery {
-        workspace: acme(),
-        key: None,
-        subscriptions: None,
-        allowed: None,
-        reason: None,
-        source_ip: None,
-        route: None,
-        start: None,
-        end: None,
-        before: None,
-        limit: 10_000,
-    }
+    DecisionQuery::all(acme(), 10_000)
 }
 
 #[tokio::test]

@@ -2,14 +2,13 @@
 //! Whatever it does, one that is on the record does after it, so that what is looked for can be found.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use claviger::grpc::proto::v1::{self, Key, Reason};
 
 use super::recorded::{logged, set, usage};
 use crate::harness::{
-    EnvoyOptions, Made, PATIENCE, Receiver, Rig, RigOptions, Target, authority, between_looks,
-    demands, get, header, key, register,
+    EnvoyOptions, Made, Receiver, Rig, RigOptions, Target, authority, demands, get, header, key,
+    register, sooner_or_later,
 };
 
 /// What the requests of one client alone hold.
@@ -250,30 +249,19 @@ fn stage() -> Rig {
     rig
 }
 
-/// Looks again and again until there is something to see.
-fn sooner_or_later<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "it is never written down");
-        between_looks();
-    }
-}
-
 /// When somebody passed the route from before the last time without a key that will do: once that is written down, and, where
 /// a moment is looked for, once it is one.
 fn last_keyless(rig: &Rig, moment: bool) -> prost_types::Timestamp {
-    let last = || {
+    sooner_or_later(|| {
         let request = v1::GetRouteRequest {
             workspace: "default".to_owned(),
             id: "keyless".to_owned(),
         };
         let route = rig.admin.get_route(request).unwrap().route.unwrap();
-        route.keyless_uses.first()?.last_time
-    };
-    sooner_or_later(|| last().filter(|last| !moment || !on_the_hour(*last)))
+        let last = route.keyless_uses.first().and_then(|used| used.last_time);
+        last.filter(|last| !moment || !on_the_hour(*last))
+            .ok_or(route.keyless_uses)
+    })
 }
 
 /// Of the requests of both clients the log has those of one.
@@ -327,9 +315,8 @@ fn assert_moments(rig: &Rig, client: &Client) {
     for made in own {
         let last_used = sooner_or_later(|| {
             let keys = rig.admin.keys("default");
-            keys.into_iter()
-                .find(|key| key.id == made.id)?
-                .last_used_time
+            let key = keys.into_iter().find(|key| key.id == made.id).unwrap();
+            key.last_used_time.ok_or(key.id)
         });
         assert_eq!(on_the_hour(last_used), off, "{}", made.id);
     }

@@ -1,10 +1,8 @@
 //! What Envoy's requests leave behind: a row of the request log each.
 
-use std::time::Instant;
-
 use claviger::grpc::proto::v1::{self, Decision, Reason};
 
-use crate::harness::{PATIENCE, Rig, RigOptions, between_looks, header, key};
+use crate::harness::{Rig, RigOptions, header, key, sooner_or_later};
 
 fn log_all(rig: &Rig) {
     set(
@@ -31,25 +29,23 @@ pub(super) fn set(rig: &Rig, settings: v1::WorkspaceSettings) {
 
 /// The log, once it has as many rows.
 pub(super) fn logged(rig: &Rig, count: usize) -> Vec<v1::LoggedDecision> {
-    let began = Instant::now();
-    loop {
+    sooner_or_later(|| {
         let request = v1::ListDecisionsRequest {
             page_size: 1_000,
             ..Default::default()
         };
         let rows = rig.admin.list_decisions(request).unwrap().decisions;
         if rows.len() >= count {
-            return rows;
+            Ok(rows)
+        } else {
+            Err(rows)
         }
-        assert!(began.elapsed() < PATIENCE, "{rows:#?}");
-        between_looks();
-    }
+    })
 }
 
 /// The usage of a key by hour, once it counts this many.
 pub(super) fn usage(rig: &Rig, key: &str, count: i64) -> Vec<v1::UsagePoint> {
-    let began = Instant::now();
-    loop {
+    sooner_or_later(|| {
         let request = v1::GetUsageRequest {
             key_id: key.to_owned(),
             group_by: vec![v1::UsageDimension::Reason.into()],
@@ -59,11 +55,10 @@ pub(super) fn usage(rig: &Rig, key: &str, count: i64) -> Vec<v1::UsagePoint> {
         let sum: i64 = points.iter().map(|point| point.count).sum();
         if sum >= count {
             assert_eq!(sum, count, "{points:#?}");
-            return points;
+            return Ok(points);
         }
-        assert!(began.elapsed() < PATIENCE, "{points:#?}");
-        between_looks();
-    }
+        Err(points)
+    })
 }
 
 #[test]

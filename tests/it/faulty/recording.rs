@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use claviger::app::directory::WorkspaceEdit;
 use claviger::app::last_used::LastUsed;
-use claviger::app::ports::{DecisionQuery, Groups, Interval, LogEntry, Records as _, UsageQuery};
+use claviger::app::ports::{DecisionQuery, Interval, LogEntry, Records as _, UsageQuery};
 use claviger::app::recorder::MOST_ROWS;
 use claviger::domain::decision::Reason;
-use claviger::domain::time::Time;
 use claviger::domain::workspace::RequestLog;
 use claviger::record;
 use tokio::task::JoinHandle;
@@ -57,17 +56,8 @@ impl Stage {
 
     async fn counted(&self) -> u64 {
         let query = UsageQuery {
-            workspace: workspace(),
-            key: None,
-            subscriptions: None,
-            route: None,
             allowed: Some(true),
-            start: Time::from_micros(0),
-            end: Time::from_micros(i64::MAX),
-            interval: Interval::Day,
-            groups: Groups::default(),
-            after: None,
-            limit: 1_000,
+            ..UsageQuery::all(workspace(), Interval::Day, 1_000)
         };
         let points = self.records.usage(&query).await.unwrap();
         points.iter().map(|point| point.count).sum()
@@ -75,19 +65,7 @@ impl Stage {
 
     /// How many decisions are in the log, and how many it says are missing.
     async fn logged(&self) -> (usize, u64) {
-        let mut query = DecisionQuery {
-            workspace: workspace(),
-            key: None,
-            subscriptions: None,
-            allowed: None,
-            reason: None,
-            source_ip: None,
-            route: None,
-            start: None,
-            end: None,
-            before: None,
-            limit: 5_000,
-        };
+        let mut query = DecisionQuery::all(workspace(), 5_000);
         let (mut decisions, mut missing) = (0, 0);
         loop {
             let rows = self.records.list_decisions(&query).await.unwrap();

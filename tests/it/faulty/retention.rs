@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claviger::app::directory::WorkspaceEdit;
 use claviger::app::ports::{
-    Before, DecisionQuery, Groups, Interval, LogEntry, LogRow, Records as _, UsageQuery,
+    Before, DecisionQuery, Interval, LogEntry, LogRow, Records as _, UsageQuery,
 };
 use claviger::domain::decision::Reason;
 use claviger::domain::id::WorkspaceId;
@@ -34,19 +34,7 @@ impl Stage {
 
     /// How many rows of allowed and of denied requests the log has of each hour.
     async fn rows(&self, workspace: &WorkspaceId) -> Vec<(Time, usize, usize)> {
-        let query = DecisionQuery {
-            workspace: workspace.clone(),
-            key: None,
-            subscriptions: None,
-            allowed: None,
-            reason: None,
-            source_ip: None,
-            route: None,
-            start: None,
-            end: None,
-            before: None,
-            limit: 5_000,
-        };
+        let query = DecisionQuery::all(workspace.clone(), 5_000);
         let rows = self.records.list_decisions(&query).await.unwrap();
         let mut hours: Vec<(Time, usize, usize)> = Vec::new();
         for row in rows.iter().rev() {
@@ -62,19 +50,7 @@ impl Stage {
 
     /// How many requests are counted in each hour.
     async fn usage(&self, workspace: &WorkspaceId) -> Vec<(Time, u64)> {
-        let query = UsageQuery {
-            workspace: workspace.clone(),
-            key: None,
-            subscriptions: None,
-            route: None,
-            allowed: None,
-            start: Time::from_micros(0),
-            end: Time::from_micros(i64::MAX),
-            interval: Interval::Hour,
-            groups: Groups::default(),
-            after: None,
-            limit: 1_000,
-        };
+        let query = UsageQuery::all(workspace.clone(), Interval::Hour, 1_000);
         let points = self.records.usage(&query).await.unwrap();
         points.iter().map(|p| (p.place.start, p.count)).collect()
     }
@@ -167,19 +143,7 @@ async fn what_a_workspace_left_that_is_gone_goes_with_the_next_round_and_nobody_
     let gone: WorkspaceId = "gone".parse().unwrap();
     let acme = workspace();
     let rows = stage.rows(&acme).await;
-    let query = DecisionQuery {
-        workspace: acme.clone(),
-        key: None,
-        subscriptions: None,
-        allowed: None,
-        reason: None,
-        source_ip: None,
-        route: None,
-        start: None,
-        end: None,
-        before: None,
-        limit: 10,
-    };
+    let query = DecisionQuery::all(acme.clone(), 10);
     let mut row = stage
         .records
         .list_decisions(&query)

@@ -50,6 +50,18 @@ pub(crate) fn between_looks() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
+/// Looks again and again until there is what is looked for. Where it never is, what was seen last is shown.
+pub(crate) fn sooner_or_later<T, S: std::fmt::Debug>(mut look: impl FnMut() -> Result<T, S>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) => assert!(began.elapsed() < PATIENCE, "{seen:#?}"),
+        }
+        between_looks();
+    }
+}
+
 /// Whether the long figures are run: `make soak` sets this when it builds.
 pub(crate) const SOAK: bool = option_env!("CLAVIGER_SOAK").is_some();
 
