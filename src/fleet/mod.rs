@@ -1,7 +1,7 @@
 //! Keeps this process in its fleet: says what it has applied, and renews its lease.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
     let mut failing = false;
     let mut told = core.feed.confirmed();
+    let mut looked: Option<Instant> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -34,6 +35,12 @@ pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
                     tracing::warn!(%error, "the fleet can't be told what this replica has applied");
                 }
                 failing = true;
+            }
+        }
+        if !failing && looked.is_none_or(|looked| looked.elapsed() >= BEAT) {
+            looked = Some(Instant::now());
+            if let Err(error) = core.look_around().await {
+                tracing::debug!(%error, "the list of replicas can't be read");
             }
         }
         tokio::time::sleep(PAUSE).await;
