@@ -9,6 +9,7 @@ mod fleet;
 mod follow;
 mod import;
 mod list;
+mod places;
 mod purge;
 mod recording;
 mod records;
