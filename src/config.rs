@@ -33,6 +33,9 @@ const MAX_DRAIN_DELAY: Duration = Duration::from_secs(300);
 /// How often POSTbacks look for what is due: retries, and what other replicas wrote.
 const POSTBACK_POLL: Duration = Duration::from_secs(1);
 
+/// Longest name of a replica, in characters.
+const MAX_NAME: usize = 128;
+
 /// Shortest time that changes are kept: who follows them may have been away for as long.
 const MIN_AUDIT_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -102,6 +105,14 @@ pub struct Config {
     pub postback_ca_file: Option<PathBuf>,
     /// How often POSTbacks look for what is due without being woken.
     pub postback_poll: Duration,
+    /// Whether the process stops deciding when its lease is over.
+    pub strict_revocation: bool,
+    /// What people call the process; absent: the machine's name.
+    pub replica_name: Option<String>,
+    /// Whether what decisions need is kept for a start without the database.
+    pub start_without_database: bool,
+    /// Whether the process is ready after one.
+    pub ready_without_database: bool,
     /// How long changes are kept.
     pub audit_retention: Duration,
     /// How long calls are still taken after `NOT_SERVING` is told.
@@ -219,6 +230,13 @@ impl ServeArgs {
         let postback_ca_file = self
             .postback_ca_file
             .filter(|file| !file.as_os_str().is_empty());
+        let strict_revocation = faults.read("strict-revocation", &self.strict_revocation, flag);
+        let replica_name = set(self.replica_name.as_deref())
+            .map(|name| faults.read("replica-name", name, replica_name));
+        let start_without_database =
+            faults.read("start-without-database", &self.start_without_database, flag);
+        let ready_without_database =
+            faults.read("ready-without-database", &self.ready_without_database, flag);
         let audit_retention =
             faults.read("audit-retention", &self.audit_retention, audit_retention);
         let drain_delay = faults.read("drain-delay", &self.drain_delay, drain_delay);
@@ -248,6 +266,13 @@ impl ServeArgs {
                 postback_allow: postback_allow?,
                 postback_ca_file,
                 postback_poll: POSTBACK_POLL,
+                strict_revocation: strict_revocation?,
+                replica_name: match replica_name {
+                    Some(name) => Some(name?),
+                    None => None,
+                },
+                start_without_database: start_without_database?,
+                ready_without_database: ready_without_database?,
                 audit_retention: audit_retention?,
                 drain_delay: drain_delay?,
                 max_connections: max_connections?,
@@ -269,6 +294,21 @@ impl ServeArgs {
 /// An optional setting; a variable that is set but empty counts as unset, as deployments often write it so.
 fn set(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
+}
+
+fn flag(text: &str) -> Result<bool, Invalid> {
+    text.parse()
+        .map_err(|_| Invalid::new("is neither `true` nor `false`"))
+}
+
+fn replica_name(text: &str) -> Result<String, Invalid> {
+    let good = text.chars().count() <= MAX_NAME && !text.chars().any(char::is_control);
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(Invalid::new(format!(
+            "must be at most {MAX_NAME} characters, without control characters"
+        ))),
+    }
 }
 
 fn workspace(text: &str) -> Result<WorkspaceId, Invalid> {

@@ -18,6 +18,8 @@ pub struct Pages {
     pub metrics: Arc<Metrics>,
     /// Whether decisions are served.
     pub serving: watch::Receiver<bool>,
+    /// What is to be known of a process that has not reached its database since the start; none: it has.
+    pub apart: watch::Receiver<Option<String>>,
 }
 
 impl Pages {
@@ -43,13 +45,19 @@ impl Pages {
                 (StatusCode::OK, "text/plain", "alive\n".to_owned())
             }
             (&Method::GET | &Method::HEAD, "/readyz") if *self.serving.borrow() => {
-                (StatusCode::OK, "text/plain", "ready\n".to_owned())
+                let text = match &*self.apart.borrow() {
+                    Some(apart) => format!("ready, {apart}\n"),
+                    None => "ready\n".to_owned(),
+                };
+                (StatusCode::OK, "text/plain", text)
             }
-            (&Method::GET | &Method::HEAD, "/readyz") => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/plain",
-                "loading or draining\n".to_owned(),
-            ),
+            (&Method::GET | &Method::HEAD, "/readyz") => {
+                let text = match &*self.apart.borrow() {
+                    Some(apart) => format!("not ready, {apart}\n"),
+                    None => "loading or draining\n".to_owned(),
+                };
+                (StatusCode::SERVICE_UNAVAILABLE, "text/plain", text)
+            }
             _ => (
                 StatusCode::NOT_FOUND,
                 "text/plain",

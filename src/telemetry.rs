@@ -17,8 +17,10 @@ use crate::app::limit::{Limit, Shares};
 use crate::app::recorder::Recorder;
 use crate::domain::decision::Reason;
 
+mod fleet;
 mod postbacks;
 
+use fleet::FleetMetrics;
 use postbacks::PostbackMetrics;
 
 /// Starts the log on standard error, in JSON or pretty, as this filter says. Once in a process.
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections refused because there were too many.
     pub refused_connections: Counter,
+    /// Whether the database has not been reached since the start.
+    pub apart: Gauge,
 }
 
 impl Metrics {
@@ -78,7 +82,14 @@ impl Metrics {
             "Connections refused because there were too many",
             refused_connections.clone(),
         );
+        let apart = Gauge::default();
+        registry.register(
+            "started_without_database",
+            "1 while decisions rest on what was kept before the start, and the database has not been reached since",
+            apart.clone(),
+        );
         registry.register_collector(Box::new(PostbackMetrics(core.clone())));
+        registry.register_collector(Box::new(FleetMetrics(core.clone())));
         registry.register_collector(Box::new(Counts {
             core,
             calls,
@@ -91,6 +102,7 @@ impl Metrics {
             registry,
             connections,
             refused_connections,
+            apart,
         }
     }
 

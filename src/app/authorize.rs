@@ -93,9 +93,7 @@ impl Core {
         counts: &DecisionCounts,
         answer: impl FnOnce(&Verdict<'_>, Revision) -> R,
     ) -> Result<R, Error> {
-        if !self.index.is_loaded() {
-            return Err(not_loaded());
-        }
+        self.may_decide()?;
         let now = self.clock.now();
         let view = self.index.view();
         let verdict = decide::decide(question, &view, now);

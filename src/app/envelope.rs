@@ -1,6 +1,8 @@
 //! Envelope keys: two random keys live in the database, wrapped by the root key, which does not. A database alone verifies
 //! nothing; rotating the root key re-wraps one blob.
 
+mod file;
+
 use std::fmt;
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
@@ -11,6 +13,8 @@ use crate::app::ports::{Entropy, EntropyError};
 use crate::domain::id::{KeyId, SecretId, SigningSecretId, WorkspaceId};
 use crate::domain::token::{LookupKey, Token, TokenDigest};
 
+pub use file::FileKey;
+
 /// The root key: 32 bytes that a deployment keeps outside the database.
 pub type RootKeyBytes = [u8; 32];
 
@@ -20,6 +24,7 @@ const VERSION: u8 = 1;
 const WRAP_PURPOSE: &[u8] = b"claviger/envelope";
 
 /// The keys that a process works with, unwrapped.
+#[derive(Clone)]
 pub struct Envelope {
     lookup: LookupKey,
     seal: Zeroizing<[u8; 32]>,

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod exercised;
+pub mod fleet;
 pub mod hygiene;
 pub mod insights;
 pub mod keys;
@@ -38,6 +39,7 @@ use crate::index::Index;
 
 use self::envelope::Envelope;
 use self::exercised::ExercisedGrants;
+use self::fleet::Fleet;
 use self::last_used::LastUsed;
 use self::ports::{Clock, Entropy, Feed, Records, Store};
 use self::postbacks::Postbacks;
@@ -65,6 +67,8 @@ pub struct Core {
     pub records: Arc<dyn Records>,
     /// Events on their way to keys' POSTback URLs.
     pub postbacks: Postbacks,
+    /// This process among those that decide from the same database.
+    pub fleet: Fleet,
     /// Which grants were made use of.
     pub exercised: ExercisedGrants,
     /// How many secrets were reported here as found in public, each once.

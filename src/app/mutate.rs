@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
-use crate::app::ports::{Actor, Doubt, StoreError};
+use crate::app::fleet::{Propagation, Wait};
+use crate::app::ports::{Actor, Doubt, Position, StoreError};
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::revision::Revision;
@@ -30,6 +31,8 @@ pub struct Call {
     pub repeat: Option<Repeat>,
     /// Check everything, change nothing.
     pub dry_run: bool,
+    /// What the answer waits for.
+    pub wait: Wait,
 }
 
 impl Call {
@@ -41,6 +44,7 @@ impl Call {
             method,
             repeat: None,
             dry_run: false,
+            wait: Wait::Local,
         }
     }
 }
@@ -71,6 +75,8 @@ pub struct Answer<T> {
     pub tokens: Vec<Issued>,
     /// This is a repeated call, and tokens are no longer to be had.
     pub token_withheld: bool,
+    /// How far it has come, where the call waited for that.
+    pub propagation: Option<Propagation>,
 }
 
 /// A token just generated.
@@ -118,15 +124,21 @@ pub type OwnWork<T> =
     Box<dyn for<'a> FnOnce(&'a mut Scene) -> BoxFuture<'a, Result<T, Error>> + Send>;
 
 impl Core {
-    /// Makes a change for a caller. It runs in a task of its own: who hangs up learns nothing, and tears nothing.
+    /// Makes a change for a caller. It runs in a task of its own: who hangs up learns nothing, and tears nothing. What it waits
+    /// for after that is no part of it.
     pub async fn mutate<T>(self: &Arc<Self>, call: Call, work: Work<T>) -> Result<Answer<T>, Error>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
-        let core = self.clone();
+        let (core, wait) = (self.clone(), call.wait);
         let task = self.tasks.spawn(async move { core.run(call, work).await });
-        task.await
-            .unwrap_or_else(|fault| Err(Error::internal(fault)))
+        let mut answer = task
+            .await
+            .unwrap_or_else(|fault| Err(Error::internal(fault)))?;
+        if let (Wait::AllReplicas(most), Some(revision)) = (wait, answer.revision) {
+            answer.propagation = Some(self.propagation(revision, most).await);
+        }
+        Ok(answer)
     }
 
     /// Makes a change on the service's own behalf; the index follows. Where the work found nothing to do, nothing is
@@ -153,10 +165,12 @@ impl Core {
     pub(in crate::app) async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
         let tx = self.store.begin().await?;
         // Where a past was undone (a restored backup, a fail-over that lost commits), the index would never apply the change.
-        if !self
-            .feed
-            .follows(tx.epoch(), tx.revision().saturating_sub(1))
-        {
+        // The counter is held, so that nothing newer can have been applied.
+        let there = Position {
+            n: tx.revision().saturating_sub(1),
+            epoch: tx.epoch(),
+        };
+        if !self.feed.follows(self.index.applied(), there) {
             return Err(Error::replaced());
         }
         Ok(Scene {
@@ -200,6 +214,7 @@ impl Core {
                 revision: None,
                 tokens: Vec::new(),
                 token_withheld: false,
+                propagation: None,
             });
         }
         if done.unchanged {
@@ -212,6 +227,7 @@ impl Core {
                 revision: Some(self.index.applied()),
                 tokens: Vec::new(),
                 token_withheld: false,
+                propagation: None,
             });
         }
         let revision = Revision {
@@ -225,6 +241,7 @@ impl Core {
             revision: Some(revision),
             tokens: done.tokens,
             token_withheld: false,
+            propagation: None,
         })
     }
 

@@ -2,6 +2,9 @@
 
 pub mod audit;
 mod feed;
+pub mod fleet;
+pub mod freshness;
+mod keep;
 pub mod outbox;
 mod query;
 mod records;
@@ -22,6 +25,7 @@ use crate::domain::token::Tag;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
 pub use feed::*;
+pub use keep::*;
 pub use query::*;
 pub use records::*;
 pub use tx::*;

@@ -87,6 +87,7 @@ impl Core {
             }),
             token_withheld: tokens.len() < stored.issued.len(),
             tokens,
+            propagation: None,
         }))
     }
 

@@ -9,9 +9,11 @@ use time::format_description::well_known::Rfc3339;
 use super::names;
 use crate::grpc::proto::v1;
 
+mod fleet;
 mod records;
 mod routes;
 
+pub(super) use fleet::{propagation, replica};
 pub(super) use records::{logged_decision, shadow_report, usage_point};
 pub(super) use routes::route;
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::Common;
 use super::connect::WorkspaceOption;
+use super::fleet::WaitOption;
 use super::input::{self, When};
 use super::names::{ModeName, RevocationName, SlotName, SourceName, StateName};
 use super::page::PageArgs;
@@ -20,7 +21,7 @@ pub(super) mod run;
 Examples:
   claviger keys create shop --scope orders:read --expires 90d
   claviger keys list --filter shop
-  claviger keys disable key_0198f0a1b2c3d4e5f60718293a4b5c6d
+  claviger keys disable key_0198f0a1b2c3d4e5f60718293a4b5c6d --wait
   claviger keys regenerate key_… --slot secondary --grace 7d
 
 Roll a key without a refused request: `regenerate --slot secondary`, move the clients over, `regenerate --slot primary`,
@@ -45,9 +46,9 @@ pub(super) enum KeysCommand {
     /// Change settings of a key: those that are given
     Update(Box<UpdateArgs>),
     /// Switch a key on
-    Enable(ChangeArgs),
+    Enable(SwitchArgs),
     /// Switch a key off: refused from now on, until it is enabled
-    Disable(ChangeArgs),
+    Disable(SwitchArgs),
     /// Replace the secret of a slot, or fill an empty slot
     Regenerate(Box<RegenerateArgs>),
     /// End one secret now and for ever
@@ -85,6 +86,26 @@ impl KeysArgs {
     }
 }
 
+impl KeysCommand {
+    /// What it waits for.
+    fn wait(&self) -> Option<WaitOption> {
+        match self {
+            Self::Update(args) => Some(args.wait),
+            Self::Enable(args) | Self::Disable(args) => Some(args.wait),
+            Self::Regenerate(args) => Some(args.wait),
+            Self::Revoke(args) => Some(args.wait),
+            Self::Delete(args) => Some(args.wait),
+            Self::Create(_)
+            | Self::Get(_)
+            | Self::List(_)
+            | Self::Reveal(_)
+            | Self::Acknowledge(_)
+            | Self::Undelete(_)
+            | Self::Lookup(_) => None,
+        }
+    }
+}
+
 /// A key.
 #[derive(Debug, Args)]
 pub(super) struct IdArgs {
@@ -115,6 +136,15 @@ pub(super) struct ChangeArgs {
     pub(super) id: String,
     #[command(flatten)]
     pub(super) guards: Guards,
+}
+
+/// A key to switch on or off.
+#[derive(Debug, Args)]
+pub(super) struct SwitchArgs {
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) wait: WaitOption,
 }
 
 /// Where the value of a new secret comes from.
@@ -324,6 +354,8 @@ pub(super) struct UpdateArgs {
     pub(super) id: String,
     #[command(flatten)]
     pub(super) guards: Guards,
+    #[command(flatten)]
+    pub(super) wait: WaitOption,
     /// Check everything and change nothing
     #[arg(long)]
     pub(super) validate_only: bool,
@@ -364,6 +396,8 @@ pub(super) struct RegenerateArgs {
     #[command(flatten)]
     pub(super) guards: Guards,
     #[command(flatten)]
+    pub(super) wait: WaitOption,
+    #[command(flatten)]
     pub(super) source: SourceArgs,
     #[command(flatten)]
     pub(super) token: TokenOutput,
@@ -381,6 +415,8 @@ pub(super) struct RevokeArgs {
     pub(super) reason: Option<RevocationName>,
     #[command(flatten)]
     pub(super) guards: Guards,
+    #[command(flatten)]
+    pub(super) wait: WaitOption,
 }
 
 /// A key and one of its secrets.
@@ -403,6 +439,8 @@ pub(super) struct DeleteArgs {
     pub(super) purge: bool,
     #[command(flatten)]
     pub(super) guards: Guards,
+    #[command(flatten)]
+    pub(super) wait: WaitOption,
 }
 
 /// `keys lookup`.

@@ -18,6 +18,7 @@ mod export;
 mod failure;
 mod fields;
 mod file;
+mod fleet;
 mod health;
 mod hygiene;
 mod import;
@@ -45,6 +46,7 @@ pub use directory::{PrincipalsArgs, ScopesArgs, SubscriptionsArgs, WorkspacesArg
 pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use failure::Exit;
+pub use fleet::FleetArgs;
 pub use health::{HealthArgs, healthcheck};
 pub use hygiene::HygieneArgs;
 pub use import::ImportArgs;
@@ -151,6 +153,8 @@ pub enum ClientCommand {
     Import(Box<ImportArgs>),
     /// Take all keys of a workspace elsewhere
     Export(Box<ExportArgs>),
+    /// See the replicas that decide from one database, and wait for changes to be in force on all of them
+    Fleet(Box<FleetArgs>),
     /// See which requests were allowed and denied, and why
     Decisions(Box<DecisionsArgs>),
     /// See how many requests were allowed and denied, by hour or day
@@ -202,6 +206,7 @@ impl ClientCommand {
             | Self::Audit(_)
             | Self::Import(_)
             | Self::Export(_)
+            | Self::Fleet(_)
             | Self::Login(_)
             | Self::Logout(_)
             | Self::Profiles(_)
@@ -256,6 +261,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::LeakRules(args) => leak_rules::run(*args, io).await,
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
+        ClientCommand::Fleet(args) => fleet::run(*args, io).await,
         ClientCommand::Decisions(args) => records::decisions(*args, io).await,
         ClientCommand::Usage(args) => records::usage(*args, io).await,
         ClientCommand::Shadow(args) => records::shadow(*args, io).await,

@@ -75,6 +75,8 @@ shown! {
     explained_check: v1::explain_step::Check, "CHECK_";
     /// What became of a check of a decision.
     explained_outcome: v1::explain_step::Outcome, "OUTCOME_";
+    /// Where a replica stands.
+    replica_state: v1::replica::State, "STATE_";
     /// What became of an item of an import.
     outcome: v1::import_result::Outcome, "OUTCOME_";
 }

@@ -12,6 +12,7 @@ use super::names;
 use crate::grpc::proto::v1;
 
 mod directory;
+mod fleet;
 mod insights;
 mod postbacks;
 mod records;
@@ -20,6 +21,7 @@ mod routes;
 pub(super) use directory::{
     hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
 };
+pub(super) use fleet::replicas;
 pub(super) use insights::{audit_events, explained};
 pub(super) use postbacks::{deliveries, signing_secrets};
 pub(super) use records::{decisions, shadow_reports, usage};
@@ -109,8 +111,8 @@ impl<'a> Look<'a> {
 
     fn state(self, name: String) -> Cell {
         let colour = match name.as_str() {
-            "ACTIVE" | "ENABLED" | "DELIVERED" => Color::Green,
-            "DISABLED" | "RETIRING" | "PENDING" => Color::Yellow,
+            "ACTIVE" | "ENABLED" | "DELIVERED" | "SERVING" => Color::Green,
+            "DISABLED" | "RETIRING" | "PENDING" | "JOINING" => Color::Yellow,
             _ => Color::Red,
         };
         let cell = Cell::new(name);

@@ -7,6 +7,7 @@ mod administration;
 mod coverage;
 mod export;
 mod fake;
+mod fleet;
 mod import;
 mod import_formats;
 mod insights;

@@ -149,6 +149,48 @@ pub struct ServeArgs {
     )]
     pub postback_ca_file: Option<PathBuf>,
 
+    /// Stop deciding when no lease can be had of the database: true or false. True: a replica that is cut off refuses all, and no
+    /// change waits for it; false: it goes on with what it knows, and changes are not `complete` without it
+    #[arg(
+        long,
+        env = "CLAVIGER_STRICT_REVOCATION",
+        hide_env_values = true,
+        default_value = "false",
+        value_name = "BOOL"
+    )]
+    pub strict_revocation: String,
+
+    /// What `claviger fleet` calls this process; unset: the name of the machine
+    #[arg(
+        long,
+        env = "CLAVIGER_REPLICA_NAME",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub replica_name: Option<String>,
+
+    /// On PostgreSQL, keep what decisions need in the data directory, sealed, so that a start serves while the database can't be
+    /// reached: true or false. With `--strict-revocation` nothing is kept
+    #[arg(
+        long,
+        env = "CLAVIGER_START_WITHOUT_DATABASE",
+        hide_env_values = true,
+        default_value = "true",
+        value_name = "BOOL"
+    )]
+    pub start_without_database: String,
+
+    /// Tell `/readyz` and gRPC health to be ready after such a start: true or false. False: not before the database is there;
+    /// decisions are answered all the same
+    #[arg(
+        long,
+        env = "CLAVIGER_READY_WITHOUT_DATABASE",
+        hide_env_values = true,
+        default_value = "true",
+        value_name = "BOOL"
+    )]
+    pub ready_without_database: String,
+
     /// How long changes are kept for the audit log and for who follows them, at least 7d
     #[arg(
         long,

@@ -95,6 +95,11 @@ time_ordered_id!(
     SigningSecretId, "sig_", "a signing secret"
 );
 
+time_ordered_id!(
+    /// The id of a replica: `rep_` and 32 hexadecimal digits.
+    ReplicaId, "rep_", "a replica"
+);
+
 /// The id of a workspace: 1 to 63 of `[a-z0-9-]`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

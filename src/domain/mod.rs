@@ -11,6 +11,7 @@ pub mod leak;
 pub mod network;
 pub mod postback;
 pub mod principal;
+pub mod replica;
 pub mod revision;
 pub mod route;
 pub mod scope;

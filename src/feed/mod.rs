@@ -5,13 +5,17 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::ports::{Doubt, Feed, FeedBatch, Loaded, Store, StoreError};
+use crate::app::ports::freshness::Freshness;
+use crate::app::ports::{
+    Clock, Doubt, Feed, FeedBatch, Keep, KeepNothing, Loaded, Position, Restored, Standing, Store,
+    StoreError,
+};
 use crate::domain::revision::Revision;
 use crate::domain::route::Route;
 use crate::index::{Closed, Found, Index};
@@ -27,11 +31,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 pub struct Follower {
     store: Arc<dyn Store>,
     index: Arc<Index>,
+    keep: Arc<dyn Keep>,
     /// Held while a batch is applied: there is one writer at a time.
     writer: Mutex<()>,
     applied: watch::Sender<u64>,
     /// The database was seen with another history. It stays so: its numbers may come to look alike again.
     replaced: AtomicBool,
+    freshness: Freshness,
+    /// Tells how long changes took to get here; without it nobody wants to know.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl std::fmt::Debug for Follower {
@@ -43,37 +51,91 @@ impl std::fmt::Debug for Follower {
 }
 
 impl Follower {
-    /// A follower of `store` for `index`.
+    /// A follower of `store` for `index`, of which nothing is kept.
     pub fn new(store: Arc<dyn Store>, index: Arc<Index>) -> Self {
+        Self::keeping(store, index, Arc::new(KeepNothing))
+    }
+
+    /// The same, and what is applied is kept.
+    pub fn keeping(store: Arc<dyn Store>, index: Arc<Index>, keep: Arc<dyn Keep>) -> Self {
         Self {
             store,
             index,
+            keep,
             writer: Mutex::new(()),
             applied: watch::Sender::new(0),
             replaced: AtomicBool::new(false),
+            freshness: Freshness::default(),
+            clock: None,
+        }
+    }
+
+    /// One that notes how long changes took to get here, by this clock.
+    #[must_use]
+    pub fn timed_by(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..self
         }
     }
 
     /// Loads everything, in one snapshot; then the index is whole.
     pub async fn load(&self) -> Result<u64, StoreError> {
         let _writer = self.writer.lock().await;
-        let index = self.index.clone();
+        let begun = Instant::now();
         let mut routes = Vec::new();
+        let mut taking = self.keep.begin();
         let n = self
             .store
-            .load(&mut |piece| match piece {
-                // Whatever the feed brings later is newer than what a load brings.
-                Loaded::Workspace(workspace, scopes) => index.put_workspace(&workspace, &scopes, 0),
-                Loaded::Subscription(subscription) => index.put_subscription(&subscription),
-                Loaded::Route(route) => routes.push(*route),
-                Loaded::Principal(principal) => index.put_principal(&principal),
-                Loaded::Key(key) => index.put_key(&key),
+            .load(&mut |piece| {
+                taking.put(&piece);
+                self.put(piece, &mut routes);
             })
             .await?;
         self.put_routes(routes);
+        taking.finish(n).await?;
+        self.set_loaded(n);
+        self.freshness.looked(begun);
+        Ok(n)
+    }
+
+    /// Fills the index with what was kept, which `read` hands on and says the revision of; then it is whole. Where that
+    /// fails, the index is worth nothing.
+    pub async fn restore<T, E>(
+        &self,
+        read: impl FnOnce(&mut (dyn FnMut(Restored) + Send)) -> Result<(u64, T), E>,
+    ) -> Result<T, E> {
+        let _writer = self.writer.lock().await;
+        let mut routes = Vec::new();
+        let (n, found) = read(&mut |restored| match restored {
+            Restored::Piece(piece) => self.put(piece, &mut routes),
+            Restored::Batch(batch) => {
+                // Before what came after them.
+                self.put_routes(std::mem::take(&mut routes));
+                self.put_batch(&batch);
+            }
+        })?;
+        self.put_routes(routes);
+        self.set_loaded(n);
+        Ok(found)
+    }
+
+    /// Puts a piece of a load in. Routes come together, when all are there.
+    fn put(&self, piece: Loaded, routes: &mut Vec<Route>) {
+        let index = &self.index;
+        match piece {
+            // Whatever the feed brings later is newer than what a load brings.
+            Loaded::Workspace(workspace, scopes) => index.put_workspace(&workspace, &scopes, 0),
+            Loaded::Subscription(subscription) => index.put_subscription(&subscription),
+            Loaded::Route(route) => routes.push(*route),
+            Loaded::Principal(principal) => index.put_principal(&principal),
+            Loaded::Key(key) => index.put_key(&key),
+        }
+    }
+
+    fn set_loaded(&self, n: u64) {
         self.index.set_loaded(n);
         self.applied.send_replace(n);
-        Ok(n)
     }
 
     fn put_routes(&self, routes: Vec<Route>) {
@@ -114,6 +176,7 @@ impl Follower {
 
     /// Reads the feed if there is anything new, or in doubt.
     async fn look(&self) -> Result<(), StoreError> {
+        let begun = Instant::now();
         // As it was before the read: what is applied meanwhile is newer than what is read.
         let known = self.index.applied();
         let position = self.store.position().await?;
@@ -123,6 +186,8 @@ impl Follower {
         if news || !closed.is_empty() {
             self.advance(0).await?;
         }
+        self.freshness.looked(begun);
+        self.keep.current();
         Ok(())
     }
 
@@ -153,6 +218,10 @@ impl Follower {
                 self.index.lift(&closed);
             }
             self.apply(&batch);
+            // Whoever waits for a revision made it itself.
+            if n == 0 {
+                self.note_lags(&batch);
+            }
             if whole && batch.head < n {
                 return Err(StoreError::Unavailable(
                     "the feed does not have the change yet".to_owned(),
@@ -169,24 +238,28 @@ impl Follower {
         let mut found = Found::default();
         let (mut workspaces, mut routes) = (Vec::new(), Vec::new());
         let index = self.index.clone();
+        let mut taking = self.keep.begin();
         let n = self
             .store
-            .load(&mut |piece| match piece {
-                Loaded::Workspace(workspace, scopes) => workspaces.push((workspace, scopes)),
-                Loaded::Subscription(subscription) => {
-                    index.put_subscription(&subscription);
-                    let place = (subscription.workspace, subscription.id);
-                    found.subscriptions.insert(place);
-                }
-                Loaded::Principal(principal) => {
-                    index.put_principal(&principal);
-                    let place = (principal.workspace, principal.id);
-                    found.principals.insert(place);
-                }
-                Loaded::Route(route) => routes.push(*route),
-                Loaded::Key(key) => {
-                    index.put_key(&key);
-                    found.keys.insert(key.id);
+            .load(&mut |piece| {
+                taking.put(&piece);
+                match piece {
+                    Loaded::Workspace(workspace, scopes) => workspaces.push((workspace, scopes)),
+                    Loaded::Subscription(subscription) => {
+                        index.put_subscription(&subscription);
+                        let place = (subscription.workspace, subscription.id);
+                        found.subscriptions.insert(place);
+                    }
+                    Loaded::Principal(principal) => {
+                        index.put_principal(&principal);
+                        let place = (principal.workspace, principal.id);
+                        found.principals.insert(place);
+                    }
+                    Loaded::Route(route) => routes.push(*route),
+                    Loaded::Key(key) => {
+                        index.put_key(&key);
+                        found.keys.insert(key.id);
+                    }
                 }
             })
             .await?;
@@ -200,6 +273,7 @@ impl Follower {
         for (workspace, scopes) in &workspaces {
             self.index.put_workspace(workspace, scopes, n);
         }
+        taking.finish(n).await?;
         self.index.set_applied(n);
         self.applied.send_replace(n);
         Ok(())
@@ -246,7 +320,26 @@ impl Follower {
         Ok(())
     }
 
+    fn note_lags(&self, batch: &FeedBatch) {
+        if let Some(clock) = &self.clock {
+            let now = clock.now();
+            let made = batch.times.iter();
+            made.for_each(|made| self.freshness.applied(*made, now));
+        }
+    }
+
     fn apply(&self, batch: &FeedBatch) {
+        let news = batch.upto > self.index.applied().n;
+        self.put_batch(batch);
+        self.index.set_applied(batch.upto);
+        self.applied.send_replace(batch.upto);
+        // What was read again because it was in doubt is as it was, or comes with the feed.
+        if news {
+            self.keep.append(batch);
+        }
+    }
+
+    fn put_batch(&self, batch: &FeedBatch) {
         for ((workspace, id), row) in &batch.subscriptions {
             match row {
                 Some(subscription) => self.index.put_subscription(subscription),
@@ -278,8 +371,6 @@ impl Follower {
                 None => self.index.remove_workspace(id),
             }
         }
-        self.index.set_applied(batch.upto);
-        self.applied.send_replace(batch.upto);
     }
 }
 
@@ -290,29 +381,63 @@ impl Feed for Follower {
         if !self.index.is_loaded() {
             return Ok(());
         }
+        let confirmed = async {
+            self.advance(n).await?;
+            self.keep.wait_for(n).await;
+            Ok(())
+        };
         // Behind a database that does not answer, each would wait for all before it.
-        tokio::time::timeout(PATIENCE, self.advance(n))
+        tokio::time::timeout(PATIENCE, confirmed)
             .await
             .unwrap_or_else(|_| {
                 Err(StoreError::Unavailable(
-                    "the feed can't be read in time".to_owned(),
+                    "the feed can't be read, or what it says not be kept, in time".to_owned(),
                 ))
             })
     }
 
-    fn follows(&self, epoch: u32, n: u64) -> bool {
-        // Its caller holds the counter, so that nothing newer can have been applied.
-        !self.index.is_loaded() || self.same_history(self.index.applied(), epoch, n).is_ok()
+    fn follows(&self, known: Revision, there: Position) -> bool {
+        !self.index.is_loaded() || self.same_history(known, there.epoch, there.n).is_ok()
     }
 
     fn doubt(&self, doubt: Doubt) {
         self.index.close(&doubt.keys, &doubt.workspaces);
     }
 
+    fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
     async fn wait_for(&self, n: u64) {
         let mut applied = self.applied.subscribe();
         // The sender is `self`: it can't be gone.
         let _ = applied.wait_for(|applied| *applied >= n).await;
+    }
+
+    fn confirmed(&self) -> u64 {
+        // Of a database with another history nothing is applied, whatever the numbers look like.
+        if self.replaced.load(Ordering::Acquire) {
+            return 0;
+        }
+        // First what is kept: where that is given up, all that is applied counts.
+        let kept = self.keep.kept();
+        self.index.applied().n.min(kept)
+    }
+
+    async fn wait_for_confirmed(&self, n: u64) {
+        self.wait_for(n).await;
+        self.keep.wait_for(n).await;
+        if self.replaced.load(Ordering::Acquire) {
+            std::future::pending().await
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.keep.is_on()
+    }
+
+    async fn stand(&self, standing: Standing) -> Result<(), StoreError> {
+        self.keep.stand(standing).await
     }
 }
 

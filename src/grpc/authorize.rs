@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status};
 
 use crate::app::Core;
-use crate::app::authorize::{DecisionCounts, Surface, not_loaded};
+use crate::app::authorize::{DecisionCounts, Surface};
 use crate::app::error::{Code, Error};
 use crate::decide::{Attributes, Claims, Demand, Headers, Presented, Question, Verdict};
 use crate::domain::decision::Reason;
@@ -45,9 +45,7 @@ impl AuthorizeService {
     }
 
     fn decide(&self, request: &v1::CheckRequest) -> Result<v1::CheckResponse, Error> {
-        if !self.core.index.is_loaded() {
-            return Err(not_loaded());
-        }
+        self.core.may_decide()?;
         demand(&self.core, &request.at_least_revision)?;
         let of_host;
         let unnamed = match &request.http {
@@ -331,9 +329,7 @@ impl Authorize for AuthorizeService {
                 format!("must have 1 to {MAX_BATCH} entries"),
             )));
         }
-        if !self.core.index.is_loaded() {
-            return Err(to_status(&not_loaded()));
-        }
+        self.core.may_decide().map_err(|e| to_status(&e))?;
         wait(&self.core, &checks).await;
         let result = |check: &v1::CheckRequest| v1::BatchCheckResult {
             result: Some(match self.decide(check) {

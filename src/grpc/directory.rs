@@ -17,7 +17,7 @@ use crate::domain::scope::{self, AdminScope};
 use super::convert;
 use super::guard::busy;
 use super::inbox::{Inbox, Terms};
-use super::key_admin::{call, caller, revision};
+use super::key_admin::{call, caller, revision, waiting_call};
 use super::proto::v1;
 use super::proto::v1::directory_server::Directory;
 use super::status::{serve, to_status};
@@ -109,7 +109,7 @@ impl DirectoryService {
         // Which right it takes depends on what changes: the use case demands it.
         let rights = [AdminScope::DirectoryWrite, AdminScope::SettingsWrite];
         let (caller, right, mut message) = caller(&self.core, request, &rights)?;
-        let call = call!(caller, right, "UpdateWorkspace", message);
+        let call = waiting_call!(caller, right, "UpdateWorkspace", message);
         let wire = message
             .workspace
             .ok_or_else(|| Error::invalid("workspace", "is required"))?;
@@ -124,6 +124,7 @@ impl DirectoryService {
         Ok(v1::UpdateWorkspaceResponse {
             workspace: Some(convert::workspace(&answer.value)),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -133,12 +134,13 @@ impl DirectoryService {
     ) -> Result<v1::DeleteWorkspaceResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "DeleteWorkspace", message);
+        let call = waiting_call!(caller, right, "DeleteWorkspace", message);
         let id: WorkspaceId = convert::parse("id", &message.id)?;
         let id = self.workspace(&call.caller, id.as_str())?;
         let answer = self.core.delete_workspace(call, id, message.etag).await?;
         Ok(v1::DeleteWorkspaceResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -203,7 +205,7 @@ impl DirectoryService {
     ) -> Result<v1::UpdateSubscriptionResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "UpdateSubscription", message);
+        let call = waiting_call!(caller, right, "UpdateSubscription", message);
         let wire = message
             .subscription
             .ok_or_else(|| Error::invalid("subscription", "is required"))?;
@@ -218,6 +220,7 @@ impl DirectoryService {
         Ok(v1::UpdateSubscriptionResponse {
             subscription: Some(convert::subscription(&answer.value)),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -227,7 +230,7 @@ impl DirectoryService {
     ) -> Result<v1::DeleteSubscriptionResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "DeleteSubscription", message);
+        let call = waiting_call!(caller, right, "DeleteSubscription", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         let id = convert::parse("id", &message.id)?;
         let answer = self
@@ -236,6 +239,7 @@ impl DirectoryService {
             .await?;
         Ok(v1::DeleteSubscriptionResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -296,7 +300,7 @@ impl DirectoryService {
     ) -> Result<v1::UpdateScopeResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "UpdateScope", message);
+        let call = waiting_call!(caller, right, "UpdateScope", message);
         let wire = message
             .scope
             .ok_or_else(|| Error::invalid("scope", "is required"))?;
@@ -311,6 +315,7 @@ impl DirectoryService {
         Ok(v1::UpdateScopeResponse {
             scope: Some(convert::scope(&answer.value)),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -320,7 +325,7 @@ impl DirectoryService {
     ) -> Result<v1::DeleteScopeResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "DeleteScope", message);
+        let call = waiting_call!(caller, right, "DeleteScope", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         convert::check("name", scope::check_name(&message.name))?;
         let answer = self
@@ -329,6 +334,7 @@ impl DirectoryService {
             .await?;
         Ok(v1::DeleteScopeResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 

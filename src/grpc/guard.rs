@@ -20,9 +20,9 @@ use tower::Service;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
-use crate::app::authorize::not_loaded;
 use crate::app::calls::CallCounts;
 use crate::app::error::{Code, Error};
+use crate::app::fleet::{MAX_WAIT, within};
 use crate::app::limit::{Limit, Shares};
 use crate::domain::id::PrincipalId;
 use crate::domain::invalid::Invalid;
@@ -116,9 +116,8 @@ impl Guard {
     }
 
     fn recognise(&self, request: &http::Request<Incoming>) -> Result<Caller, Error> {
-        if !self.core.index.is_loaded() {
-            return Err(not_loaded());
-        }
+        // Whether an administrator's key is still good is a decision, too.
+        self.core.may_decide()?;
         let headers = request.headers();
         let mut given = headers.get_all(http::header::AUTHORIZATION).iter();
         let credential = match (given.next(), given.next()) {
@@ -182,7 +181,9 @@ impl Guard {
             let deadline = asked.and_then(|asked| Instant::now().checked_add(asked));
             request.extensions_mut().insert(Terms { places, deadline });
         }
-        let deadline = asked.map_or(ADMIN_DEADLINE, |asked| asked.min(ADMIN_DEADLINE));
+        // Who asks for more time may have a change waited for.
+        let longest = ADMIN_DEADLINE.saturating_add(MAX_WAIT);
+        let deadline = asked.map_or(ADMIN_DEADLINE, |asked| asked.min(longest));
         // A change that has begun goes on in its own task: the caller only stops waiting for it.
         self.run(request, deadline).await
     }
@@ -192,7 +193,9 @@ impl Guard {
         request: http::Request<Incoming>,
         deadline: Duration,
     ) -> http::Response<Body> {
-        let answering = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
+        let end = Instant::now() + deadline;
+        let answering = within(end.into_std(), self.routes.call(request));
+        let answering = AssertUnwindSafe(answering).catch_unwind();
         match tokio::time::timeout(deadline, answering).await {
             Ok(Ok(Ok(response))) => clarify(response),
             Ok(Ok(Err(never))) => match never {},

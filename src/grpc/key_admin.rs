@@ -110,6 +110,20 @@ macro_rules! call {
 }
 pub(super) use call;
 
+/// The same where the answer can wait for all replicas. For how long is no part of what is repeated.
+macro_rules! waiting_call {
+    ($caller:expr, $right:expr, $method:literal, $message:ident) => {{
+        let (wait, deadline) = (
+            std::mem::take(&mut $message.wait),
+            $message.wait_deadline.take(),
+        );
+        let wait = convert::wait(wait, deadline)?;
+        let call = $crate::grpc::key_admin::call!($caller, $right, $method, $message);
+        Call { wait, ..call }
+    }};
+}
+pub(super) use waiting_call;
+
 pub(super) fn revision(revision: Option<Revision>) -> String {
     revision.map(|r| r.to_string()).unwrap_or_default()
 }
@@ -208,7 +222,7 @@ impl KeyAdminService {
         request: Request<v1::UpdateKeyRequest>,
     ) -> Result<v1::UpdateKeyResponse, Error> {
         let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
-        let mut call = call!(caller, right, "UpdateKey", message);
+        let mut call = waiting_call!(caller, right, "UpdateKey", message);
         call.dry_run = message.validate_only;
         let key = message
             .key
@@ -220,6 +234,7 @@ impl KeyAdminService {
         Ok(v1::UpdateKeyResponse {
             key: self.key_at(&answer),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -228,7 +243,7 @@ impl KeyAdminService {
         request: Request<v1::DeleteKeyRequest>,
     ) -> Result<v1::DeleteKeyResponse, Error> {
         let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
-        let call = call!(caller, right, "DeleteKey", message);
+        let call = waiting_call!(caller, right, "DeleteKey", message);
         let id: KeyId = convert::parse("id", &message.id)?;
         let answer = self
             .core
@@ -237,6 +252,7 @@ impl KeyAdminService {
         Ok(v1::DeleteKeyResponse {
             key: self.key(&answer.value),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -260,7 +276,7 @@ impl KeyAdminService {
     ) -> Result<v1::RegenerateSecretResponse, Error> {
         const MAX_GRACE: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3_600);
         let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
-        let call = call!(caller, right, "RegenerateSecret", message);
+        let call = waiting_call!(caller, right, "RegenerateSecret", message);
         let grace = message
             .grace
             .map(|d| convert::duration("grace", d, MAX_GRACE))
@@ -278,12 +294,14 @@ impl KeyAdminService {
             revision: at,
             tokens,
             token_withheld,
+            propagation,
         } = self.core.regenerate_secret(call, what).await?;
         Ok(v1::RegenerateSecretResponse {
             key: self.key(&value),
             tokens: convert::issued(&tokens),
             token_withheld,
             revision: revision(at),
+            propagation: propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -292,7 +310,7 @@ impl KeyAdminService {
         request: Request<v1::RevokeSecretRequest>,
     ) -> Result<v1::RevokeSecretResponse, Error> {
         let (caller, right, mut message) = caller(&self.core, request, &WRITE)?;
-        let call = call!(caller, right, "RevokeSecret", message);
+        let call = waiting_call!(caller, right, "RevokeSecret", message);
         let what = Revocation {
             key: convert::parse("key_id", &message.key_id)?,
             secret: convert::parse("secret_id", &message.secret_id)?,
@@ -303,6 +321,7 @@ impl KeyAdminService {
         Ok(v1::RevokeSecretResponse {
             key: self.key(&answer.value),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 

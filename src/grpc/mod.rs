@@ -11,6 +11,7 @@ mod envoy;
 mod envoy_answer;
 mod envoy_claims;
 pub mod ext_authz;
+pub mod fleet;
 pub mod guard;
 mod import;
 mod inbox;

@@ -11,7 +11,7 @@ use crate::app::page;
 use crate::domain::scope::AdminScope;
 
 use super::convert;
-use super::key_admin::{call, caller, revision};
+use super::key_admin::{caller, revision, waiting_call};
 use super::proto::v1;
 use super::proto::v1::routes_server::Routes;
 use super::status::{serve, to_status};
@@ -36,7 +36,7 @@ impl RoutesService {
         request: Request<v1::CreateRouteRequest>,
     ) -> Result<v1::CreateRouteResponse, Error> {
         let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = call!(caller, right, "CreateRoute", message);
+        let mut call = waiting_call!(caller, right, "CreateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -49,6 +49,7 @@ impl RoutesService {
         Ok(v1::CreateRouteResponse {
             route: Some(convert::route(&answer.value.route, &[])),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
             warnings: warnings(answer.value.warnings),
         })
     }
@@ -88,7 +89,7 @@ impl RoutesService {
         request: Request<v1::UpdateRouteRequest>,
     ) -> Result<v1::UpdateRouteResponse, Error> {
         let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let mut call = call!(caller, right, "UpdateRoute", message);
+        let mut call = waiting_call!(caller, right, "UpdateRoute", message);
         call.dry_run = message.validate_only;
         let wire = message
             .route
@@ -113,6 +114,7 @@ impl RoutesService {
         Ok(v1::UpdateRouteResponse {
             route: Some(convert::route(&answer.value.route, &[])),
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
             warnings: warnings(answer.value.warnings),
         })
     }
@@ -122,7 +124,7 @@ impl RoutesService {
         request: Request<v1::DeleteRouteRequest>,
     ) -> Result<v1::DeleteRouteResponse, Error> {
         let (caller, right, mut message) = caller(&self.core, request, &[AdminScope::RoutesWrite])?;
-        let call = call!(caller, right, "DeleteRoute", message);
+        let call = waiting_call!(caller, right, "DeleteRoute", message);
         let workspace = call
             .caller
             .workspace(&message.workspace, &self.core.default_workspace)?;
@@ -133,6 +135,7 @@ impl RoutesService {
             .await?;
         Ok(v1::DeleteRouteResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 

@@ -1,7 +1,10 @@
 //! The world behind two ports of the use cases: the clock and the operating system's randomness.
 
+use std::time::Duration;
+
 use rand::TryRng as _;
 use rand::rngs::SysRng;
+use rustix::time::ClockId;
 
 use crate::app::ports::{Clock, Entropy, EntropyError};
 use crate::domain::time::Time;
@@ -21,6 +24,25 @@ impl Clock for SystemClock {
             .unwrap_or_default();
         Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
+}
+
+/// The time since the machine was started, with the time that it slept where the system counts that.
+pub(super) fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(CLOCK);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// The name of the machine.
+pub(super) fn machine_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The operating system's random bytes.

@@ -1,7 +1,7 @@
 //! What use cases stand on: the database, its keys, the index and who follows for it.
 
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -10,18 +10,24 @@ use crate::app::Core;
 use crate::app::bootstrap::new_epoch;
 use crate::app::envelope::Envelope;
 use crate::app::exercised::ExercisedGrants;
+use crate::app::fleet::{Alone, Fleet};
 use crate::app::last_used::LastUsed;
-use crate::app::ports::{Clock, Entropy, Meta, Store};
+use crate::app::ports::fleet::{Identity, Me, Replicas};
+use crate::app::ports::{Clock, Entropy, Keep, KeepNothing, Meta, Store, StoreError};
 use crate::app::postbacks::Postbacks;
 use crate::app::postbacks::strangers::{Sighting, Strangers};
 use crate::app::recorder::Recorder;
 use crate::config::Config;
 use crate::deliver::{Allowed, Client, Limits, SystemResolver};
+use crate::domain::id::ReplicaId;
 use crate::feed::Follower;
 use crate::index::{Index, SecretUsage};
-use crate::store::SqlStore;
+use crate::snapshot::{Keeper, Point};
+use crate::store::{Opening, SqlStore};
 
+use super::adapters::{machine_name, since_boot};
 use super::data_dir::DataDir;
+use super::database::{self, Away, Database};
 use super::rotate::meta_and_lying_key;
 use super::{Bootstrap, StartError};
 
@@ -32,8 +38,30 @@ pub(super) struct Foundation {
     pub(super) follower: Arc<Follower>,
     pub(super) last_used: Receiver<Arc<SecretUsage>>,
     pub(super) sightings: tokio::sync::mpsc::Receiver<Sighting>,
-    pub(super) data_dir: DataDir,
+    pub(super) data_dir: Arc<DataDir>,
     pub(super) bootstrapped: bool,
+    /// Who keeps what the index holds.
+    pub(super) keeper: Option<Arc<Keeper>>,
+    /// The database is still to be opened; the index has what was kept.
+    pub(super) apart: Option<Apart>,
+}
+
+/// What it is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To serve, without the database where that can't be reached.
+    Serve,
+    /// To do something to the database.
+    Work,
+}
+
+/// A start without the database.
+pub(super) struct Apart {
+    pub(super) opening: Opening,
+    /// What decisions rest on.
+    pub(super) point: Point,
+    /// Why the database can't be reached.
+    pub(super) reason: String,
 }
 
 pub(super) async fn open(
@@ -41,61 +69,70 @@ pub(super) async fn open(
     data_dir: DataDir,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    purpose: Purpose,
 ) -> Result<Foundation, StartError> {
-    let store = match &config.database_url {
-        Some(url) => SqlStore::connect(url.reveal()).await?,
-        None => SqlStore::open(&data_dir.database()).await?,
+    let kept = match purpose {
+        Purpose::Serve => database::keeps(config),
+        Purpose::Work => false,
     };
-    let (meta, lying_there) = match (&config.root_key, &config.database_url) {
-        (None, None) => meta_and_lying_key(&store, data_dir.path()).await?,
-        _ => (store.meta().await?, None),
+    let (store, meta, envelope, start) = match database::open(config, &data_dir, kept).await? {
+        Database::There(store) => {
+            let (envelope, meta) = keys(&store, config, &data_dir, &*entropy).await?;
+            (*store, meta, envelope, None)
+        }
+        Database::Away(away) => {
+            let Away {
+                store,
+                kept,
+                opening,
+                error,
+            } = *away;
+            let (meta, envelope) = (kept.meta().clone(), kept.envelope().clone());
+            (store, meta, envelope, Some((kept, opening, error)))
+        }
     };
-    let given = config.root_key.clone().or(lying_there);
-    let (envelope, meta) = match (meta, given) {
-        (Some(meta), Some(root)) => {
-            let previous: Vec<_> = config
-                .root_key_previous
-                .iter()
-                .map(|key| key.as_bytes())
-                .collect();
-            let anew = Envelope::rewrap(&meta.wrapped_keys, root.as_bytes(), &previous, &*entropy);
-            if let Some(anew) = anew? {
-                store.rewrap(&meta.wrapped_keys, &anew).await?;
-                tracing::info!(
-                    "the database's keys are wrapped with the new root key; the previous one is no longer needed"
-                );
+    let keeper = match kept {
+        true => {
+            let envelope = envelope.clone();
+            let clock = clock.clone();
+            let keeper = Keeper::new(data_dir.path(), &meta, envelope, clock, entropy.clone());
+            Some(Arc::new(keeper.map_err(|e| unusable(&data_dir, e))?))
+        }
+        false => {
+            if purpose == Purpose::Serve && store.is_shared() {
+                database::forget(&data_dir)?;
             }
-            let roots: Vec<_> = [root.as_bytes()].into_iter().chain(previous).collect();
-            let envelope = Envelope::open(&meta.wrapped_keys, &roots)?;
-            (envelope, meta)
-        }
-        (Some(_), None) => {
-            return Err(StartError::RootKeyMissing {
-                path: data_dir.database(),
-            });
-        }
-        (None, given) => {
-            let root = match given {
-                Some(root) => root,
-                None => data_dir.make_root_key(&*entropy)?,
-            };
-            let (_, wrapped_keys) = Envelope::create(root.as_bytes(), &*entropy)?;
-            let meta = Meta {
-                epoch: new_epoch(&*entropy)?,
-                wrapped_keys,
-                bootstrapped: false,
-            };
-            // What stands then is what counts: another process may have been first.
-            let meta = store.initialise(&meta).await?;
-            (
-                Envelope::open(&meta.wrapped_keys, &[root.as_bytes()])?,
-                meta,
-            )
+            None
         }
     };
     let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
     let shared: Arc<dyn crate::app::ports::Store> = Arc::new(store.clone());
-    let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
+    let keep: Arc<dyn Keep> = match &keeper {
+        Some(keeper) => keeper.clone(),
+        None => Arc::new(KeepNothing),
+    };
+    let follower = Follower::keeping(shared.clone(), index.clone(), keep).timed_by(clock.clone());
+    let follower = Arc::new(follower);
+    let apart = match start {
+        None => None,
+        Some((kept, opening, error)) => {
+            let reason = error.to_string();
+            let point = follower.restore(|give| {
+                let point = kept.read(give)?;
+                Ok((point.revision.n, point))
+            });
+            let point = point.await.map_err(|why| database::refuse(&why, error))?;
+            if let Some(keeper) = &keeper {
+                let resumed = keeper.resume(point.revision.n);
+                resumed.map_err(|e| unusable(&data_dir, e))?;
+            }
+            Some(Apart {
+                opening,
+                point,
+                reason,
+            })
+        }
+    };
     let (last_used, queue) = LastUsed::new();
     let (strangers, sightings) = Strangers::new();
     let allowed = Allowed::new(config.postback_allow.clone());
@@ -106,6 +143,24 @@ pub(super) async fn open(
         Limits::default(),
         config.postback_ca_file.as_deref(),
     )?;
+    let now = clock.now();
+    let me = Me {
+        id: data_dir.replica_id(now, &*entropy)?,
+        name: config.replica_name.clone().unwrap_or_else(machine_name),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        strict: config.strict_revocation,
+        start_time: now,
+    };
+    let data_dir = Arc::new(data_dir);
+    let identity: Arc<dyn Identity> = Arc::new(Lying {
+        data_dir: Arc::downgrade(&data_dir),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    });
+    let replicas: Arc<dyn Replicas> = match store.is_shared() {
+        true => Arc::new(store.clone()),
+        false => Arc::new(Alone::new(clock.clone())),
+    };
     let core = Arc::new(Core {
         store: shared,
         index,
@@ -117,6 +172,7 @@ pub(super) async fn open(
         recorder: Recorder::new(replica(&*entropy)?, threads()),
         records: Arc::new(store.records()),
         postbacks: Postbacks::new(Arc::new(store.clone()), Arc::new(postman), strangers, plain),
+        fleet: Fleet::new(me, identity, replicas, Arc::new(since_boot)),
         exercised: ExercisedGrants::default(),
         leaked: std::sync::atomic::AtomicU64::new(0),
         tasks: TaskTracker::new(),
@@ -131,7 +187,88 @@ pub(super) async fn open(
         sightings,
         data_dir,
         bootstrapped: meta.bootstrapped,
+        keeper,
+        apart,
     })
+}
+
+/// The id that lies in the data directory, which is given free when the process ends.
+struct Lying {
+    data_dir: Weak<DataDir>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Identity for Lying {
+    fn anew(&self) -> Result<ReplicaId, StoreError> {
+        let data_dir = self
+            .data_dir
+            .upgrade()
+            .ok_or_else(|| StoreError::Unavailable("this process is about to end".to_owned()))?;
+        let made = data_dir.new_replica_id(self.clock.now(), &*self.entropy);
+        made.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
+
+fn unusable(data_dir: &DataDir, cause: std::io::Error) -> StartError {
+    StartError::DataDir {
+        path: data_dir.path().to_owned(),
+        cause,
+    }
+}
+
+/// The database's keys, made where there are none.
+async fn keys(
+    store: &SqlStore,
+    config: &Config,
+    data_dir: &DataDir,
+    entropy: &dyn Entropy,
+) -> Result<(Envelope, Meta), StartError> {
+    let (meta, lying_there) = match (&config.root_key, &config.database_url) {
+        (None, None) => meta_and_lying_key(store, data_dir.path()).await?,
+        _ => (store.meta().await?, None),
+    };
+    let given = config.root_key.clone().or(lying_there);
+    match (meta, given) {
+        (Some(meta), Some(root)) => {
+            let previous: Vec<_> = config
+                .root_key_previous
+                .iter()
+                .map(|key| key.as_bytes())
+                .collect();
+            let anew = Envelope::rewrap(&meta.wrapped_keys, root.as_bytes(), &previous, entropy);
+            if let Some(anew) = anew? {
+                store.rewrap(&meta.wrapped_keys, &anew).await?;
+                tracing::info!(
+                    "the database's keys are wrapped with the new root key; the previous one is no longer needed"
+                );
+            }
+            let roots: Vec<_> = [root.as_bytes()].into_iter().chain(previous).collect();
+            let envelope = Envelope::open(&meta.wrapped_keys, &roots)?;
+            Ok((envelope, meta))
+        }
+        (Some(_), None) => Err(StartError::RootKeyMissing {
+            path: data_dir.database(),
+        }),
+        (None, given) => {
+            let root = match given {
+                Some(root) => root,
+                None => data_dir.make_root_key(entropy)?,
+            };
+            let (_, wrapped_keys) = Envelope::create(root.as_bytes(), entropy)?;
+            let meta = Meta {
+                epoch: new_epoch(entropy)?,
+                wrapped_keys,
+                bootstrapped: false,
+            };
+            // What stands then is what counts: another process may have been first.
+            let meta = store.initialise(&meta).await?;
+            Ok((
+                Envelope::open(&meta.wrapped_keys, &[root.as_bytes()])?,
+                meta,
+            ))
+        }
+    }
 }
 
 /// A number that tells this process from all others, of before too.

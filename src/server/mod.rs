@@ -5,10 +5,14 @@ mod accept;
 mod adapters;
 mod backup;
 mod data_dir;
+mod database;
 mod error;
 mod foundation;
+mod health;
+mod later;
 mod listener;
 mod offline;
+mod purge;
 mod rotate;
 mod services;
 
@@ -35,11 +39,13 @@ use crate::config::{Config, ListenAddress};
 use crate::deliver;
 use crate::domain::token::Token;
 use crate::feed::Follower;
+use crate::fleet;
 use crate::grpc::insights::OPEN_WATCHES;
 use crate::grpc::proto;
 use crate::http::Pages;
 use crate::index::SecretUsage;
 use crate::record;
+use crate::snapshot::{self, Keeper};
 use crate::store::SqlStore;
 use crate::telemetry::Metrics;
 
@@ -48,7 +54,7 @@ pub use adapters::{SystemClock, SystemEntropy};
 pub use backup::{Backup, backup, restore};
 use data_dir::DataDir;
 pub use error::StartError;
-use foundation::{Foundation, make_bootstrap, open};
+use foundation::{Apart, Foundation, Purpose, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
@@ -65,8 +71,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How many looks for POSTbacks that are due there are for one at keys that expire.
 const EXPIRY_ROUNDS: u32 = 15;
-/// How often what is due is purged.
-const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Where the service listens.
 #[derive(Debug, Clone)]
 pub struct Addresses {
@@ -100,10 +104,15 @@ pub struct App {
     metrics: Arc<Metrics>,
     health: HealthReporter,
     serving: watch::Sender<bool>,
+    keeper: Option<Arc<Keeper>>,
+    /// The database is still to be opened.
+    apart: Option<Apart>,
+    /// What is told of that.
+    told: watch::Sender<Option<String>>,
     /// Ends streams between their messages.
     stopping: CancellationToken,
     config: Config,
-    _data_dir: DataDir,
+    _data_dir: Arc<DataDir>,
 }
 
 impl std::fmt::Debug for App {
@@ -139,13 +148,17 @@ pub async fn build(
         sightings,
         data_dir,
         bootstrapped,
-    } = open(&config, data_dir, clock, entropy).await?;
+        keeper,
+        apart,
+    } = open(&config, data_dir, clock, entropy, Purpose::Serve).await?;
     let bootstrap = if bootstrapped {
         None
     } else {
         make_bootstrap(&config, &core, &data_dir).await?
     };
-    core.ensure_default_workspace().await?;
+    if apart.is_none() {
+        core.ensure_default_workspace().await?;
+    }
 
     let counts = Arc::new(DecisionCounts::default());
     let decisions = Limit::new(config.max_concurrent_decisions);
@@ -176,6 +189,8 @@ pub async fn build(
         for_all: with_reflection(Routes::new(health_service))?,
     };
     let serving = watch::Sender::new(false);
+    let told = watch::Sender::new(apart.as_ref().map(|apart| later::detail(&apart.point)));
+    metrics.apart.set(i64::from(apart.is_some()));
     let mut listeners = Vec::new();
     let mut addresses = Addresses {
         grpc: grpc_at,
@@ -194,6 +209,7 @@ pub async fn build(
         let pages = Pages {
             metrics: metrics.clone(),
             serving: serving.subscribe(),
+            apart: told.subscribe(),
         };
         listeners.push((http, Served::Pages(pages)));
         addresses.http = Some(http_at);
@@ -210,6 +226,9 @@ pub async fn build(
         metrics,
         health,
         serving,
+        keeper,
+        apart,
+        told,
         stopping,
         config,
         _data_dir: data_dir,
@@ -247,6 +266,7 @@ impl App {
         let connections = TaskTracker::new();
         let background = TaskTracker::new();
         let stop_purging = CancellationToken::new();
+        let draining = CancellationToken::new();
         let purging = TaskTracker::new();
         for (listener, served) in self.listeners {
             let shared = Connections {
@@ -270,16 +290,50 @@ impl App {
         ));
 
         let mut shutdown = std::pin::pin!(shutdown);
+        let apart = self.apart;
+        let away = (!self.config.ready_without_database).then(|| self.told.subscribe());
+        let stop_keeping = CancellationToken::new();
+        let keeping = TaskTracker::new();
+        if let Some(keeper) = self.keeper {
+            keeping.spawn(snapshot::keep(keeper, stop_keeping.clone()));
+        }
+        let begin = async {
+            if apart.is_some() {
+                self.core.fleet.resume();
+                return Ok(());
+            }
+            self.follower.load().await?;
+            self.core.join().await
+        };
         let loaded = tokio::select! {
-            loaded = self.follower.load() => loaded.map(|_| true),
+            loaded = begin => loaded.map(|()| true),
             () = &mut shutdown => Ok(false),
         };
         if let Ok(true) = loaded {
-            self.serving.send_replace(true);
-            set_health(&self.health, ServingStatus::Serving).await;
+            let ready = Ready {
+                serving: self.serving.clone(),
+                health: self.health.clone(),
+            };
+            if apart.is_none() || self.config.ready_without_database {
+                ready.tell().await;
+            }
             // Said only now that it is so: deployments wait for this line.
             let (keys, secrets) = self.core.index.len();
             tracing::info!(index.keys = keys, index.secrets = secrets, revision = %self.core.index.applied(), "serving");
+            if let Some(apart) = apart {
+                later::warn(&apart, self.core.clock.now());
+                let told = later::Told {
+                    apart: self.told.clone(),
+                    metrics: self.metrics.clone(),
+                    ready,
+                };
+                purging.spawn(later::open(
+                    self.core.clone(),
+                    apart,
+                    told,
+                    draining.clone(),
+                ));
+            }
             let follower = self.follower.clone();
             let stop = stop_tasks.clone();
             let interval = if self.store.is_shared() {
@@ -288,7 +342,8 @@ impl App {
                 POLL_INTERVAL
             };
             background.spawn(async move { follower.poll(interval, stop).await });
-            purging.spawn(purge(
+            background.spawn(fleet::keep(self.core.clone(), stop_tasks.clone()));
+            purging.spawn(purge::run(
                 self.core.clone(),
                 self.config.audit_retention,
                 stop_purging.clone(),
@@ -309,17 +364,25 @@ impl App {
                 !self.store.is_shared(),
                 stop_purging.clone(),
             ));
-            shutdown.await;
+            tokio::select! {
+                () = &mut shutdown => {}
+                () = health::follow(&self.core, away, &self.health, &self.serving) => {}
+            }
             tracing::info!(
                 drain_delay_ms =
                     u64::try_from(self.config.drain_delay.as_millis()).unwrap_or(u64::MAX),
                 "draining"
             );
+            draining.cancel();
             self.serving.send_replace(false);
             set_health(&self.health, ServingStatus::NotServing).await;
             tokio::time::sleep(self.config.drain_delay).await;
+        } else {
+            // It may have been entered, and nobody is to wait for it.
+            let _ = tokio::time::timeout(FLUSH_DEADLINE, self.core.leave()).await;
         }
         self.stopping.cancel();
+        self.core.fleet.stop_waiting();
         stop_accepting.cancel();
         connections.close();
         connections.wait().await;
@@ -332,12 +395,29 @@ impl App {
         stop_tasks.cancel();
         background.close();
         let _ = tokio::time::timeout(RECORD_DEADLINE, background.wait()).await;
+        // Last: who left the fleet has said so there.
+        stop_keeping.cancel();
+        keeping.close();
+        let _ = tokio::time::timeout(FLUSH_DEADLINE, keeping.wait()).await;
         let closed = tokio::time::timeout(FLUSH_DEADLINE, self.store.close()).await;
         loaded?;
         // What is not closed in time is as after a crash: the write-ahead log is read at the next start.
         closed.unwrap_or(Ok(()))?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Says that decisions are served.
+struct Ready {
+    serving: watch::Sender<bool>,
+    health: HealthReporter,
+}
+
+impl Ready {
+    async fn tell(&self) {
+        self.serving.send_replace(true);
+        set_health(&self.health, ServingStatus::Serving).await;
     }
 }
 
@@ -348,36 +428,5 @@ fn log_addresses(addresses: &Addresses) {
     }
     if let Some(http) = &addresses.http {
         tracing::info!(listener = "http", address = %http, "listening");
-    }
-}
-
-async fn purge(core: Arc<Core>, audit_retention: Duration, stop: CancellationToken) {
-    while stop
-        .run_until_cancelled(tokio::time::sleep(PURGE_INTERVAL))
-        .await
-        .is_some()
-    {
-        // Between two of its changes it can be left: what is still due waits for the next start.
-        let Some(purged) = stop.run_until_cancelled(core.purge_due()).await else {
-            return;
-        };
-        match purged {
-            Ok(0) => {}
-            Ok(keys) => tracing::info!(keys, "purged what was due"),
-            Err(error) => tracing::warn!(reason = error.reason, "what is due can't be purged now"),
-        }
-        match stop.run_until_cancelled(core.prune_records()).await {
-            None => return,
-            Some(Ok(0)) => {}
-            Some(Ok(rows)) => tracing::info!(rows, "pruned records older than their retention"),
-            Some(Err(error)) => {
-                tracing::warn!(reason = error.reason, "records can't be pruned now");
-            }
-        }
-        match core.prune_changes(audit_retention).await {
-            Ok(0) => {}
-            Ok(changes) => tracing::info!(changes, "pruned changes older than the retention"),
-            Err(error) => tracing::warn!(reason = error.reason, "changes can't be pruned now"),
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::store::SqlStore;
 
 use super::StartError;
 use super::data_dir::DataDir;
-use super::foundation::{Foundation, open};
+use super::foundation::{Foundation, Purpose, open};
 
 /// Makes a new administrator of everything in a database that no process uses, and returns its token.
 pub async fn recover(
@@ -26,7 +26,7 @@ pub async fn recover(
         data_dir: _data_dir,
         bootstrapped,
         ..
-    } = open(&config, data_dir, clock, entropy).await?;
+    } = open(&config, data_dir, clock, entropy, Purpose::Work).await?;
     if !bootstrapped {
         return Err(StartError::Other(
             "this database has no administrator yet; start the service, which makes the first one"
@@ -54,7 +54,7 @@ pub async fn adopt_restore(
         data_dir: _data_dir,
         bootstrapped,
         ..
-    } = open(&config, data_dir, clock, entropy).await?;
+    } = open(&config, data_dir, clock, entropy, Purpose::Work).await?;
     if !bootstrapped {
         return Err(StartError::Other(
             "this database is empty; restore the backup into it first".to_owned(),

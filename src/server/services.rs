@@ -16,6 +16,7 @@ use crate::domain::network::IpNet;
 use crate::grpc::authorize::AuthorizeService;
 use crate::grpc::directory::DirectoryService;
 use crate::grpc::ext_authz::ExtAuthzService;
+use crate::grpc::fleet::FleetService;
 use crate::grpc::guard::Guard;
 use crate::grpc::insights::InsightsService;
 use crate::grpc::key_admin::KeyAdminService;
@@ -23,13 +24,14 @@ use crate::grpc::postbacks::PostbacksService;
 use crate::grpc::proto::{self, v1};
 use crate::grpc::routes::RoutesService;
 
-const HEALTH_NAMES: [&str; 8] = [
+const HEALTH_NAMES: [&str; 9] = [
     "",
     "claviger.v1.KeyAdmin",
     "claviger.v1.Directory",
     "claviger.v1.Postbacks",
     "claviger.v1.Routes",
     "claviger.v1.Insights",
+    "claviger.v1.Fleet",
     "claviger.v1.Authorize",
     "envoy.service.auth.v3.Authorization",
 ];
@@ -108,6 +110,9 @@ impl Services {
                 core(),
             )))
             .add_service(v1::insights_server::InsightsServer::new(insights))
+            .add_service(v1::fleet_server::FleetServer::new(
+                FleetService::new(core()),
+            ))
     }
 }
 

@@ -24,6 +24,9 @@ use crate::app::ports::StoreError;
 /// What a statement that got no answer fails with.
 pub(super) const NO_ANSWER: &str = "the database server does not answer";
 
+/// What a statement fails with before the database was seen to be one that this program can work on.
+pub(super) const NOT_OPENED: &str = "the database has not been reached since the start";
+
 /// How long the first row of a stream is waited for: it may come after a sort of all rows.
 const FIRST_ROW: Duration = Duration::from_secs(120);
 
@@ -32,6 +35,21 @@ const FIRST_ROW: Duration = Duration::from_secs(120);
 pub(super) struct Patience {
     limit: Duration,
     silence: Arc<Silence>,
+    gate: Gate,
+}
+
+/// Shut until the server was checked and its schema brought up to date: nothing is said to it before that.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    pub(super) fn open(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// When a pool's server last left a statement without an answer. Connections of before are not used again: what was given
@@ -52,12 +70,19 @@ impl Silence {
 }
 
 impl Patience {
-    pub(super) fn new(limit: Duration, silence: Arc<Silence>) -> Self {
-        Self { limit, silence }
+    pub(super) fn new(limit: Duration, silence: Arc<Silence>, gate: Gate) -> Self {
+        Self {
+            limit,
+            silence,
+            gate,
+        }
     }
 
     /// Waits for an answer, but not longer than the limit.
     async fn wait<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        if !self.gate.is_open() {
+            return Err(DbErr::Conn(RuntimeErr::Internal(NOT_OPENED.to_owned())));
+        }
         // Alive until the silence is noted: dropped, it gives its connection back, and that must be known by then.
         let mut answer = pin!(answer);
         match tokio::time::timeout(self.limit, answer.as_mut()).await {
@@ -254,7 +279,10 @@ impl StreamTrait for Transaction {
             let Some(patience) = patience else {
                 return Ok(rows.boxed());
             };
-            let first = Patience::new(FIRST_ROW.max(patience.limit), patience.silence.clone());
+            let first = Patience {
+                limit: FIRST_ROW.max(patience.limit),
+                ..patience.clone()
+            };
             let bounded = stream::unfold(Some((rows.boxed(), first)), async move |state| {
                 let (mut rows, limit) = state?;
                 let next = async { rows.next().await.transpose() };

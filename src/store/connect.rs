@@ -119,8 +119,11 @@ impl SqlStore {
         .await
         .map_err(|e| open_failed(path, e))?;
         let follower = Bounded::new(follower, None);
+        let writer = Bounded::new(writer, None);
         Ok(Self {
-            writer: Bounded::new(writer, None),
+            // Nobody else is in it: it is written to by tests alone.
+            fleet: writer.clone(),
+            writer,
             reader: Bounded::new(reader, None),
             poller: follower.clone(),
             follower,
@@ -165,6 +168,7 @@ impl SqlStore {
             writer: reader.clone(),
             poller: reader.clone(),
             follower: reader.clone(),
+            fleet: reader.clone(),
             records: SqlRecords::new(records.clone(), records),
             reader,
         }

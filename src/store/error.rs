@@ -7,7 +7,7 @@ use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{ConnAcquireErr, DbBackend, DbErr, RuntimeErr};
 
-use super::bounded::NO_ANSWER;
+use super::bounded::{NO_ANSWER, NOT_OPENED};
 use crate::app::ports::StoreError;
 
 /// Result codes of SQLite, <https://www.sqlite.org/rescode.html>; the lower eight bits of an extended one.
@@ -159,7 +159,11 @@ pub(super) fn describe(error: &DbErr) -> String {
         (None, DbErr::Migration(_) | DbErr::Custom(_)) => {
             "the schema can't be brought up to date".to_owned()
         }
-        (None, DbErr::Conn(RuntimeErr::Internal(text))) if text == NO_ANSWER => text.clone(),
+        (None, DbErr::Conn(RuntimeErr::Internal(text)))
+            if text == NO_ANSWER || text == NOT_OPENED =>
+        {
+            text.clone()
+        }
         (None, DbErr::Conn(_)) => "it can't be connected to".to_owned(),
         (None, _) => "a row can't be read".to_owned(),
     }

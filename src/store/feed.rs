@@ -1,6 +1,6 @@
 //! The feed: what changed after a revision, with the rows as they are now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -66,6 +66,7 @@ pub(super) async fn batch<C: ConnectionTrait>(
         return Ok(batch);
     };
     batch.upto = upto.unwrap_or(position.n);
+    batch.times = touched.times.into_values().collect();
     for id in touched.workspaces {
         let workspace = match directory::workspace(snapshot, &id).await? {
             Some(workspace) => {
@@ -98,11 +99,13 @@ struct Touched {
     routes: BTreeSet<(WorkspaceId, RouteId)>,
     principals: BTreeSet<(WorkspaceId, PrincipalId)>,
     keys: BTreeSet<KeyId>,
+    times: BTreeMap<i64, Time>,
 }
 
 impl Touched {
     fn add(&mut self, row: &Row) -> Result<(), StoreError> {
-        let (_, _, kind, workspace, id) = row;
+        let (revision, _, kind, workspace, id, time) = row;
+        self.times.insert(*revision, Time::from_micros(*time));
         let workspace = convert::workspace_id(workspace)?;
         match kind.as_str() {
             KEY => {
@@ -133,8 +136,8 @@ impl Touched {
     }
 }
 
-/// Revision, ordinal, kind, workspace, id of the resource.
-type Row = (i64, i64, String, String, String);
+/// Revision, ordinal, kind, workspace, id of the resource, time.
+type Row = (i64, i64, String, String, String, i64);
 
 /// What was touched after a revision, and up to which one, where the limit cut in. None where some of it was pruned.
 async fn touched<C: ConnectionTrait>(
@@ -243,6 +246,7 @@ fn columns() -> sea_orm::Select<changes::Entity> {
         .column(changes::Column::ResourceKind)
         .column(changes::Column::WorkspaceId)
         .column(changes::Column::ResourceId)
+        .column(changes::Column::Time)
         .order_by_asc(changes::Column::Revision)
         .order_by_asc(changes::Column::Ordinal)
 }

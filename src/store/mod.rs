@@ -24,6 +24,7 @@ mod outbox;
 mod postgres;
 mod principals;
 mod records;
+mod replicas;
 mod routes;
 mod schema;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 pub use backup::{BackupError, Header, NewHistory, Trailer};
 use bounded::{Connections, Transaction};
 pub use connect::OpenError;
+pub use postgres::Opening;
 pub use records::SqlRecords;
 use tx::SqlTx;
 
@@ -64,6 +66,8 @@ pub struct SqlStore {
     follower: Connections,
     /// The same, for the question whether there is anything new.
     poller: Connections,
+    /// For the list of replicas: who speaks for this process waits behind nobody.
+    fleet: Connections,
     /// What is recorded of decisions: on SQLite in a file of its own.
     records: SqlRecords,
 }

@@ -9,7 +9,7 @@ use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Row as _};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbErr, TransactionTrait as _};
 
 use super::SqlStore;
-use super::bounded::{Bounded, Connections, Patience, Silence};
+use super::bounded::{Bounded, Connections, Gate, Patience, Silence};
 use super::connect::{Access, OpenError};
 use super::error::{self, describe, describe_sqlx};
 use super::migration::Migrator;
@@ -48,6 +48,8 @@ const WRITERS: u32 = 4;
 const READERS: u32 = 8;
 /// One polls, one reads what is new.
 const FOLLOWERS: u32 = 2;
+/// One speaks for the process, others look how far a change has come.
+const FLEET: u32 = 3;
 /// What is recorded has a writer of its own, and readers of its own: neither waits behind the other's.
 const RECORD_WRITERS: u32 = 1;
 const RECORD_READERS: u32 = 2;
@@ -57,9 +59,15 @@ const OLDEST: i32 = 140_000;
 impl SqlStore {
     /// Opens the PostgreSQL database at `url` and brings its schema up to date. The database itself must be there.
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
-        let server = Server::new(url)?;
-        server.check().await?;
-        server.migrate().await?;
+        let (store, opening) = Self::connect_later(url).await?;
+        opening.open().await?;
+        Ok(store)
+    }
+
+    /// The same for a database that can't be reached now: everything that is asked of it fails until it was opened.
+    pub async fn connect_later(url: &str) -> Result<(Self, Opening), OpenError> {
+        let mut server = Server::new(url)?;
+        server.gate = Gate::default();
         let writer = server.pool(WRITERS, Access::Write, STATEMENT).await?;
         let reader = server.pool(READERS, Access::Read, LONG_STATEMENT).await?;
         let follower = server.pool(FOLLOWERS, Access::Read, STATEMENT).await?;
@@ -67,13 +75,17 @@ impl SqlStore {
         let recorder = recorder.await?.patient(STATEMENT + GRACE);
         let recorded = server.pool(RECORD_READERS, Access::Read, LONG_STATEMENT);
         let recorded = recorded.await?.patient(LONG_STATEMENT + GRACE);
-        Ok(Self {
+        let fleet = server.pool(FLEET, Access::Write, STATEMENT).await?;
+        let store = Self {
             records: SqlRecords::new(recorder, recorded),
+            // A lease is over before a patience as long as the others' is.
+            fleet: fleet.patient(POLL),
             writer: writer.patient(STATEMENT + GRACE),
             reader: reader.patient(LONG_STATEMENT + GRACE),
             poller: follower.patient(POLL),
             follower: follower.patient(STATEMENT + GRACE),
-        })
+        };
+        Ok((store, Opening(server)))
     }
 
     /// Opens the PostgreSQL database at `url` to read from it alone, beside the service that writes to it; it must have the
@@ -103,22 +115,43 @@ impl SqlStore {
     }
 }
 
+/// A database that is still to be opened.
+pub struct Opening(Server);
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Opening").field(&self.0.name).finish()
+    }
+}
+
+impl Opening {
+    /// Checks the server and brings its schema up to date; from then on it is worked with.
+    pub async fn open(&self) -> Result<(), OpenError> {
+        self.0.check().await?;
+        self.0.migrate().await?;
+        self.0.gate.open();
+        Ok(())
+    }
+}
+
 /// A server as its URL names it.
 struct Server {
     url: String,
     options: PgConnectOptions,
     /// How it is named in errors: without user and password.
     name: String,
+    gate: Gate,
 }
 
 struct Pool {
     connection: sea_orm::DatabaseConnection,
     silence: Arc<Silence>,
+    gate: Gate,
 }
 
 impl Pool {
     fn patient(&self, limit: Duration) -> Connections {
-        let patience = Patience::new(limit, self.silence.clone());
+        let patience = Patience::new(limit, self.silence.clone(), self.gate.clone());
         Bounded::new(self.connection.clone(), Some(patience))
     }
 }
@@ -135,11 +168,14 @@ impl Server {
             Some(database) => format!("{place}/{database}"),
             None => place,
         };
+        let gate = Gate::default();
+        gate.open();
         Ok(Self {
             // sea-orm knows this scheme alone.
             url: url.replacen("postgresql:", "postgres:", 1),
             options,
             name,
+            gate,
         })
     }
 
@@ -206,6 +242,7 @@ impl Server {
         options
             .max_connections(connections)
             .min_connections(0)
+            .connect_lazy(true)
             .acquire_timeout(PATIENCE)
             .max_lifetime(LIFETIME)
             .test_before_acquire(false)
@@ -229,6 +266,7 @@ impl Server {
             Ok(connection) => Ok(Pool {
                 connection,
                 silence,
+                gate: self.gate.clone(),
             }),
             Err(e) => Err(self.unreachable(describe(&e))),
         }

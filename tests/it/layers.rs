@@ -9,7 +9,7 @@ use scan::{paths, tokens};
 
 /// A top-level module, and what it may name of the crate: modules, or parts of modules. Each names only itself and what
 /// stands above it in this table, so there are no circles.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("index", &["domain"]),
     ("decide", &["domain", "index"]),
@@ -18,6 +18,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("store", &["domain", "app::ports"]),
     ("feed", &["domain", "index", "app::ports"]),
     ("record", &["domain", "index", "app"]),
+    ("fleet", &["domain", "index", "app"]),
+    ("snapshot", &["domain", "app"]),
     ("deliver", &["domain", "app"]),
     ("grpc", &["domain", "index", "decide", "app"]),
     ("telemetry", &["domain", "index", "app"]),
@@ -34,6 +36,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "store",
             "feed",
             "record",
+            "fleet",
+            "snapshot",
             "deliver",
             "grpc",
             "telemetry",
@@ -58,8 +62,8 @@ const CRATES: [(&[&str], &[&str]); 10] = [
     (
         &["tokio"],
         &[
-            "app", "store", "feed", "record", "deliver", "grpc", "http", "client", "cli", "server",
-            "main",
+            "app", "store", "feed", "record", "fleet", "snapshot", "deliver", "grpc", "http",
+            "client", "cli", "server", "main",
         ],
     ),
     (&["prometheus_client"], &["telemetry"]),

@@ -5,7 +5,7 @@ mod scopes;
 mod sealed;
 mod subscriptions;
 mod sync;
-mod workspaces;
+pub(in crate::app) mod workspaces;
 
 use crate::app::Core;
 use crate::app::error::Error;

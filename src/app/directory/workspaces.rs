@@ -344,7 +344,7 @@ async fn check_settings(scene: &mut Scene, workspace: &Workspace) -> Result<(), 
     Ok(())
 }
 
-fn require_system(caller: &Caller, what: &str) -> Result<(), Error> {
+pub(in crate::app) fn require_system(caller: &Caller, what: &str) -> Result<(), Error> {
     if caller.is_system() {
         Ok(())
     } else {

@@ -3,7 +3,6 @@
 
 use crate::app::Core;
 use crate::app::auth::Caller;
-use crate::app::authorize::not_loaded;
 use crate::app::error::Error;
 use crate::decide::{self, Presented, Question, Step, Verdict};
 use crate::domain::revision::Revision;
@@ -32,9 +31,7 @@ impl Core {
         at: Option<Time>,
         answer: impl FnOnce(&Explained<'_>) -> R,
     ) -> Result<R, Error> {
-        if !self.index.is_loaded() {
-            return Err(not_loaded());
-        }
+        self.may_decide()?;
         let time = at.unwrap_or_else(|| self.clock.now());
         let view = self.index.view();
         if let Presented::Supposed { key, secret, .. } = question.presented {

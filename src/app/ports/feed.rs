@@ -3,10 +3,12 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::StoreError;
+use super::freshness::Freshness;
+use super::{Standing, StoreError};
 use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
+use crate::domain::revision::Revision;
 use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -14,15 +16,26 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 /// The follower of the feed, as mutations and waiting decisions need it.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
-    /// Brings the index up to a revision at least; foreign changes in between are applied, too.
+    /// Brings the index up to a revision at least, and confirms it; foreign changes in between are applied, too.
     async fn catch_up(&self, n: u64) -> Result<(), StoreError>;
     /// Waits until a revision is applied, however long that takes: the caller sets the limit.
     async fn wait_for(&self, n: u64);
-    /// Whether a database that is at this place is the one that is followed. Once one was not, none is any more: numbers
-    /// may come to look alike again.
-    fn follows(&self, epoch: u32, n: u64) -> bool;
+    /// The revision up to which everything is applied, and would be after a restart without the database: what others may
+    /// be told.
+    fn confirmed(&self) -> u64;
+    /// Waits until that reaches a revision, however long that takes.
+    async fn wait_for_confirmed(&self, n: u64);
+    /// Whether this process may start without the database once it is entered in its fleet's list.
+    fn is_kept(&self) -> bool;
+    /// Notes whether it is entered there.
+    async fn stand(&self, standing: Standing) -> Result<(), StoreError>;
+    /// Whether a database that is at this place is the one that is followed, of which so much was applied before that was
+    /// read. Once one was not, none is any more: numbers may come to look alike again.
+    fn follows(&self, known: Revision, there: Position) -> bool;
     /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
     fn doubt(&self, doubt: Doubt);
+    /// How fresh the index is.
+    fn freshness(&self) -> &Freshness;
 }
 
 /// What a change may have taken access from.
@@ -71,6 +84,8 @@ pub struct FeedBatch {
     pub pruned: bool,
     /// The revision of the database at the time; more than `upto` where the limit cut in.
     pub head: u64,
+    /// When each of the revisions was made, by its writer's clock.
+    pub times: Vec<Time>,
     /// Which history the database holds: another than before means that a backup was restored under us.
     pub epoch: u32,
     /// Workspaces touched, or whose catalogue was; none: it is gone.

@@ -195,6 +195,7 @@ pub(in crate::cli) async fn principals(
                 // Nothing given: that it is there is all that is wanted.
                 update_mask: (!paths.is_empty()).then(|| mask(&paths)).transpose()?,
                 request_id: args.request.request_id,
+                ..Default::default()
             };
             let answer = client.upsert_principal(request).await?.into_inner();
             PRINCIPAL.show(answer.principal, Some(&answer.revision), output, io)?;
@@ -205,6 +206,7 @@ pub(in crate::cli) async fn principals(
                 id: id.clone(),
                 etag: guard.etag,
                 request_id: request.request_id,
+                ..Default::default()
             };
             let answer = client.delete_principal(request).await?.into_inner();
             PRINCIPAL.deleted(&id, &answer.revision, output, io)?;

@@ -164,6 +164,7 @@ pub(in crate::cli) async fn workspaces(
                 update_mask: Some(mask(&paths)?),
                 request_id: args.request.request_id,
                 acknowledge_warnings: args.acknowledge_warnings,
+                ..Default::default()
             };
             let answer = client.update_workspace(request).await?.into_inner();
             WORKSPACE.show(answer.workspace, Some(&answer.revision), output, io)?;
@@ -173,6 +174,7 @@ pub(in crate::cli) async fn workspaces(
                 id: id.clone(),
                 etag: guard.etag,
                 request_id: request.request_id,
+                ..Default::default()
             };
             let answer = client.delete_workspace(request).await?.into_inner();
             WORKSPACE.deleted(&id, &answer.revision, output, io)?;
@@ -250,6 +252,7 @@ pub(in crate::cli) async fn subscriptions(
                 subscription: Some(subscription),
                 update_mask: Some(mask(&paths)?),
                 request_id: args.request.request_id,
+                ..Default::default()
             };
             let answer = client.update_subscription(request).await?.into_inner();
             SUBSCRIPTION.show(answer.subscription, Some(&answer.revision), output, io)?;
@@ -260,6 +263,7 @@ pub(in crate::cli) async fn subscriptions(
                 id: id.clone(),
                 etag: guard.etag,
                 request_id: request.request_id,
+                ..Default::default()
             };
             let answer = client.delete_subscription(request).await?.into_inner();
             SUBSCRIPTION.deleted(&id, &answer.revision, output, io)?;
@@ -349,6 +353,7 @@ pub(in crate::cli) async fn scopes(args: ScopesArgs, io: &mut Io<'_>) -> Result<
                 scope: Some(scope),
                 update_mask: Some(mask(&paths)?),
                 request_id: args.request.request_id,
+                ..Default::default()
             };
             let answer = client.update_scope(request).await?.into_inner();
             SCOPE.show(answer.scope, Some(&answer.revision), output, io)?;
@@ -359,6 +364,7 @@ pub(in crate::cli) async fn scopes(args: ScopesArgs, io: &mut Io<'_>) -> Result<
                 name: id.clone(),
                 etag: guard.etag,
                 request_id: request.request_id,
+                ..Default::default()
             };
             let answer = client.delete_scope(request).await?.into_inner();
             SCOPE.deleted(&id, &answer.revision, output, io)?;

@@ -6,6 +6,7 @@ use super::run::{Client, apply};
 use super::{CreateArgs, RegenerateArgs, SourceArgs, TokenOutput};
 use crate::cli::connect::Output;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::fleet::settle;
 use crate::cli::io::Io;
 use crate::cli::{input, json as to_json, names, show, table};
 use crate::grpc::proto::v1;
@@ -48,6 +49,7 @@ pub(super) async fn create(
         tokens: answer.tokens,
         withheld: answer.token_withheld,
         revision: answer.revision,
+        propagation: None,
     };
     issued
         .hand_over("created", &args.token, client, output, io)
@@ -59,7 +61,8 @@ pub(super) async fn regenerate(
     args: RegenerateArgs,
     output: Output,
     io: &mut Io<'_>,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
+    let (wait, wait_deadline) = args.wait.request()?;
     let grace = args.grace.map(prost_types::Duration::try_from).transpose();
     let request = v1::RegenerateSecretRequest {
         key_id: args.id,
@@ -69,6 +72,8 @@ pub(super) async fn regenerate(
         force: args.force,
         etag: args.guards.etag,
         request_id: args.guards.request_id,
+        wait,
+        wait_deadline,
     };
     let answer = client.regenerate_secret(request).await?.into_inner();
     let key = answer.key.unwrap_or_default();
@@ -77,10 +82,12 @@ pub(super) async fn regenerate(
         tokens: answer.tokens,
         withheld: answer.token_withheld,
         revision: answer.revision,
+        propagation: answer.propagation,
     };
     issued
         .hand_over("regenerated a secret of", &args.token, client, output, io)
-        .await
+        .await?;
+    Ok(settle(issued.propagation.as_ref(), io))
 }
 
 /// What a call that makes tokens answered.
@@ -89,6 +96,8 @@ struct Issued {
     tokens: Vec<v1::IssuedToken>,
     withheld: bool,
     revision: String,
+    /// How far the change has come, where that was waited for.
+    propagation: Option<v1::Propagation>,
 }
 
 impl Issued {
@@ -160,6 +169,7 @@ impl Issued {
             "tokens": self.tokens.iter().map(to_json::issued).collect::<Vec<_>>(),
             "token_withheld": self.withheld,
             "revision": self.revision,
+            "propagation": self.propagation.as_ref().map(to_json::propagation),
         })
     }
 }

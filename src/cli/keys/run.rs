@@ -1,16 +1,19 @@
 //! `claviger keys`: what is done.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use prost_types::FieldMask;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    Clear, Guards, KeysArgs, KeysCommand, ListArgs, LookupArgs, SettingArgs, UpdateArgs, issue,
+    ChangeArgs, Clear, KeysArgs, KeysCommand, ListArgs, LookupArgs, SettingArgs, SwitchArgs,
+    UpdateArgs, issue,
 };
 use crate::cli::connect::{Connection, Output};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::fleet::{WaitOption, settle};
 use crate::cli::io::Io;
 use crate::cli::page::Listing;
 use crate::cli::table::Look;
@@ -22,10 +25,13 @@ pub(super) type Client = v1::key_admin_client::KeyAdminClient<Connection>;
 /// Runs a `keys` command.
 pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let KeysArgs {
-        common,
+        mut common,
         workspace,
         command,
     } = args;
+    // What is waited for after the change comes on top of what the call itself may take.
+    let longest = command.wait().map_or(Duration::ZERO, WaitOption::longest);
+    common.endpoint.timeout = common.endpoint.timeout.saturating_add(longest);
     let workspace = workspace.workspace;
     let output = common.output.output;
     let mut client = Client::new(common.connect(io).await?).max_decoding_message_size(MAX_ANSWER);
@@ -44,30 +50,30 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
             )?;
         }
         KeysCommand::List(args) => list(&mut client, workspace, *args, output, io).await?,
-        KeysCommand::Update(args) => update(&mut client, *args, output, io).await?,
-        KeysCommand::Enable(args) => {
-            switch(&mut client, args.id, true, args.guards, output, io).await?
+        KeysCommand::Update(args) => return update(&mut client, *args, output, io).await,
+        KeysCommand::Enable(args) => return switch(&mut client, args, true, output, io).await,
+        KeysCommand::Disable(args) => return switch(&mut client, args, false, output, io).await,
+        KeysCommand::Regenerate(args) => {
+            return issue::regenerate(&mut client, *args, output, io).await;
         }
-        KeysCommand::Disable(args) => {
-            switch(&mut client, args.id, false, args.guards, output, io).await?
-        }
-        KeysCommand::Regenerate(args) => issue::regenerate(&mut client, *args, output, io).await?,
         KeysCommand::Revoke(args) => {
+            let (wait, wait_deadline) = args.wait.request()?;
             let request = v1::RevokeSecretRequest {
                 key_id: args.id,
                 secret_id: args.secret_id,
                 reason: args.reason.map_or(0, super::RevocationName::number),
                 etag: args.guards.etag,
                 request_id: args.guards.request_id,
+                wait,
+                wait_deadline,
             };
             let answer = client.revoke_secret(request).await?.into_inner();
-            changed(
-                "revoked a secret of",
-                answer.key,
-                &answer.revision,
-                output,
-                io,
-            )?;
+            let changed = Changed {
+                key: answer.key,
+                revision: answer.revision,
+                propagation: answer.propagation,
+            };
+            return changed.show("revoked a secret of", output, io);
         }
         KeysCommand::Reveal(args) => {
             let request = v1::RevealSecretRequest {
@@ -89,18 +95,31 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
                 secret_id: args.secret_id,
             };
             let answer = client.acknowledge_secret(request).await?.into_inner();
-            changed("acknowledged", answer.key, &answer.revision, output, io)?;
+            let changed = Changed {
+                key: answer.key,
+                revision: answer.revision,
+                propagation: None,
+            };
+            return changed.show("acknowledged", output, io);
         }
         KeysCommand::Delete(args) => {
+            let (wait, wait_deadline) = args.wait.request()?;
             let request = v1::DeleteKeyRequest {
                 id: args.id,
                 etag: args.guards.etag,
                 purge: args.purge,
                 request_id: args.guards.request_id,
+                wait,
+                wait_deadline,
             };
             let answer = client.delete_key(request).await?.into_inner();
             let done = if args.purge { "purged" } else { "deleted" };
-            changed(done, answer.key, &answer.revision, output, io)?;
+            let changed = Changed {
+                key: answer.key,
+                revision: answer.revision,
+                propagation: answer.propagation,
+            };
+            return changed.show(done, output, io);
         }
         KeysCommand::Undelete(args) => {
             let request = v1::UndeleteKeyRequest {
@@ -109,7 +128,12 @@ pub(in crate::cli) async fn run(args: KeysArgs, io: &mut Io<'_>) -> Result<Exit,
                 request_id: args.guards.request_id,
             };
             let answer = client.undelete_key(request).await?.into_inner();
-            changed("brought back", answer.key, &answer.revision, output, io)?;
+            let changed = Changed {
+                key: answer.key,
+                revision: answer.revision,
+                propagation: None,
+            };
+            return changed.show("brought back", output, io);
         }
         KeysCommand::Lookup(args) => lookup(&mut client, workspace, args, output, io).await?,
     }
@@ -195,7 +219,8 @@ async fn update(
     args: UpdateArgs,
     output: Output,
     io: &mut Io<'_>,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
+    let (wait, wait_deadline) = args.wait.request()?;
     let mut key = v1::Key {
         id: args.id,
         etag: args.guards.etag,
@@ -236,6 +261,8 @@ async fn update(
         update_mask: Some(mask(&paths)),
         request_id: args.guards.request_id,
         validate_only: args.validate_only,
+        wait,
+        wait_deadline,
     };
     let answer = client.update_key(request).await?.into_inner();
     let done = if args.validate_only {
@@ -243,17 +270,18 @@ async fn update(
     } else {
         "updated"
     };
-    changed(done, answer.key, &answer.revision, output, io)
+    Changed::from(answer).show(done, output, io)
 }
 
 async fn switch(
     client: &mut Client,
-    id: String,
+    args: SwitchArgs,
     enabled: bool,
-    guards: Guards,
     output: Output,
     io: &mut Io<'_>,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
+    let (wait, wait_deadline) = args.wait.request()?;
+    let ChangeArgs { id, guards } = args.change;
     let request = v1::UpdateKeyRequest {
         key: Some(v1::Key {
             id,
@@ -264,10 +292,12 @@ async fn switch(
         update_mask: Some(mask(&["enabled"])),
         request_id: guards.request_id,
         validate_only: false,
+        wait,
+        wait_deadline,
     };
     let answer = client.update_key(request).await?.into_inner();
     let done = if enabled { "enabled" } else { "disabled" };
-    changed(done, answer.key, &answer.revision, output, io)
+    Changed::from(answer).show(done, output, io)
 }
 
 async fn lookup(
@@ -302,28 +332,45 @@ async fn lookup(
     )
 }
 
-/// Shows a changed key.
-fn changed(
-    done: &str,
+/// A changed key.
+struct Changed {
     key: Option<v1::Key>,
-    revision: &str,
-    output: Output,
-    io: &mut Io<'_>,
-) -> Result<(), Failure> {
-    let key = key.unwrap_or_default();
-    if output == Output::Table {
-        io.note(format_args!(
-            "{done} `{}` ({})",
-            key.id,
-            table::clean(&key.display_name)
-        ));
+    revision: String,
+    /// How far it has come, where that was waited for.
+    propagation: Option<v1::Propagation>,
+}
+
+impl From<v1::UpdateKeyResponse> for Changed {
+    fn from(answer: v1::UpdateKeyResponse) -> Self {
+        Self {
+            key: answer.key,
+            revision: answer.revision,
+            propagation: answer.propagation,
+        }
     }
-    show(
-        io,
-        output,
-        || json!({"key": to_json::key(&key), "revision": revision}),
-        |look| table::key(&key, look),
-    )
+}
+
+impl Changed {
+    fn show(self, done: &str, output: Output, io: &mut Io<'_>) -> Result<Exit, Failure> {
+        let key = self.key.unwrap_or_default();
+        if output == Output::Table {
+            io.note(format_args!(
+                "{done} `{}` ({})",
+                key.id,
+                table::clean(&key.display_name)
+            ));
+        }
+        let propagation = self.propagation.as_ref();
+        let as_json = || {
+            json!({
+                "key": to_json::key(&key),
+                "revision": self.revision,
+                "propagation": propagation.map(to_json::propagation),
+            })
+        };
+        show(io, output, as_json, |look| table::key(&key, look))?;
+        Ok(settle(propagation, io))
+    }
 }
 
 /// Puts the settings that were given into the key, and returns their paths.

@@ -77,6 +77,7 @@ async fn create(
         }),
         request_id: args.request.request_id,
         validate_only: args.validate_only,
+        ..Default::default()
     };
     let answer = client.create_route(request).await?.into_inner();
     if args.validate_only {
@@ -120,6 +121,7 @@ async fn update(
         request_id: args.request.request_id,
         validate_only: args.validate_only,
         acknowledge_warnings: args.acknowledge_warnings,
+        ..Default::default()
     };
     let answer = client.update_route(request).await?.into_inner();
     if args.validate_only {
@@ -164,6 +166,7 @@ async fn delete(
         id: args.id.clone(),
         etag: args.etag,
         request_id: args.request.request_id,
+        ..Default::default()
     };
     let revision = client.delete_route(request).await?.into_inner().revision;
     if output == Output::Table {

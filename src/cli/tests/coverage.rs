@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 60] = [
+pub(super) const COMMANDS: [&[&str]; 63] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -80,6 +80,9 @@ pub(super) const COMMANDS: [&[&str]; 60] = [
     &["hygiene"],
     &["leaks", "report"],
     &["leak-rules"],
+    &["fleet"],
+    &["fleet", "wait"],
+    &["fleet", "forget", "rep_1"],
 ];
 
 /// Calls without a command, each with the reason.

@@ -25,6 +25,8 @@ pub(super) const TOKEN: &str = "clv_the-token-that-is-shown-once";
 pub(super) struct Fake {
     pub(super) calls: Arc<Mutex<Vec<String>>>,
     pub(super) deny: bool,
+    /// How far changes of keys came, for who waits.
+    pub(super) propagation: Option<v1::Propagation>,
     /// The pages of a list of keys.
     pub(super) pages: Arc<Mutex<VecDeque<v1::ListKeysResponse>>>,
     /// The items that were imported, in order, those of broken streams too.
@@ -180,6 +182,7 @@ impl KeyAdmin for Fake {
         Ok(Response::new(v1::UpdateKeyResponse {
             key: Some(a_key()),
             revision: "e.2".to_owned(),
+            propagation: self.propagation.clone(),
         }))
     }
 

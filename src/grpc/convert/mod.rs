@@ -2,6 +2,7 @@
 
 mod credential;
 mod directory;
+mod fleet;
 mod import;
 mod input;
 mod key;
@@ -15,6 +16,7 @@ mod secret;
 mod workspace;
 
 pub(super) use directory::*;
+pub(super) use fleet::*;
 pub(super) use import::*;
 pub(super) use input::*;
 pub(super) use key::*;

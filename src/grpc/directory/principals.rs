@@ -3,7 +3,7 @@
 use tonic::Request;
 
 use super::super::convert;
-use super::super::key_admin::{call, caller, revision};
+use super::super::key_admin::{caller, revision, waiting_call};
 use super::super::proto::v1;
 use super::DirectoryService;
 use crate::app::error::Error;
@@ -49,7 +49,7 @@ impl DirectoryService {
     ) -> Result<v1::UpsertPrincipalResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "UpsertPrincipal", message);
+        let call = waiting_call!(caller, right, "UpsertPrincipal", message);
         let wire = message
             .principal
             .ok_or_else(|| Error::invalid("principal", "is required"))?;
@@ -65,6 +65,7 @@ impl DirectoryService {
             principal: Some(convert::principal(&answer.value.principal)),
             created: answer.value.created,
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 
@@ -74,7 +75,7 @@ impl DirectoryService {
     ) -> Result<v1::DeletePrincipalResponse, Error> {
         let (caller, right, mut message) =
             caller(&self.core, request, &[AdminScope::DirectoryWrite])?;
-        let call = call!(caller, right, "DeletePrincipal", message);
+        let call = waiting_call!(caller, right, "DeletePrincipal", message);
         let workspace = self.workspace(&call.caller, &message.workspace)?;
         let id = convert::parse("id", &message.id)?;
         let answer = self
@@ -83,6 +84,7 @@ impl DirectoryService {
             .await?;
         Ok(v1::DeletePrincipalResponse {
             revision: revision(answer.revision),
+            propagation: answer.propagation.as_ref().map(convert::propagation),
         })
     }
 }

@@ -44,7 +44,13 @@ const FORMAT: u32 = 1;
 
 /// Tables that are not part of a backup, each with the reason above.
 #[cfg(test)]
-pub(super) const LEFT_OUT: [&str; 4] = ["decisions", "flushes", "idempotency", "replay_tokens"];
+pub(super) const LEFT_OUT: [&str; 5] = [
+    "decisions",
+    "flushes",
+    "idempotency",
+    "replay_tokens",
+    "replicas",
+];
 
 /// The first line of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

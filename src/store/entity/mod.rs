@@ -13,6 +13,7 @@ pub(crate) mod meta;
 pub(crate) mod postback_sequences;
 pub(crate) mod principals;
 pub(crate) mod replay_tokens;
+pub(crate) mod replicas;
 pub(crate) mod route_shapes;
 pub(crate) mod route_uses;
 pub(crate) mod routes;

@@ -23,6 +23,7 @@ mod m0006_expand_records;
 mod m0007_expand_postbacks;
 mod m0008_expand_audit;
 mod m0009_expand_lifecycle;
+mod m0010_expand_replicas;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -83,6 +84,7 @@ impl MigratorTrait for Migrator {
             m0007_expand_postbacks::up,
             m0008_expand_audit::up,
             m0009_expand_lifecycle::up,
+            m0010_expand_replicas::up,
         ]
     }
 }

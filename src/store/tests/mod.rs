@@ -11,6 +11,7 @@ mod outbox;
 mod principals;
 mod recorded;
 mod records;
+mod replicas;
 mod routes;
 mod shared;
 mod sqlite_only;

@@ -26,6 +26,8 @@ pub(crate) struct Names {
     pub(crate) event: String,
     pub(crate) route: String,
     pub(crate) spare_route: String,
+    /// The process itself.
+    pub(crate) replica: String,
 }
 
 /// What an administrator of another tenant is answered.
@@ -37,6 +39,8 @@ pub(crate) enum Foreign {
     SystemOnly,
     /// Success, with nothing of other tenants in the answer.
     Filtered,
+    /// Success: it is about no tenant.
+    Shared,
     /// The RPC knows no callers: whoever reaches the listener may call.
     Open,
 }
@@ -50,7 +54,16 @@ pub(crate) struct Row {
     pub(crate) good: Vec<u8>,
     /// Requests with one fault each, and the field that must be named.
     pub(crate) bad: Vec<(String, Vec<u8>)>,
+    /// Why the good request is `FAILED_PRECONDITION` on a stage with one process, for whoever may make it.
+    pub(crate) refused: Option<&'static str>,
 }
+
+/// What a request waits for.
+pub(crate) type Waiting<M> = fn(&mut M) -> (&mut i32, &mut Option<prost_types::Duration>);
+
+/// Times that nobody can wait for: seconds and nanoseconds.
+pub(crate) const BAD_WAITS: [(i64, i32); 5] =
+    [(-1, 0), (0, -1), (61, 0), (60, 1), (i64::MAX, 999_999_999)];
 
 pub(crate) const READ: &str = "claviger:keys:read";
 pub(crate) const WRITE: &str = "claviger:keys:write";
@@ -78,6 +91,7 @@ impl<M: Message + Clone> Spoil<M> {
             foreign,
             good: good.encode_to_vec(),
             bad: Vec::new(),
+            refused: None,
         };
         Self { good, row }
     }
@@ -104,6 +118,25 @@ impl<M: Message + Clone> Spoil<M> {
             out = out.bad("request_id", |r| id.clone_into(field(r)));
         }
         out
+    }
+
+    /// What a change may wait for, and for how long.
+    pub(crate) fn bad_wait(self, wait: Waiting<M>) -> Self {
+        let mut out = self;
+        for unknown in [99, -1] {
+            out = out.bad("wait", |r| *wait(r).0 = unknown);
+        }
+        for (seconds, nanos) in BAD_WAITS {
+            let deadline = prost_types::Duration { seconds, nanos };
+            out = out.bad("wait_deadline", |r| *wait(r).1 = Some(deadline));
+        }
+        out
+    }
+
+    /// Whatever was good about it, this answer stands in the way; see `Row::refused`.
+    pub(crate) fn refused(mut self, reason: &'static str) -> Self {
+        self.row.refused = Some(reason);
+        self
     }
 
     pub(crate) fn done(self) -> Row {

@@ -74,6 +74,7 @@ fn workspaces(n: &Names) -> Vec<Row> {
         update,
     )
     .bad_request_id(|r| &mut r.request_id)
+    .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
     .bad("workspace.id", |r| r.workspace.as_mut().unwrap().id.clear())
     .bad("workspace.display_name", |r| {
         r.workspace.as_mut().unwrap().display_name = "x".repeat(129)
@@ -207,6 +208,7 @@ fn workspaces(n: &Names) -> Vec<Row> {
             delete,
         )
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("id", |r| r.id = "a b".to_owned())
         .done(),
     ]
@@ -303,6 +305,7 @@ fn subscriptions(n: &Names) -> Vec<Row> {
             update,
         )
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("subscription.id", |r| {
             r.subscription.as_mut().unwrap().id.clear()
         })
@@ -318,6 +321,7 @@ fn subscriptions(n: &Names) -> Vec<Row> {
             delete,
         )
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("id", |r| r.id = CONTROL.to_owned())
         .bad("workspace", |r| r.workspace = CONTROL.to_owned())
         .done(),
@@ -404,6 +408,7 @@ fn scopes(n: &Names) -> Vec<Row> {
             update,
         )
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("scope.name", |r| r.scope.as_mut().unwrap().name.clear())
         .bad("scope.description", |r| {
             r.scope.as_mut().unwrap().description = CONTROL.to_owned()
@@ -420,6 +425,7 @@ fn scopes(n: &Names) -> Vec<Row> {
             delete,
         )
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("name", |r| r.name = CONTROL.to_owned())
         .bad("workspace", |r| r.workspace = "A".to_owned())
         .done(),

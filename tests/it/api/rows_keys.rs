@@ -145,6 +145,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
     };
     let update = Spoil::new("KeyAdmin/UpdateKey", WRITE, Foreign::NotFound, update)
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("update_mask", |r| r.update_mask = mask(&["nonsense"]))
         .bad("update_mask", |r| r.update_mask = mask(&["secrets"]))
         .bad("update_mask", |r| r.update_mask = mask(&["display_name.x"]))
@@ -173,6 +174,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
         regenerate,
     )
     .bad_request_id(|r| &mut r.request_id)
+    .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
     .bad("key_id", |r| r.key_id = CONTROL.to_owned())
     .bad("slot", |r| r.slot = 99)
     .bad("grace", |r| {
@@ -197,6 +199,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
     };
     let revoke = Spoil::new("KeyAdmin/RevokeSecret", WRITE, Foreign::NotFound, revoke)
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("key_id", |r| r.key_id.clear())
         .bad("secret_id", |r| r.secret_id = "sec_".to_owned())
         .bad("reason", |r| r.reason = 99);
@@ -262,6 +265,7 @@ pub(crate) fn of_keys(n: &Names) -> Vec<Row> {
         revoke.done(),
         Spoil::new("KeyAdmin/DeleteKey", WRITE, Foreign::NotFound, delete)
             .bad_request_id(|r| &mut r.request_id)
+            .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
             .bad("id", |r| r.id = "nonsense".to_owned())
             .done(),
         Spoil::new("KeyAdmin/UndeleteKey", WRITE, Foreign::NotFound, undelete)

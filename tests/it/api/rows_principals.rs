@@ -55,6 +55,7 @@ fn upsert(n: &Names) -> Row {
         good,
     )
     .bad_request_id(|r| &mut r.request_id)
+    .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
     .bad("principal", |r| r.principal = None)
     .bad("principal.id", |r| of(r).id.clear())
     .bad("principal.id", |r| of(r).id = "j\u{f6}".to_owned())
@@ -93,6 +94,7 @@ fn delete(n: &Names) -> Row {
         good,
     )
     .bad_request_id(|r| &mut r.request_id)
+    .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
     .bad("id", |r| r.id = CONTROL.to_owned())
     .bad("workspace", |r| r.workspace = CONTROL.to_owned())
     .done()

@@ -58,6 +58,7 @@ fn create(n: &Names) -> Row {
     };
     Spoil::new("Routes/CreateRoute", ROUTES, Foreign::NotFound, good)
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("route", |r| r.route = None)
         .bad("route.id", |r| route(r).id.clear())
         .bad("route.id", |r| route(r).id = "a b".to_owned())
@@ -216,6 +217,7 @@ fn update(n: &Names) -> Row {
     }
     Spoil::new("Routes/UpdateRoute", ROUTES, Foreign::NotFound, good)
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("route", |r| r.route = None)
         .bad("route.id", |r| route(r).id.clear())
         .bad("route.display_name", |r| {
@@ -246,6 +248,7 @@ fn delete(n: &Names) -> Row {
     };
     Spoil::new("Routes/DeleteRoute", ROUTES, Foreign::NotFound, good)
         .bad_request_id(|r| &mut r.request_id)
+        .bad_wait(|r| (&mut r.wait, &mut r.wait_deadline))
         .bad("workspace", |r| r.workspace = CONTROL.to_owned())
         .bad("id", |r| r.id = "a/b".to_owned())
         .done()

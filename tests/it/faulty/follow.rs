@@ -1,7 +1,16 @@
 //! What the follower does with more changes than it reads in one go, and with a feed that is behind.
 
-use claviger::app::ports::{Actor, Change, Feed as _, Resource, Store as _, StoreError};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use claviger::app::ports::{
+    Actor, Change, Feed as _, FeedBatch, Keep, KeepNothing, Resource, Standing, Store as _,
+    StoreError, Taking,
+};
 use claviger::domain::decision::Reason;
+use claviger::feed::Follower;
+use claviger::index::Index;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::stage::{Made, Stage, is_unknown, stage};
@@ -166,4 +175,67 @@ async fn a_poll_that_changes_overtake_does_not_take_them_for_another_history() {
     futures::future::join(poll, script).await;
     // It would be refused now, and for ever.
     stage.key().await;
+}
+
+/// Has kept what the test says.
+struct Slow(watch::Sender<u64>);
+
+#[async_trait]
+impl Keep for Slow {
+    fn begin(&self) -> Box<dyn Taking> {
+        Box::new(KeepNothing)
+    }
+
+    fn append(&self, _: &FeedBatch) {}
+
+    fn current(&self) {}
+
+    fn kept(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    async fn wait_for(&self, n: u64) {
+        let mut kept = self.0.subscribe();
+        kept.wait_for(|kept| *kept >= n).await.unwrap();
+    }
+
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    async fn stand(&self, _: Standing) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_is_in_force_at_once_and_confirmed_only_when_it_is_kept() {
+    let stage = stage().await;
+    let key = stage.key().await;
+    let slow = Arc::new(Slow(watch::Sender::new(0)));
+    let lookup = stage.core.index.lookup_key().clone();
+    let index = Arc::new(Index::new(lookup, stage.core.index.epoch()));
+    let store = Arc::new(stage.store.clone());
+    let follower = Follower::keeping(store, index.clone(), slow.clone());
+    let before = follower.load().await.unwrap();
+    slow.0.send_replace(before);
+    assert_eq!(follower.confirmed(), before);
+
+    let n = change_elsewhere(&stage, &key, false, 1).await;
+    let mut caught_up = std::pin::pin!(follower.catch_up(n));
+    tokio::select! {
+        biased;
+        ended = &mut caught_up => panic!("{ended:?} before it was kept"),
+        () = follower.wait_for(n) => {}
+    }
+    assert_eq!(index.applied().n, n);
+    assert_eq!(follower.confirmed(), before);
+    slow.0.send_replace(n);
+    // Where this machine is starved, it may have given up by now; it then says so, and nothing else.
+    match caught_up.await {
+        Ok(()) => {}
+        Err(StoreError::Unavailable(_)) => follower.catch_up(n).await.unwrap(),
+        Err(error) => panic!("{error}"),
+    }
+    assert_eq!(follower.confirmed(), n);
 }

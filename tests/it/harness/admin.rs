@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::fleet_client::FleetClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
@@ -101,6 +102,10 @@ impl Admin {
             regenerate_secret(RegenerateSecretRequest) -> RegenerateSecretResponse,
             reveal_secret(RevealSecretRequest) -> RevealSecretResponse,
             report_leak(ReportLeakRequest) -> ReportLeakResponse;
+        FleetClient:
+            list_replicas(ListReplicasRequest) -> ListReplicasResponse,
+            wait_for_revision(WaitForRevisionRequest) -> WaitForRevisionResponse,
+            forget_replica(ForgetReplicaRequest) -> ForgetReplicaResponse;
         InsightsClient:
             get_key_hygiene(GetKeyHygieneRequest) -> GetKeyHygieneResponse;
         DirectoryClient:

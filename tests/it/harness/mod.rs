@@ -14,6 +14,7 @@ mod load;
 pub(crate) mod many;
 mod postgres;
 mod process;
+mod proxy;
 mod receiver;
 mod rig;
 mod secrets;
@@ -30,6 +31,7 @@ pub(crate) use postgres::{Database, Postgres};
 pub(crate) use process::{
     BINARY, Ended, Folder, Process, Starting, bootstrap_token, offline, run, serve_args,
 };
+pub(crate) use proxy::{Fault, Proxy};
 pub(crate) use receiver::{Answer, Arrived, Receiver, authority};
 pub(crate) use rig::{Rig, RigOptions, demands};
 pub(crate) use secrets::{register, scan, scan_all};

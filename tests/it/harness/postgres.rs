@@ -10,7 +10,7 @@ use claviger::app::ports::Entropy as _;
 use claviger::server::SystemEntropy;
 use tempfile::TempDir;
 
-use super::{Child, Folder, Log, SOAK, register, repository};
+use super::{Child, Folder, Log, Proxy, SOAK, register, repository};
 
 /// What the administrator of a cluster is called; `scripts/postgres.sh` says the same.
 const ADMINISTRATOR: &str = "postgres";
@@ -176,6 +176,11 @@ impl Postgres {
         )
     }
 
+    /// A way to the server on which things can go wrong.
+    pub(crate) fn proxy(&self) -> Proxy {
+        Proxy::before_socket(&self.dir.join(".s.PGSQL.5432"))
+    }
+
     /// Where it keeps its files.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("data")
@@ -207,6 +212,13 @@ pub(crate) struct Database {
 }
 
 impl Database {
+    /// The URL that leads there by way of a proxy.
+    pub(crate) fn url_by(&self, proxy: &Proxy) -> String {
+        let (server, _) = self.url.split_once('?').expect("a URL with parameters");
+        let address = proxy.address().to_string();
+        format!("{}?sslmode=disable", server.replace("localhost", &address))
+    }
+
     /// The rows of a statement as Claviger's own user, columns split by `|`.
     pub(crate) fn sql(&self, statement: &str) -> String {
         psql(&self.url, statement)

@@ -14,6 +14,7 @@ use claviger::domain::time::Time;
 use claviger::domain::token::Token;
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
 use claviger::grpc::proto::v1::directory_client::DirectoryClient;
+use claviger::grpc::proto::v1::fleet_client::FleetClient;
 use claviger::grpc::proto::v1::insights_client::InsightsClient;
 use claviger::grpc::proto::v1::key_admin_client::KeyAdminClient;
 use claviger::grpc::proto::v1::postbacks_client::PostbacksClient;
@@ -249,6 +250,8 @@ fn config(place: &Place) -> Config {
         postback_ca_file: Some(authority().certificate.clone()),
         // The clock of these tests stands still until it is moved: what is due then is to be seen at once.
         postback_poll: Duration::from_millis(20),
+        start_without_database: true,
+        ready_without_database: true,
         audit_retention: Duration::from_secs(400 * 86_400),
         drain_delay: Duration::ZERO,
         max_connections: 1_000,
@@ -256,6 +259,8 @@ fn config(place: &Place) -> Config {
         max_concurrent_admin: 1_000,
         log_format: LogFormat::Json,
         log_filter: "off".to_owned(),
+        strict_revocation: false,
+        replica_name: None,
     }
 }
 
@@ -307,6 +312,10 @@ impl Client {
 
     pub(crate) fn routes(&self) -> RoutesClient<Line> {
         RoutesClient::new(self.line())
+    }
+
+    pub(crate) fn fleet(&self) -> FleetClient<Line> {
+        FleetClient::new(self.line())
     }
 
     pub(crate) fn directory(&self) -> DirectoryClient<Line> {

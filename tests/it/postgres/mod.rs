@@ -8,10 +8,12 @@ use crate::harness::{
 
 mod fleet;
 mod history;
+mod kept;
 mod killed;
 mod large;
 mod outage;
 mod postbacks;
+mod replicas;
 mod rotation;
 mod secrets;
 mod settings;
