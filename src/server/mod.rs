@@ -272,6 +272,7 @@ impl App {
             let shared = Connections {
                 metrics: self.metrics.clone(),
                 limit: Limit::new(self.config.max_connections),
+                max_age: self.config.max_connection_age,
                 tracker: connections.clone(),
                 stop: stop_accepting.clone(),
             };
