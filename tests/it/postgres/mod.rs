@@ -11,6 +11,7 @@ mod history;
 mod kept;
 mod killed;
 mod large;
+mod leader;
 mod outage;
 mod postbacks;
 mod replicas;
