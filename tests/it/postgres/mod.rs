@@ -20,6 +20,7 @@ mod rotation;
 mod secrets;
 mod settings;
 mod start;
+mod together;
 mod watch;
 
 /// The first administrator's token, the same for all processes.
