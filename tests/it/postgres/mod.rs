@@ -12,6 +12,7 @@ mod kept;
 mod killed;
 mod large;
 mod leader;
+mod operations;
 mod outage;
 mod postbacks;
 mod replicas;
