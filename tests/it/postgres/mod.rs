@@ -6,6 +6,7 @@ use crate::harness::{
     Admin, Database, Ended, Folder, Postgres, Process, ROOT_KEY, Starting, register, run,
 };
 
+mod contention;
 mod fleet;
 mod history;
 mod kept;
