@@ -7,7 +7,8 @@ rm -rf target/it
 mkdir -p target/it docs
 # As it is deployed: how fast a debug build is says nothing.
 CLAVIGER_SOAK=1 cargo test --release --test integration -- --test-threads=1 \
-  process::killed process::backup decide_oracle large:: postgres::fleet postgres::killed postgres::outage
+  process::killed process::backup decide_oracle large:: postgres::fleet postgres::killed postgres::outage \
+  postgres::rolling postgres::leader postgres::together postgres::contention process::aged
 
 {
   echo "# Reliability"

@@ -30,6 +30,9 @@ pub use secret::{RootKey, read_secret_file};
 /// Longest drain delay: an orchestrator would have killed the process by then.
 const MAX_DRAIN_DELAY: Duration = Duration::from_secs(300);
 
+/// Shortest age of connections: clients that come back more often do little else.
+const MIN_CONNECTION_AGE: Duration = Duration::from_secs(1);
+
 /// How often POSTbacks look for what is due: retries, and what other replicas wrote.
 const POSTBACK_POLL: Duration = Duration::from_secs(1);
 
@@ -117,6 +120,8 @@ pub struct Config {
     pub audit_retention: Duration,
     /// How long calls are still taken after `NOT_SERVING` is told.
     pub drain_delay: Duration,
+    /// How old a connection becomes before its client is asked to open another one; absent: as old as it likes.
+    pub max_connection_age: Option<Duration>,
     /// Connections at once.
     pub max_connections: usize,
     /// Decisions at once.
@@ -240,6 +245,11 @@ impl ServeArgs {
         let audit_retention =
             faults.read("audit-retention", &self.audit_retention, audit_retention);
         let drain_delay = faults.read("drain-delay", &self.drain_delay, drain_delay);
+        let max_connection_age = faults.read(
+            "max-connection-age",
+            &self.max_connection_age,
+            connection_age,
+        );
         let max_connections = faults.read("max-connections", &self.max_connections, count);
         let max_concurrent_decisions = faults.read(
             "max-concurrent-decisions",
@@ -275,6 +285,7 @@ impl ServeArgs {
                 ready_without_database: ready_without_database?,
                 audit_retention: audit_retention?,
                 drain_delay: drain_delay?,
+                max_connection_age: max_connection_age?,
                 max_connections: max_connections?,
                 max_concurrent_decisions: max_concurrent_decisions?,
                 max_concurrent_admin: max_concurrent_admin?,
@@ -347,6 +358,21 @@ fn drain_delay(text: &str) -> Result<Duration, Invalid> {
         Ok(_) => Err(Invalid::new("is too long; at most `5m`")),
         Err(_) => Err(Invalid::new(
             "is no duration; give a number and a unit such as `5s` or `1m`",
+        )),
+    }
+}
+
+fn connection_age(text: &str) -> Result<Option<Duration>, Invalid> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match humantime::parse_duration(text) {
+        Ok(age) if age >= MIN_CONNECTION_AGE => Ok(Some(age)),
+        Ok(_) => Err(Invalid::new(
+            "is too short; at least `1s`, or `off` for connections of any age",
+        )),
+        Err(_) => Err(Invalid::new(
+            "is neither `off` nor a duration; give a number and a unit such as `30m`",
         )),
     }
 }

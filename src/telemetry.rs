@@ -59,6 +59,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections refused because there were too many.
     pub refused_connections: Counter,
+    /// Connections whose clients were asked to open others, for they had reached their age.
+    pub aged_connections: Counter,
     /// Whether the database has not been reached since the start.
     pub apart: Gauge,
 }
@@ -82,6 +84,12 @@ impl Metrics {
             "Connections refused because there were too many",
             refused_connections.clone(),
         );
+        let aged_connections = Counter::default();
+        registry.register(
+            "aged_connections",
+            "Connections whose clients were asked to open others, for they had reached their age",
+            aged_connections.clone(),
+        );
         let apart = Gauge::default();
         registry.register(
             "started_without_database",
@@ -102,6 +110,7 @@ impl Metrics {
             registry,
             connections,
             refused_connections,
+            aged_connections,
             apart,
         }
     }

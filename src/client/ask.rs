@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{Allowed, Demand, Denied, Refusal};
 use crate::grpc::proto::v1;
@@ -46,7 +46,7 @@ impl Asking {
         // Nobody waits in a queue here: a client that is told to come back is served sooner than one that waits behind
         // requests which will time out.
         let _place = self.places.try_acquire().map_err(|_| Refusal::Overloaded)?;
-        let mut request = Request::new(v1::CheckRequest {
+        let question = v1::CheckRequest {
             workspace: demand.workspace,
             http: Some(http),
             source_ip: peer
@@ -56,10 +56,8 @@ impl Asking {
             any_of_scopes: demand.any_of,
             subscription: demand.subscription,
             ..v1::CheckRequest::default()
-        });
-        request.set_timeout(self.deadline);
-        let mut client = self.client.clone();
-        let answer = tokio::time::timeout(self.deadline, client.check(request))
+        };
+        let answer = tokio::time::timeout(self.deadline, self.ask(question))
             .await
             .map_err(|_| Refusal::TimedOut(self.deadline))?
             .map_err(|status| self.undecided(status))?
@@ -71,6 +69,20 @@ impl Asking {
         }
     }
 
+    /// Asks; where the connection is being let go, over the next one.
+    async fn ask(&self, question: v1::CheckRequest) -> Result<Response<v1::CheckResponse>, Status> {
+        let request = |question| {
+            let mut request = Request::new(question);
+            request.set_timeout(self.deadline);
+            request
+        };
+        let mut client = self.client.clone();
+        match client.check(request(question.clone())).await {
+            Err(status) if came_too_late(&status) => client.check(request(question)).await,
+            answered => answered,
+        }
+    }
+
     fn undecided(&self, status: Status) -> Refusal {
         match status.code() {
             Code::ResourceExhausted => Refusal::Overloaded,
@@ -79,6 +91,24 @@ impl Asking {
             _ => Refusal::Undecided(status),
         }
     }
+}
+
+/// Whether a call came when its connection was being let go in order (GOAWAY): a client of hyper's learns of that with its next
+/// call, which it drops.
+fn came_too_late(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && error.is_canceled()
+        {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn places(max_concurrent: usize) -> Arc<Semaphore> {

@@ -211,6 +211,18 @@ pub struct ServeArgs {
     )]
     pub drain_delay: String,
 
+    /// How old a connection of gRPC becomes before its client is asked to open another one, at least 1s, or `off`. So clients
+    /// behind a balancer of connections spread over replicas again after a restart. Each goes at 80 to 100 % of it, once its
+    /// calls have ended
+    #[arg(
+        long,
+        env = "CLAVIGER_MAX_CONNECTION_AGE",
+        hide_env_values = true,
+        default_value = "off",
+        value_name = "DURATION"
+    )]
+    pub max_connection_age: String,
+
     /// Connections at once on each listener; more are closed at once
     #[arg(
         long,

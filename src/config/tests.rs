@@ -39,6 +39,7 @@ fn the_defaults_are_valid() {
     assert_eq!(config.data_dir, Path::new("claviger-data"));
     assert_eq!(config.default_workspace.as_str(), "default");
     assert_eq!(config.drain_delay, Duration::from_secs(5));
+    assert_eq!(config.max_connection_age, None);
     assert_eq!(config.max_connections, 10_000);
     assert_eq!(config.log_format, LogFormat::Auto);
     assert!(config.root_key.is_none() && config.bootstrap_token.is_none());
@@ -56,6 +57,7 @@ fn every_setting_can_be_given() {
             "--postback-ca-file=ca.pem",
             "--audit-retention=7d",
             "--drain-delay=0s",
+            "--max-connection-age=30m",
             "--log-format=json",
             "--log=warn,claviger=debug",
         ],
@@ -77,6 +79,7 @@ fn every_setting_can_be_given() {
     );
     assert_eq!(config.audit_retention, Duration::from_secs(7 * 86_400));
     assert_eq!(config.drain_delay, Duration::ZERO);
+    assert_eq!(config.max_connection_age, Some(Duration::from_secs(1_800)));
     assert_eq!(config.root_key, Some(RootKey::from_bytes([0xab; 32])));
     assert!(config.bootstrap_token.is_some());
 }
@@ -92,6 +95,7 @@ fn every_bad_value_is_named_with_flag_and_variable_and_all_at_once() {
         ("postback-allow", "localhost"),
         ("audit-retention", "6d"),
         ("drain-delay", "6m"),
+        ("max-connection-age", "999ms"),
         ("max-connections", "0"),
         ("max-concurrent-decisions", "-1"),
         ("max-concurrent-admin", "many"),
@@ -203,7 +207,7 @@ fn the_settings_table_lists_every_flag_and_secret() {
     let table = settings_table();
     assert!(table.contains("| `--listen` | `CLAVIGER_LISTEN` | `127.0.0.1:50051` | Where"));
     assert!(table.contains("| | `CLAVIGER_ROOT_KEY` | | 32 bytes"));
-    assert_eq!(table.lines().count(), 2 + 23 + 4, "{table}");
+    assert_eq!(table.lines().count(), 2 + 24 + 4, "{table}");
     assert!(
         table.lines().all(|line| line.matches('|').count() == 5),
         "{table}"

@@ -82,9 +82,9 @@ struct Worker {
 }
 
 impl Worker {
-    /// Takes what is due, as much as there is room for.
+    /// Takes what is due, as much as there is room for; one replica does, so that limits towards receivers are those of all.
     async fn fill(&mut self) {
-        loop {
+        while self.core.leads() {
             let room = AT_ONCE - self.under_way.len().min(AT_ONCE);
             if room < WORTH_IT && !self.under_way.is_empty() {
                 return;

@@ -48,6 +48,16 @@ pub async fn mind_expiries(core: Arc<Core>, interval: Duration, stop: Cancellati
 }
 
 async fn round(core: &Core) -> Result<(), Error> {
+    if core.leads() {
+        core.while_leading(work_off(core)).await.transpose()?;
+    }
+    let state = core.postbacks.outbox.outbox_state().await?;
+    core.postbacks.counts.look(state, core.clock.now());
+    Ok(())
+}
+
+/// What one replica does for all.
+async fn work_off(core: &Core) -> Result<(), Error> {
     let now = core.clock.now();
     tell(core, EXPIRED, "key.expired@", (now.minus(BEHIND), now)).await?;
     tell(core, EXPIRING, "key.expiring@", (now, now.plus(AHEAD))).await?;
@@ -64,9 +74,6 @@ async fn round(core: &Core) -> Result<(), Error> {
             break;
         }
     }
-    core.postbacks
-        .counts
-        .look(outbox.outbox_state().await?, now);
     Ok(())
 }
 

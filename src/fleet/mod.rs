@@ -1,4 +1,5 @@
-//! Keeps this process in its fleet: says what it has applied, and renews its lease; and looks who else is there.
+//! Keeps this process in its fleet: says what it has applied, renews its lease, looks who else is there, and leads where nobody
+//! else does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,5 +60,35 @@ async fn look_around(core: &Core, stop: &CancellationToken) {
         if stop.run_until_cancelled(looked).await.is_none() {
             return;
         }
+    }
+}
+
+/// Has this process lead where nobody else does, until told to stop; then others may at once.
+pub async fn lead(core: Arc<Core>, stop: CancellationToken) {
+    let mut leads = false;
+    loop {
+        let taken = core.take_lead().await;
+        if let Err(error) = &taken {
+            tracing::debug!(%error, "whether this replica leads can't be told");
+        }
+        let now = core.leads();
+        if now != leads {
+            leads = now;
+            match leads {
+                true => {
+                    // What was there before.
+                    core.postbacks.wake();
+                    tracing::info!("this replica leads: it delivers POSTbacks and purges");
+                }
+                false => tracing::warn!("this replica leads no more"),
+            }
+        }
+        let rested = stop.run_until_cancelled(tokio::time::sleep(BEAT)).await;
+        if rested.is_none() {
+            break;
+        }
+    }
+    if let Err(error) = core.resign().await {
+        tracing::debug!(%error, "the lead could not be given up; it is over with its lease");
     }
 }

@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use http::HeaderValue;
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code as GrpcCode, Status};
@@ -47,6 +48,22 @@ pub enum PeerAddress {
     Ip(IpAddr),
     /// By Unix socket: counts as loopback, for its file says who may connect.
     Local,
+}
+
+/// Told when a connection is to be let go: what would stay open on it for ever ends then, and goes on elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionEnd(Arc<CancellationToken>);
+
+impl ConnectionEnd {
+    /// Says that it is.
+    pub fn tell(&self) {
+        self.0.cancel();
+    }
+
+    /// Waits for that.
+    pub async fn told(&self) {
+        self.0.cancelled().await;
+    }
 }
 
 impl PeerAddress {

@@ -78,7 +78,11 @@ fn log(error: &Error) {
         .unwrap_or_default();
     match error.code {
         Code::Internal => tracing::error!(reason = error.reason, cause, "internal fault"),
-        Code::Unavailable if matches!(error.reason, "NOT_LOADED" | "SHUTTING_DOWN") => {}
+        Code::Unavailable
+            if matches!(
+                error.reason,
+                "NOT_LOADED" | "SHUTTING_DOWN" | "CONNECTION_AGED"
+            ) => {}
         Code::Unavailable => tracing::warn!(
             reason = error.reason,
             cause,

@@ -19,10 +19,11 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::app::limit::{Limit, Permit};
-use crate::grpc::guard::{Guard, PeerAddress};
+use crate::grpc::guard::{ConnectionEnd, Guard, PeerAddress};
 use crate::http::Pages;
 use crate::telemetry::Metrics;
 
+use super::adapters::any_share;
 use super::listener::{Listener, Reader, Writer};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,6 +40,8 @@ pub(super) struct Connections {
     pub(super) metrics: Arc<Metrics>,
     /// How many at once, on this listener.
     pub(super) limit: Arc<Limit>,
+    /// How old one becomes before its client is asked to open another.
+    pub(super) max_age: Option<Duration>,
     pub(super) tracker: TaskTracker,
     /// Stops accepting, and lets connections go.
     pub(super) stop: CancellationToken,
@@ -117,8 +120,14 @@ impl Connections {
             _ => return,
         }
         let io: Join<_, Writer> = tokio::io::join(Cursor::new(preface).chain(reader), writer);
+        let end = ConnectionEnd::default();
+        // Connections of any age end no streams, and spare their calls this.
+        let of_request = self.max_age.map(|_| end.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if let Some(end) = &of_request {
+                request.extensions_mut().insert(end.clone());
+            }
             guard.clone().call(request)
         });
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -140,6 +149,17 @@ impl Connections {
         tokio::select! {
             _ = &mut connection => return,
             () = self.stop.cancelled() => {}
+            () = aged(self.max_age) => {
+                self.metrics.aged_connections.inc();
+                // Calls end as ever, however long they take; what would never end is told to, once the client has been asked to
+                // come again by another connection. tonic's own limit cuts calls off.
+                connection.as_mut().graceful_shutdown();
+                end.tell();
+                tokio::select! {
+                    _ = &mut connection => return,
+                    () = self.stop.cancelled() => {}
+                }
+            }
         }
         connection.as_mut().graceful_shutdown();
         // Whoever has not ended by then is cut off: a drain that a peer can hold up is none.
@@ -163,6 +183,14 @@ impl Connections {
         connection.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(GRACE, connection).await;
     }
+}
+
+/// Waits until a connection has reached its age: each one's is another, so that those that began together do not end so.
+async fn aged(max: Option<Duration>) {
+    let Some(max) = max else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(max.mul_f64(0.8 + any_share() * 0.2)).await;
 }
 
 fn answer(

@@ -1,5 +1,6 @@
 //! The world behind two ports of the use cases: the clock and the operating system's randomness.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use rand::TryRng as _;
@@ -53,4 +54,12 @@ impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
         SysRng.try_fill_bytes(buffer).map_err(|_| EntropyError)
     }
+}
+
+/// A number from 0 to 1, for moments that must not fall together; nothing secret hangs on it.
+pub(super) fn any_share() -> f64 {
+    let random = RandomState::new().hash_one(());
+    #[expect(clippy::cast_precision_loss, reason = "any fraction will do")]
+    let share = random as f64 / u64::MAX as f64;
+    share
 }

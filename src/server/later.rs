@@ -1,6 +1,5 @@
 //! A database that could not be reached at the start: it is tried until it is there.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::store::{OpenError, Opening};
 use crate::telemetry::Metrics;
 
 use super::Ready;
+use super::adapters::any_share;
 use super::foundation::Apart;
 
 /// The first pause between two tries; each is up to twice the one before.
@@ -126,9 +126,6 @@ async fn catch_up(core: &Core) {
 
 /// Waits for about so long, each process to its own beat; next time for longer.
 async fn wait(pause: &mut Duration) {
-    let random = RandomState::new().hash_one(());
-    #[expect(clippy::cast_precision_loss, reason = "any fraction will do")]
-    let share = random as f64 / u64::MAX as f64;
-    tokio::time::sleep(pause.mul_f64(0.5 + share / 2.0)).await;
+    tokio::time::sleep(pause.mul_f64(0.5 + any_share() / 2.0)).await;
     *pause = (*pause * 2).min(MAX_PAUSE);
 }

@@ -69,6 +69,8 @@ const RECORD_DEADLINE: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same where others do: their changes are in force here that much later.
 const SHARED_POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How often the process that delivers looks for what others accepted.
+const SHARED_POSTBACK_POLL: Duration = Duration::from_millis(200);
 /// How many looks for POSTbacks that are due there are for one at keys that expire.
 const EXPIRY_ROUNDS: u32 = 15;
 /// Where the service listens.
@@ -272,6 +274,7 @@ impl App {
             let shared = Connections {
                 metrics: self.metrics.clone(),
                 limit: Limit::new(self.config.max_connections),
+                max_age: self.config.max_connection_age,
                 tracker: connections.clone(),
                 stop: stop_accepting.clone(),
             };
@@ -343,6 +346,7 @@ impl App {
             };
             background.spawn(async move { follower.poll(interval, stop).await });
             background.spawn(fleet::keep(self.core.clone(), stop_tasks.clone()));
+            background.spawn(fleet::lead(self.core.clone(), stop_tasks.clone()));
             purging.spawn(purge::run(
                 self.core.clone(),
                 self.config.audit_retention,
@@ -358,9 +362,13 @@ impl App {
                 self.config.postback_poll * EXPIRY_ROUNDS,
                 stop_purging.clone(),
             ));
+            let poll = self.config.postback_poll;
             purging.spawn(deliver::run(
                 self.core.clone(),
-                self.config.postback_poll,
+                match self.store.is_shared() {
+                    true => poll.min(SHARED_POSTBACK_POLL),
+                    false => poll,
+                },
                 !self.store.is_shared(),
                 stop_purging.clone(),
             ));

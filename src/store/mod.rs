@@ -15,6 +15,7 @@ mod entity;
 mod error;
 mod feed;
 mod keys;
+mod leader;
 mod lifecycle;
 mod list;
 mod load;

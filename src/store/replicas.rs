@@ -20,14 +20,15 @@ use crate::domain::revision::Revision;
 use crate::domain::time::Time;
 
 /// The database's clock, in microseconds since the Unix epoch.
-fn clock(backend: DbBackend) -> Expr {
+pub(super) fn clock(backend: DbBackend) -> Expr {
     Expr::cust(match backend {
         DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         _ => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     })
 }
 
-fn lease_end(backend: DbBackend) -> Expr {
+/// When a lease is over that is given now.
+pub(super) fn lease_end(backend: DbBackend) -> Expr {
     let lease = i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX);
     clock(backend).add(lease)
 }
@@ -167,5 +168,17 @@ impl Replicas for SqlStore {
             .await
             .map_err(failed)?;
         Ok(done.rows_affected == 1)
+    }
+
+    async fn lead(&self, me: &Me) -> Result<bool, StoreError> {
+        self.take_lead(me).await
+    }
+
+    async fn leader(&self) -> Result<Option<ReplicaId>, StoreError> {
+        self.who_leads().await
+    }
+
+    async fn resign(&self, me: &Me) -> Result<(), StoreError> {
+        self.give_up_lead(me).await
     }
 }

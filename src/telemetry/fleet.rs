@@ -23,6 +23,13 @@ impl Collector for FleetMetrics {
             MetricType::Gauge,
         )?;
         ConstGauge::new(i64::from(self.0.may_decide().is_ok())).encode(gauge)?;
+        let gauge = encoder.encode_descriptor(
+            "leader",
+            "1 while this replica leads: it alone delivers POSTbacks and purges what is due",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(i64::from(self.0.leads())).encode(gauge)?;
         let freshness = self.0.feed.freshness();
         if let Some(staleness) = freshness.staleness() {
             let gauge = encoder.encode_descriptor(

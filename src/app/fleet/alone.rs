@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::ports::fleet::{Me, Place, Renewal, Replicas};
 use crate::app::ports::{Clock, StoreError};
+use crate::domain::id::ReplicaId;
 use crate::domain::replica::{Replica, ReplicaState};
 use crate::domain::revision::Revision;
 
@@ -84,5 +85,17 @@ impl Replicas for Alone {
     async fn strike(&self, seen: &Replica) -> Result<bool, StoreError> {
         let same = |row: &mut Replica| row == seen;
         Ok(self.with(|row| row.take_if(same).is_some()))
+    }
+
+    async fn lead(&self, _me: &Me) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn leader(&self) -> Result<Option<ReplicaId>, StoreError> {
+        Ok(self.with(|row| row.as_ref().map(|row| row.id)))
+    }
+
+    async fn resign(&self, _me: &Me) -> Result<(), StoreError> {
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! process says to have applied it knows after a restart, too, be it one without the database.
 
 mod alone;
+mod lead;
 mod lease;
 mod place;
 mod silence;
@@ -30,6 +31,7 @@ use crate::domain::replica::Replica;
 use crate::domain::revision::Revision;
 
 pub use alone::Alone;
+use lead::Lead;
 pub use lease::{Lease, SinceBoot};
 pub use waiting::{DEFAULT_WAIT, MAX_WAIT, Propagation, Wait, within};
 
@@ -47,6 +49,8 @@ pub struct Listed {
     pub holds_lease: bool,
     /// Whether it is the process that answers.
     pub is_me: bool,
+    /// Whether it leads.
+    pub leads: bool,
 }
 
 /// The list of replicas, as it was read.
@@ -82,6 +86,7 @@ pub struct Fleet {
     replicas: Arc<dyn Replicas>,
     lease: Lease,
     claim: Claim,
+    lead: Lead,
     /// This process was started without the database, and is entered only as it was in the life before.
     resumed: AtomicBool,
     /// The database was away: it may be another one when it is back.
@@ -114,7 +119,8 @@ impl Fleet {
         since_boot: SinceBoot,
     ) -> Self {
         Self {
-            lease: Lease::new(me.strict, since_boot),
+            lease: Lease::new(me.strict, since_boot.clone()),
+            lead: Lead::new(since_boot),
             claim: Claim::default(),
             me: RwLock::new(Arc::new(me)),
             identity,
@@ -191,10 +197,12 @@ impl Core {
     pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<Listed>, Revision), Error> {
         require_system(caller, "what concerns all workspaces")?;
         let roll = self.fleet.roll(self.told()).await?;
+        let leader = self.fleet.replicas.leader().await?;
         let listed = roll.replicas.iter().map(|replica| Listed {
             counts: roll.may_decide(replica),
             holds_lease: !roll.is_silent(replica),
             is_me: self.fleet.is_me(replica),
+            leads: leader == Some(replica.id),
             replica: replica.clone(),
         });
         Ok((listed.collect(), self.confirmed()))

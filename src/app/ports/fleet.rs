@@ -69,4 +69,11 @@ pub trait Replicas: Send + Sync + 'static {
     /// Strikes off a replica that has said nothing since it was seen like this; false where it has, in the same moment: who
     /// renews its lease must not be struck off by who saw it without one.
     async fn strike(&self, seen: &Replica) -> Result<bool, StoreError>;
+    /// Makes a replica the one that leads, or lets it go on leading, with a lease from now on; false where another one's lease
+    /// lasts.
+    async fn lead(&self, me: &Me) -> Result<bool, StoreError>;
+    /// Who leads; none where nobody's lease lasts.
+    async fn leader(&self) -> Result<Option<ReplicaId>, StoreError>;
+    /// Ends the lead of whoever has it, so that another one need not wait for the end of its lease; another's stays.
+    async fn resign(&self, me: &Me) -> Result<(), StoreError>;
 }

@@ -19,6 +19,7 @@ pub(in crate::cli) fn replica(replica: &v1::Replica) -> Value {
         "last_seen": time(replica.last_seen.as_ref()),
         "behind": replica.behind,
         "answering": replica.answering,
+        "leading": replica.leading,
     })
 }
 

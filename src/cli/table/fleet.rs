@@ -24,6 +24,9 @@ pub(in crate::cli) fn replicas(replicas: &[v1::Replica], look: Look<'_>) -> Stri
         if replica.answering {
             name.push_str(" (answers)");
         }
+        if replica.leading {
+            name.push_str(" (leads)");
+        }
         table.add_row([
             look.state(names::replica_state(replica.state)),
             Cell::new(name),

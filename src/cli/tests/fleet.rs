@@ -130,6 +130,7 @@ async fn the_list_shows_who_is_behind_and_warns_of_whom_nothing_is_heard() {
         replicas: vec![
             v1::Replica {
                 answering: true,
+                leading: true,
                 behind: 0,
                 ..replica("a", State::Serving, true)
             },
@@ -143,10 +144,10 @@ async fn the_list_shows_who_is_behind_and_warns_of_whom_nothing_is_heard() {
     assert_eq!(exit, Exit::Ok, "{}", captured.err());
     let out = captured.out();
     for line in [
-        "STATE    NAME         ID     APPLIED  BEHIND  STRICT  LAST SEEN      VERSION",
-        "SERVING  a (answers)  rep_a  e.7      0       no      2 minutes ago  1.2.3",
-        "JOINING  b            rep_b  e.7      2       no      2 minutes ago  1.2.3",
-        "SILENT   d            rep_d  e.7      2       yes     2 minutes ago  1.2.3",
+        "STATE    NAME                 ID     APPLIED  BEHIND  STRICT  LAST SEEN      VERSION",
+        "SERVING  a (answers) (leads)  rep_a  e.7      0       no      2 minutes ago  1.2.3",
+        "JOINING  b                    rep_b  e.7      2       no      2 minutes ago  1.2.3",
+        "SILENT   d                    rep_d  e.7      2       yes     2 minutes ago  1.2.3",
     ] {
         assert!(out.contains(line), "{out}");
     }
@@ -162,6 +163,7 @@ async fn the_list_shows_who_is_behind_and_warns_of_whom_nothing_is_heard() {
         "id": "rep_c", "name": "c", "version": "1.2.3", "state": "SILENT", "applied_revision": "e.7",
         "strict_revocation": false, "counts": true, "start_time": null,
         "last_seen": "2025-12-31T23:58:00Z", "behind": 2, "answering": false,
+        "leading": false,
     });
     assert_eq!(found["replicas"][2], expected);
 }

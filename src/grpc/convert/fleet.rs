@@ -78,5 +78,6 @@ pub(in crate::grpc) fn replica(listed: &Listed, applied: Revision) -> v1::Replic
         last_seen: Some(timestamp(replica.seen_time)),
         behind: i64::try_from(behind).unwrap_or(i64::MAX),
         answering: listed.is_me,
+        leading: listed.leads,
     }
 }

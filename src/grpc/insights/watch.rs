@@ -20,7 +20,7 @@ use crate::app::limit::Share;
 use crate::app::ports::audit::{AuditFilter, Place};
 use crate::domain::scope::AdminScope;
 use crate::grpc::convert;
-use crate::grpc::guard::busy;
+use crate::grpc::guard::{ConnectionEnd, busy};
 use crate::grpc::inbox::Terms;
 use crate::grpc::key_admin::caller;
 use crate::grpc::proto::v1;
@@ -49,6 +49,7 @@ impl InsightsService {
             .extensions_mut()
             .remove()
             .ok_or_else(|| Error::internal("a stream without terms"))?;
+        let connection: ConnectionEnd = request.extensions_mut().remove().unwrap_or_default();
         let (caller, _right, message) = caller(&self.core, request, &[AdminScope::InsightsRead])?;
         let filter = AuditFilter {
             workspace: caller.history(&message.workspace, &self.core.default_workspace)?,
@@ -61,6 +62,7 @@ impl InsightsService {
         let watch = Watch {
             core: self.core.clone(),
             stopping: self.stopping.clone(),
+            connection,
             deadline: terms.deadline,
             epoch: self.core.index.epoch(),
             caller,
@@ -77,6 +79,7 @@ impl InsightsService {
 struct Watch {
     core: Arc<Core>,
     stopping: CancellationToken,
+    connection: ConnectionEnd,
     /// The caller's own.
     deadline: Option<Instant>,
     epoch: u32,
@@ -219,6 +222,7 @@ impl Watch {
         let sent = tokio::select! {
             biased;
             () = self.stopping.cancelled() => return Err(shutting_down().into()),
+            () = self.connection.told() => return Err(aged().into()),
             () = until(self.deadline) => return Err(too_late().into()),
             sent = tokio::time::timeout(PATIENCE, sender.send(Ok(message))) => sent,
         };
@@ -245,6 +249,7 @@ impl Watch {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => Err(shutting_down().into()),
+            () = self.connection.told() => Err(aged().into()),
             () = sender.closed() => Err(End::Gone),
             () = until(self.deadline) => Err(too_late().into()),
             () = change => Ok(()),
@@ -265,6 +270,14 @@ fn shutting_down() -> Error {
         Code::Unavailable,
         "SHUTTING_DOWN",
         "this process is being stopped; watch on at another one, after the last position",
+    )
+}
+
+fn aged() -> Error {
+    Error::new(
+        Code::Unavailable,
+        "CONNECTION_AGED",
+        "the connection has reached its age; watch on over another one, after the last position",
     )
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod idempotency;
 pub(crate) mod imports;
 pub(crate) mod key_terms;
 pub(crate) mod keys;
+pub(crate) mod leader;
 pub(crate) mod meta;
 pub(crate) mod postback_sequences;
 pub(crate) mod principals;

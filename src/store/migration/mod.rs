@@ -24,6 +24,7 @@ mod m0007_expand_postbacks;
 mod m0008_expand_audit;
 mod m0009_expand_lifecycle;
 mod m0010_expand_replicas;
+mod m0011_expand_leader;
 
 /// Where the applied steps are recorded; the name is part of every database there is.
 pub(super) const TABLE: &str = "seaql_migrations";
@@ -85,6 +86,7 @@ impl MigratorTrait for Migrator {
             m0008_expand_audit::up,
             m0009_expand_lifecycle::up,
             m0010_expand_replicas::up,
+            m0011_expand_leader::up,
         ]
     }
 }

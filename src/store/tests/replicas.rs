@@ -153,3 +153,46 @@ async fn only_who_has_said_nothing_since_it_was_seen_is_struck_off() {
         .unwrap();
     assert!(!store.strike(&second).await.unwrap());
 }
+
+#[tokio::test]
+async fn one_leads_until_its_lease_is_over_or_it_resigns() {
+    let (_dir, store) = open().await;
+    let (one, two) = (me(1, 7), me(2, 7));
+    assert_eq!(store.leader().await.unwrap(), None);
+    assert!(store.lead(&one).await.unwrap());
+    for _ in 0..2 {
+        assert!(!store.lead(&two).await.unwrap());
+        assert!(store.lead(&one).await.unwrap());
+        assert_eq!(store.leader().await.unwrap(), Some(one.id));
+    }
+    // A later process of the same replica is another one.
+    assert!(!store.lead(&me(1, 8)).await.unwrap());
+    store.resign(&me(1, 8)).await.unwrap();
+    store.resign(&two).await.unwrap();
+    assert!(!store.lead(&two).await.unwrap());
+    store.resign(&one).await.unwrap();
+    assert_eq!(store.leader().await.unwrap(), None);
+    assert!(store.lead(&two).await.unwrap());
+
+    let end = "UPDATE leader SET lease_end = 1";
+    store.fleet.execute_unprepared(end).await.unwrap();
+    assert_eq!(store.leader().await.unwrap(), None);
+    assert!(store.lead(&one).await.unwrap());
+    assert!(!store.lead(&two).await.unwrap());
+}
+
+#[tokio::test]
+async fn of_many_who_find_the_lead_free_at_once_one_takes_it() {
+    let (_dir, store) = open().await;
+    for round in 0..20 {
+        let me = |n| me(n, round);
+        let takers = (1..=8).map(|n| {
+            let (store, me) = (store.clone(), me(n));
+            async move { store.lead(&me).await.unwrap() }
+        });
+        let taken = futures::future::join_all(takers).await;
+        assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
+        let end = "UPDATE leader SET lease_end = 1";
+        store.fleet.execute_unprepared(end).await.unwrap();
+    }
+}

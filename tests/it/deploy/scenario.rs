@@ -4,11 +4,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Secrets;
 use super::compose::Compose;
-use super::{Secrets, read};
 use crate::harness::{
-    Admin, BINARY, Envoy, Folder, PATIENCE, Postgres, Process, Sample, Starting, Upstream, header,
-    key,
+    Admin, BINARY, Envoy, Folder, PATIENCE, Postgres, Starting, Upstream, for_two, header, key,
 };
 
 /// A replica with the settings of its service; only where it listens and keeps its files is this machine's.
@@ -34,32 +33,6 @@ fn replica(compose: &Compose, name: &str, secrets: &Secrets, folder: &Arc<Folder
     Starting::run(folder, command, &variables)
 }
 
-/// Envoy's configuration with the addresses of this test.
-fn configuration(replicas: [&Process; 2], upstream: &Upstream) -> String {
-    let mut text = Sample(read("deploy/envoy-compose.yaml"));
-    text.set("port_value: 9901", "port_value: 0");
-    text.set(
-        "address: 0.0.0.0, port_value: 10000",
-        "address: 127.0.0.1, port_value: 0",
-    );
-    for (name, replica) in ["claviger-1", "claviger-2"].into_iter().zip(replicas) {
-        text.set(
-            &format!("address: {name}, port_value: 50051"),
-            &format!("address: 127.0.0.1, port_value: {}", replica.grpc().port()),
-        );
-    }
-    text.set(
-        "address: service, port_value: 8080",
-        &format!(
-            "address: 127.0.0.1, port_value: {}",
-            upstream.address.port()
-        ),
-    );
-    // A busy machine is not the fault that the sample's deadline is for.
-    text.set(" timeout: 0.25s", " timeout: 20s");
-    text.0
-}
-
 #[test]
 fn a_key_disabled_on_one_replica_of_the_compose_file_is_refused_through_its_envoy() {
     let folder = Folder::new();
@@ -74,7 +47,10 @@ fn a_key_disabled_on_one_replica_of_the_compose_file_is_refused_through_its_envo
         ["claviger-1", "claviger-2"].map(|name| replica(&compose, name, &secrets, &folder));
     let [one, mut two] = starting.map(Starting::serving);
     let upstream = Upstream::start();
-    let envoy = Envoy::with_configuration(&folder, &configuration([&one, &two], &upstream));
+    let mut configuration = for_two([one.grpc(), two.grpc()], &upstream);
+    // A busy machine is not the fault that the sample's deadline is for.
+    configuration.set(" timeout: 0.25s", " timeout: 20s");
+    let envoy = Envoy::with_configuration(&folder, &configuration.0);
 
     let token = secrets.read("bootstrap-token").trim().to_owned();
     let administration = one.address("admin").parse().unwrap();

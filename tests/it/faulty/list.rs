@@ -185,4 +185,16 @@ impl Replicas for List {
         }
         Ok(same)
     }
+
+    async fn lead(&self, _me: &Me) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn leader(&self) -> Result<Option<ReplicaId>, StoreError> {
+        Ok(None)
+    }
+
+    async fn resign(&self, _me: &Me) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -207,6 +207,25 @@ fn configuration(
     text.0
 }
 
+/// The configuration for two Clavigers, with the addresses of a test.
+pub(crate) fn for_two(replicas: [SocketAddr; 2], upstream: &Upstream) -> Sample {
+    let file = repository().join("deploy/envoy-compose.yaml");
+    let mut text = Sample(std::fs::read_to_string(file).unwrap());
+    text.set("port_value: 9901", "port_value: 0");
+    text.set(
+        "address: 0.0.0.0, port_value: 10000",
+        "address: 127.0.0.1, port_value: 0",
+    );
+    let place = |name: &str, port: u16| format!("address: {name}, port_value: {port}");
+    for (name, replica) in ["claviger-1", "claviger-2"].into_iter().zip(replicas) {
+        let ours = place(&replica.ip().to_string(), replica.port());
+        text.set(&place(name, 50051), &ours);
+    }
+    let ours = place("127.0.0.1", upstream.address.port());
+    text.set(&place("service", 8080), &ours);
+    text
+}
+
 /// The configuration that operators start from.
 pub(crate) fn sample_path() -> PathBuf {
     repository().join("deploy/envoy.yaml")

@@ -108,6 +108,14 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
+    /// From whatever address.
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
     /// One request, and its answer; the connection is as before.
     pub(crate) fn send(
         &mut self,

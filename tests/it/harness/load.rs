@@ -1,8 +1,10 @@
 //! Callers that write or ask without a pause while a test does something to the service.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use claviger::grpc::proto::v1::authorize_client::AuthorizeClient;
@@ -13,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{Admin, PATIENCE, check_of, key, register};
+use super::{Admin, Connection, PATIENCE, check_of, key, register, sooner_or_later};
 
 /// The `n` of a revision `epoch.n`.
 pub(crate) fn revision(text: &str) -> u64 {
@@ -265,6 +267,70 @@ impl Questions {
             }
         });
         std::mem::take(&mut self.answers.answers.lock().unwrap())
+    }
+}
+
+/// Clients of a service behind Envoy, each on a connection of its own: one request after the other with a key, all of which
+/// must be let through. None asks twice.
+pub(crate) struct Visitors {
+    clients: Vec<JoinHandle<usize>>,
+    stop: Vec<Sender<()>>,
+    answered: Arc<AtomicUsize>,
+    faults: Arc<Mutex<Vec<String>>>,
+}
+
+impl Visitors {
+    /// So many, each with a pause after each request.
+    pub(crate) fn start(clients: usize, pause: Duration, envoy: SocketAddr, token: &str) -> Self {
+        let mut this = Self {
+            clients: Vec::new(),
+            stop: Vec::new(),
+            answered: Arc::default(),
+            faults: Arc::default(),
+        };
+        for client in 0..clients {
+            let (stop, stopped) = channel();
+            this.stop.push(stop);
+            let (answered, faults) = (Arc::clone(&this.answered), Arc::clone(&this.faults));
+            let token = token.to_owned();
+            this.clients.push(std::thread::spawn(move || {
+                let mut connection = Connection::to(envoy);
+                let mut asked = 0;
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
+                    let headers = [("x-api-key", token.as_str())];
+                    let path = format!("/orders/{client}/{asked}");
+                    let answer = connection.send("GET", &path, &headers, "");
+                    asked += 1;
+                    if answer.status != 200 {
+                        let fault = format!("{path}: {} {}", answer.status, answer.text());
+                        faults.lock().unwrap().push(fault);
+                    }
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                asked
+            }));
+        }
+        this
+    }
+
+    /// Waits until so many more have been answered.
+    pub(crate) fn wait_for(&self, more: usize) {
+        let goal = self.answered.load(Ordering::SeqCst) + more;
+        sooner_or_later(|| match self.answered.load(Ordering::SeqCst) {
+            answered if answered >= goal => Ok(()),
+            answered => Err(answered),
+        });
+    }
+
+    /// How many were asked, and what was said of those that were not let through.
+    pub(crate) fn stop(self) -> (usize, Vec<String>) {
+        drop(self.stop);
+        let asked = self
+            .clients
+            .into_iter()
+            .map(|client| client.join().unwrap());
+        let asked = asked.sum();
+        (asked, std::mem::take(&mut self.faults.lock().unwrap()))
     }
 }
 

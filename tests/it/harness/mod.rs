@@ -24,10 +24,10 @@ mod upstream;
 
 pub(crate) use admin::{Admin, Made, check_of, key};
 pub(crate) use child::{Child, Log};
-pub(crate) use envoy::{Envoy, EnvoyOptions, Route, Sample, sample_path};
+pub(crate) use envoy::{Envoy, EnvoyOptions, Route, Sample, for_two, sample_path};
 pub(crate) use http::{Connection, Response, Target, basic, get, header};
-pub(crate) use load::{Questions, Writers, Written, is_delay, revision};
-pub(crate) use postgres::{Database, Postgres};
+pub(crate) use load::{Questions, Visitors, Writers, Written, is_delay, revision};
+pub(crate) use postgres::{Database, Postgres, psql};
 pub(crate) use process::{
     BINARY, Ended, Folder, Process, Starting, bootstrap_token, offline, run, serve_args,
 };

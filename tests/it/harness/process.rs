@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Admin, Child, Log, ROOT_KEY, SuiteDatabase, register, scan_all};
+use super::{Admin, Child, Log, ROOT_KEY, SuiteDatabase, Target, get, register, scan_all};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_claviger");
@@ -123,6 +123,14 @@ impl Process {
 
     pub(crate) fn folder(&self) -> &Arc<Folder> {
         &self.folder
+    }
+
+    /// The value of a metric, with its labels where it has any.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = get(&Target::Tcp(self.http), "/metrics", &[]).text();
+        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        let value = text.lines().find_map(line);
+        value.unwrap_or_else(|| panic!("there is no metric `{name}`"))
     }
 
     /// A client with the bootstrap key.

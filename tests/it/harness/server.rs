@@ -254,6 +254,7 @@ fn config(place: &Place) -> Config {
         ready_without_database: true,
         audit_retention: Duration::from_secs(400 * 86_400),
         drain_delay: Duration::ZERO,
+        max_connection_age: None,
         max_connections: 1_000,
         max_concurrent_decisions: 1_000,
         max_concurrent_admin: 1_000,

@@ -6,18 +6,23 @@ use crate::harness::{
     Admin, Database, Ended, Folder, Postgres, Process, ROOT_KEY, Starting, register, run,
 };
 
+mod contention;
 mod fleet;
 mod history;
 mod kept;
 mod killed;
 mod large;
+mod leader;
+mod operations;
 mod outage;
 mod postbacks;
 mod replicas;
+mod rolling;
 mod rotation;
 mod secrets;
 mod settings;
 mod start;
+mod together;
 mod watch;
 
 /// The first administrator's token, the same for all processes.

@@ -1,5 +1,6 @@
 //! The process: how it starts, stops, and stands what happens to it.
 
+mod aged;
 mod backup;
 mod faults;
 mod hangup;
