@@ -10,7 +10,7 @@ use std::fmt;
 use claviger::domain::revision::Revision;
 use claviger::grpc::proto::v1::Reason;
 
-use super::events::{Act, Check, Confirmed, Entry, History, Moment, Outcome, Stored};
+use super::events::{Act, Check, Confirmed, Entry, History, Moment, Outcome, Stored, Token};
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -347,12 +347,11 @@ impl<'a> Checker<'a> {
 
     /// No decision of an earlier revision than was known to be there.
     fn floor(&mut self, check: &Check, answered: &HashMap<usize, Floor>, complete: &Floor) {
-        let here = answered.get(&check.replica).map_or(0, |f| f.at(check.begin));
+        let here = answered
+            .get(&check.replica)
+            .map_or(0, |f| f.at(check.begin));
         let everywhere = complete.at(check.begin);
-        for (rule, known) in [
-            (Rule::AfterAnswer, here),
-            (Rule::AfterComplete, everywhere),
-        ] {
+        for (rule, known) in [(Rule::AfterAnswer, here), (Rule::AfterComplete, everywhere)] {
             if check.revision.n < known {
                 let what = format!("{check:?} is older than revision {known}, which was there");
                 self.violation(rule, what);
@@ -457,4 +456,19 @@ impl Seen {
             Reason::Ok
         }
     }
+}
+
+/// What every token must be worth when all changes of the log are in force.
+pub(crate) fn in_the_end(history: &History) -> Vec<Reason> {
+    let checker = Checker::new(history);
+    let worth = |token: &Token| {
+        let key = history.changes[token.change].key;
+        let timeline = checker.timelines.get(&key).map_or(&[][..], Vec::as_slice);
+        let mut seen = Seen::default();
+        for linked in timeline {
+            seen.pass(linked, token.change);
+        }
+        seen.reason()
+    };
+    history.tokens.iter().map(worth).collect()
 }
