@@ -10,7 +10,7 @@ use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
 use crate::app::fleet::{Propagation, Wait};
-use crate::app::ports::{Actor, Doubt, StoreError};
+use crate::app::ports::{Actor, Doubt, Position, StoreError};
 use crate::app::scene::Scene;
 use crate::domain::id::{KeyId, SecretId};
 use crate::domain::revision::Revision;
@@ -165,10 +165,12 @@ impl Core {
     pub(in crate::app) async fn scene(self: &Arc<Self>, actor: Actor) -> Result<Scene, Error> {
         let tx = self.store.begin().await?;
         // Where a past was undone (a restored backup, a fail-over that lost commits), the index would never apply the change.
-        if !self
-            .feed
-            .follows(tx.epoch(), tx.revision().saturating_sub(1))
-        {
+        // The counter is held, so that nothing newer can have been applied.
+        let there = Position {
+            n: tx.revision().saturating_sub(1),
+            epoch: tx.epoch(),
+        };
+        if !self.feed.follows(self.index.applied(), there) {
             return Err(Error::replaced());
         }
         Ok(Scene {

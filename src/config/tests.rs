@@ -203,7 +203,7 @@ fn the_settings_table_lists_every_flag_and_secret() {
     let table = settings_table();
     assert!(table.contains("| `--listen` | `CLAVIGER_LISTEN` | `127.0.0.1:50051` | Where"));
     assert!(table.contains("| | `CLAVIGER_ROOT_KEY` | | 32 bytes"));
-    assert_eq!(table.lines().count(), 2 + 21 + 4, "{table}");
+    assert_eq!(table.lines().count(), 2 + 23 + 4, "{table}");
     assert!(
         table.lines().all(|line| line.matches('|').count() == 5),
         "{table}"

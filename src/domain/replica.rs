@@ -2,8 +2,9 @@
 //! to be in force everywhere.
 //!
 //! A lease is a promise of a replica's: who has not renewed it in time does not decide (Gray and Cheriton, "Leases", SOSP
-//! 1989). A replica counts from before it asked for the renewal, the fleet from when the database wrote it, and the replica
-//! takes [`MARGIN`] off: so it has stopped before the fleet may think so, whatever the way of the message took.
+//! 1989). A replica counts from before it asked for the renewal, whoever looks at it from after they first read that renewal,
+//! each on a clock of its own, and the replica takes [`MARGIN`] off: so it has stopped before anybody may think so, whatever
+//! the way of the message took, and however the time of day is set anywhere.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::id::ReplicaId;
 use super::revision::Revision;
 use super::time::Time;
 
-/// How long a lease is good for, as the database counts.
+/// How long a lease is good for, as others count.
 pub const LEASE: Duration = Duration::from_secs(5);
 /// How much earlier its holder takes it to be over.
 pub const MARGIN: Duration = Duration::from_secs(1);
@@ -57,19 +58,16 @@ pub struct Replica {
     pub start_time: Time,
     /// When it last said something, by the database's clock.
     pub seen_time: Time,
-    /// When its lease is over, by the same clock.
-    pub lease_end: Time,
 }
 
 impl Replica {
-    /// Whether it may be deciding at this moment of the database's clock. Who goes on without a lease may, until somebody
-    /// who knows better has it forgotten.
-    pub fn may_decide(&self, now: Time) -> bool {
-        let held = now < self.lease_end;
+    /// Whether it may be deciding, where it is silent or not: has said nothing for a whole lease. Who goes on without a lease
+    /// may, until somebody who knows better has it forgotten.
+    pub fn may_decide(&self, silent: bool) -> bool {
         match self.state {
             // Whoever is not done with joining when its lease is over begins anew.
-            ReplicaState::Joining => held,
-            ReplicaState::Serving => held || !self.strict,
+            ReplicaState::Joining => !silent,
+            ReplicaState::Serving => !silent || !self.strict,
         }
     }
 
@@ -84,8 +82,6 @@ impl Replica {
 mod tests {
     use super::*;
 
-    const END: Time = Time::from_micros(5_000_000);
-
     fn replica(state: ReplicaState, strict: bool) -> Replica {
         Replica {
             id: ReplicaId::from_u128(1),
@@ -96,13 +92,11 @@ mod tests {
             strict,
             start_time: Time::from_micros(0),
             seen_time: Time::from_micros(0),
-            lease_end: END,
         }
     }
 
     #[test]
     fn only_who_stops_by_itself_is_given_up_when_its_lease_is_over() {
-        let (before, after) = (Time::from_micros(4_999_999), END);
         for (state, strict, later) in [
             (ReplicaState::Joining, false, false),
             (ReplicaState::Joining, true, false),
@@ -110,8 +104,8 @@ mod tests {
             (ReplicaState::Serving, false, true),
         ] {
             let replica = replica(state, strict);
-            assert!(replica.may_decide(before));
-            assert_eq!(replica.may_decide(after), later, "{state:?} {strict}");
+            assert!(replica.may_decide(false));
+            assert_eq!(replica.may_decide(true), later, "{state:?} {strict}");
         }
     }
 

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::ports::freshness::Freshness;
 use crate::app::ports::{
-    Clock, Doubt, Feed, FeedBatch, Keep, KeepNothing, Loaded, Restored, Standing, Store, StoreError,
+    Clock, Doubt, Feed, FeedBatch, Keep, KeepNothing, Loaded, Position, Restored, Standing, Store,
+    StoreError,
 };
 use crate::domain::revision::Revision;
 use crate::domain::route::Route;
@@ -395,9 +396,8 @@ impl Feed for Follower {
             })
     }
 
-    fn follows(&self, epoch: u32, n: u64) -> bool {
-        // Its caller holds the counter, so that nothing newer can have been applied.
-        !self.index.is_loaded() || self.same_history(self.index.applied(), epoch, n).is_ok()
+    fn follows(&self, known: Revision, there: Position) -> bool {
+        !self.index.is_loaded() || self.same_history(known, there.epoch, there.n).is_ok()
     }
 
     fn doubt(&self, doubt: Doubt) {

@@ -1,4 +1,4 @@
-//! Keeps this process in its fleet: says what it has applied, and renews its lease.
+//! Keeps this process in its fleet: says what it has applied, and renews its lease; and looks who else is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::Core;
 
-/// How often something is said where nothing changes: a lease stands several that fail.
+/// How often something is said where nothing changes: a lease stands several that fail. As often the list is looked at.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long between two things said where much changes: whoever waits for a change hears of it within this.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Speaks for this process until told to stop, then leaves the fleet in its name: it must not decide after that.
 pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
+    // Beside each other: a look that gets no answer must not cost the lease.
+    tokio::join!(speak(&core, &stop), look_around(&core, &stop));
+    if let Err(error) = core.leave().await {
+        tracing::warn!(%error, "this replica could not be struck off; changes wait for it until it is back, or `claviger fleet forget`");
+    }
+}
+
+async fn speak(core: &Core, stop: &CancellationToken) {
     let mut failing = false;
     let mut told = core.feed.confirmed();
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = core.feed.wait_for_confirmed(told.saturating_add(1)) => {}
             () = tokio::time::sleep(BEAT) => {}
         }
@@ -38,7 +46,18 @@ pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    if let Err(error) = core.leave().await {
-        tracing::warn!(%error, "this replica could not be struck off; changes wait for it until it is back, or `claviger fleet forget`");
+}
+
+async fn look_around(core: &Core, stop: &CancellationToken) {
+    loop {
+        let looked = async {
+            if let Err(error) = core.look_around().await {
+                tracing::debug!(%error, "the list of replicas can't be read");
+            }
+            tokio::time::sleep(BEAT).await;
+        };
+        if stop.run_until_cancelled(looked).await.is_none() {
+            return;
+        }
     }
 }

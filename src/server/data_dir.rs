@@ -91,7 +91,7 @@ impl DataDir {
         now: Time,
         entropy: &dyn Entropy,
     ) -> Result<ReplicaId, StartError> {
-        let path = self.path.join("replica-id");
+        let path = self.path.join(REPLICA_ID);
         let unusable = |cause: io::Error| StartError::DataDir {
             path: path.clone(),
             cause,
@@ -101,15 +101,25 @@ impl DataDir {
                 unusable(io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
             }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let mut random = [0; 10];
-                let filled = entropy.fill(&mut random);
-                filled.map_err(|e| StartError::Other(e.to_string()))?;
-                let id = ReplicaId::new(now, random);
+                let id = random_replica_id(now, entropy)?;
                 self.write_secret(&path, &id.to_string())?;
                 Ok(id)
             }
             Err(e) => Err(unusable(e)),
         }
+    }
+
+    /// Another id in the place of that one. Where it can't be written it is good for as long as the process lives.
+    pub(super) fn new_replica_id(
+        &self,
+        now: Time,
+        entropy: &dyn Entropy,
+    ) -> Result<ReplicaId, StartError> {
+        let id = random_replica_id(now, entropy)?;
+        if let Err(error) = self.write_secret(&self.path.join(REPLICA_ID), &id.to_string()) {
+            tracing::error!(%error, %id, "the new id of this replica can't be kept; the next start takes the old one");
+        }
+        Ok(id)
     }
 
     /// Makes a root key and puts it into the directory, synced before anything is wrapped with it.
@@ -131,6 +141,13 @@ impl DataDir {
     }
 }
 
+fn random_replica_id(now: Time, entropy: &dyn Entropy) -> Result<ReplicaId, StartError> {
+    let mut random = [0; 10];
+    let filled = entropy.fill(&mut random);
+    filled.map_err(|e| StartError::Other(e.to_string()))?;
+    Ok(ReplicaId::new(now, random))
+}
+
 /// Says so where others may look into the directory: what lies in it opens everything.
 fn warn_if_loose(path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |m| m.permissions().mode());
@@ -139,6 +156,8 @@ fn warn_if_loose(path: &Path) {
     }
 }
 
+/// The file with the id of the replica, in a data directory.
+const REPLICA_ID: &str = "replica-id";
 /// The file with the root key, in a data directory.
 pub(super) const ROOT_KEY: &str = "root-key";
 /// The file with the root key that is to take its place.

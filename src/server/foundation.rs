@@ -1,7 +1,7 @@
 //! What use cases stand on: the database, its keys, the index and who follows for it.
 
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -12,13 +12,14 @@ use crate::app::envelope::Envelope;
 use crate::app::exercised::ExercisedGrants;
 use crate::app::fleet::{Alone, Fleet};
 use crate::app::last_used::LastUsed;
-use crate::app::ports::fleet::{Me, Replicas};
-use crate::app::ports::{Clock, Entropy, Keep, KeepNothing, Meta, Store};
+use crate::app::ports::fleet::{Identity, Me, Replicas};
+use crate::app::ports::{Clock, Entropy, Keep, KeepNothing, Meta, Store, StoreError};
 use crate::app::postbacks::Postbacks;
 use crate::app::postbacks::strangers::{Sighting, Strangers};
 use crate::app::recorder::Recorder;
 use crate::config::Config;
 use crate::deliver::{Allowed, Client, Limits, SystemResolver};
+use crate::domain::id::ReplicaId;
 use crate::feed::Follower;
 use crate::index::{Index, SecretUsage};
 use crate::snapshot::{Keeper, Point};
@@ -37,7 +38,7 @@ pub(super) struct Foundation {
     pub(super) follower: Arc<Follower>,
     pub(super) last_used: Receiver<Arc<SecretUsage>>,
     pub(super) sightings: tokio::sync::mpsc::Receiver<Sighting>,
-    pub(super) data_dir: DataDir,
+    pub(super) data_dir: Arc<DataDir>,
     pub(super) bootstrapped: bool,
     /// Who keeps what the index holds.
     pub(super) keeper: Option<Arc<Keeper>>,
@@ -150,6 +151,12 @@ pub(super) async fn open(
         strict: config.strict_revocation,
         start_time: now,
     };
+    let data_dir = Arc::new(data_dir);
+    let identity: Arc<dyn Identity> = Arc::new(Lying {
+        data_dir: Arc::downgrade(&data_dir),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    });
     let replicas: Arc<dyn Replicas> = match store.is_shared() {
         true => Arc::new(store.clone()),
         false => Arc::new(Alone::new(clock.clone())),
@@ -165,7 +172,7 @@ pub(super) async fn open(
         recorder: Recorder::new(replica(&*entropy)?, threads()),
         records: Arc::new(store.records()),
         postbacks: Postbacks::new(Arc::new(store.clone()), Arc::new(postman), strangers, plain),
-        fleet: Fleet::new(me, replicas, since_boot),
+        fleet: Fleet::new(me, identity, replicas, Arc::new(since_boot)),
         exercised: ExercisedGrants::default(),
         leaked: std::sync::atomic::AtomicU64::new(0),
         tasks: TaskTracker::new(),
@@ -183,6 +190,24 @@ pub(super) async fn open(
         keeper,
         apart,
     })
+}
+
+/// The id that lies in the data directory, which is given free when the process ends.
+struct Lying {
+    data_dir: Weak<DataDir>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Identity for Lying {
+    fn anew(&self) -> Result<ReplicaId, StoreError> {
+        let data_dir = self
+            .data_dir
+            .upgrade()
+            .ok_or_else(|| StoreError::Unavailable("this process is about to end".to_owned()))?;
+        let made = data_dir.new_replica_id(self.clock.now(), &*self.entropy);
+        made.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
 }
 
 fn unusable(data_dir: &DataDir, cause: std::io::Error) -> StartError {

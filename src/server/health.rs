@@ -13,10 +13,17 @@ use crate::app::Core;
 /// How often it is looked at: two reads of memory.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Follows the process's place in its fleet, until it is dropped: from then on others say how it stands.
-pub(super) async fn follow(core: &Core, health: &HealthReporter, serving: &watch::Sender<bool>) {
+/// Follows the process's place in its fleet, until it is dropped: from then on others say how it stands. While `away` tells of
+/// something, it is not said to serve.
+pub(super) async fn follow(
+    core: &Core,
+    away: Option<watch::Receiver<Option<String>>>,
+    health: &HealthReporter,
+    serving: &watch::Sender<bool>,
+) {
     loop {
-        let may = core.may_decide().is_ok();
+        let ready = away.as_ref().is_none_or(|away| away.borrow().is_none());
+        let may = ready && core.may_decide().is_ok();
         if serving.send_if_modified(|told| std::mem::replace(told, may) != may) {
             let status = match may {
                 true => ServingStatus::Serving,

@@ -112,7 +112,7 @@ pub struct App {
     /// Ends streams between their messages.
     stopping: CancellationToken,
     config: Config,
-    _data_dir: DataDir,
+    _data_dir: Arc<DataDir>,
 }
 
 impl std::fmt::Debug for App {
@@ -291,6 +291,7 @@ impl App {
 
         let mut shutdown = std::pin::pin!(shutdown);
         let apart = self.apart;
+        let away = (!self.config.ready_without_database).then(|| self.told.subscribe());
         let stop_keeping = CancellationToken::new();
         let keeping = TaskTracker::new();
         if let Some(keeper) = self.keeper {
@@ -365,7 +366,7 @@ impl App {
             ));
             tokio::select! {
                 () = &mut shutdown => {}
-                () = health::follow(&self.core, &self.health, &self.serving) => {}
+                () = health::follow(&self.core, away, &self.health, &self.serving) => {}
             }
             tracing::info!(
                 drain_delay_ms =
@@ -381,6 +382,7 @@ impl App {
             let _ = tokio::time::timeout(FLUSH_DEADLINE, self.core.leave()).await;
         }
         self.stopping.cancel();
+        self.core.fleet.stop_waiting();
         stop_accepting.cancel();
         connections.close();
         connections.wait().await;

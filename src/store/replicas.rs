@@ -1,10 +1,11 @@
-//! The list of replicas. Leases are counted on the database's clock: it is the only one that all of them share.
+//! The list of replicas. The database's clock tells people when each was last seen, and a start whether the place of its
+//! process was held a moment ago; who is silent for good, everybody judges by their own (`app/fleet/silence.rs`).
 
 use async_trait::async_trait;
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, InsertStatement, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, FromQueryResult as _,
-    Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, Iterable as _,
+    QueryFilter as _, QueryOrder as _,
 };
 
 use super::SqlStore;
@@ -12,7 +13,7 @@ use super::entity::replicas::{Column, Entity, Model};
 use super::error::{corrupt, failed};
 use super::{convert, maintenance};
 use crate::app::ports::StoreError;
-use crate::app::ports::fleet::{Me, Replicas, Roll};
+use crate::app::ports::fleet::{Me, Place, Renewal, Replicas};
 use crate::domain::id::ReplicaId;
 use crate::domain::replica::{LEASE, Replica, ReplicaState};
 use crate::domain::revision::Revision;
@@ -24,17 +25,6 @@ fn clock(backend: DbBackend) -> Expr {
         DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         _ => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     })
-}
-
-/// The same, as it stood when the statement began.
-fn moment(backend: DbBackend) -> Expr {
-    match backend {
-        DbBackend::Postgres => {
-            Expr::cust("(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
-        }
-        // One moment for a whole statement.
-        other => clock(other),
-    }
 }
 
 fn lease_end(backend: DbBackend) -> Expr {
@@ -67,8 +57,41 @@ fn replica(row: Model) -> Result<Replica, StoreError> {
         strict: row.strict,
         start_time: Time::from_micros(row.start_time),
         seen_time: Time::from_micros(row.seen_time),
-        lease_end: Time::from_micros(row.lease_end),
     })
+}
+
+/// Enters a process, in the place of any that `over` says of the row that is there.
+fn entry(
+    backend: DbBackend,
+    me: &Me,
+    state: ReplicaState,
+    applied: Revision,
+    over: Condition,
+) -> Result<InsertStatement, StoreError> {
+    let entry = Query::insert()
+        .into_table(Entity)
+        .columns(Column::iter())
+        .values([
+            Expr::val(me.id.to_bytes().to_vec()),
+            Expr::val(me.name.as_str()),
+            Expr::val(me.version.as_str()),
+            Expr::val(state.as_str()),
+            Expr::val(i64::from(applied.epoch)),
+            Expr::val(number(applied.n)),
+            Expr::val(me.strict),
+            Expr::val(me.start_time.micros()),
+            clock(backend),
+            lease_end(backend),
+        ])
+        .map_err(|_| corrupt("a row of another width"))?
+        .on_conflict(
+            OnConflict::column(Column::Id)
+                .update_columns(Column::iter().filter(|c| !matches!(c, Column::Id)))
+                .action_cond_where(over)
+                .to_owned(),
+        )
+        .to_owned();
+    Ok(entry)
 }
 
 #[async_trait]
@@ -78,68 +101,52 @@ impl Replicas for SqlStore {
         me: &Me,
         state: ReplicaState,
         applied: Revision,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Place, StoreError> {
         let backend = self.fleet.get_database_backend();
-        let enter = Query::insert()
-            .into_table(Entity)
-            .columns(Column::iter())
-            .values([
-                Expr::val(me.id.to_bytes().to_vec()),
-                Expr::val(me.name.as_str()),
-                Expr::val(me.version.as_str()),
-                Expr::val(state.as_str()),
-                Expr::val(i64::from(applied.epoch)),
-                Expr::val(number(applied.n)),
-                Expr::val(me.strict),
-                Expr::val(me.start_time.micros()),
-                clock(backend),
-                lease_end(backend),
-            ])
-            .map_err(|_| corrupt("a row of another width"))?
-            .on_conflict(
-                OnConflict::column(Column::Id)
-                    .update_columns(Column::iter().filter(|c| !matches!(c, Column::Id)))
-                    .to_owned(),
-            )
-            .to_owned();
-        self.fleet.execute(&enter).await.map_err(failed)?;
-        Ok(())
+        let there = |column| Expr::col((Entity, column));
+        let free = Condition::any()
+            .add(there(Column::StartTime).eq(me.start_time.micros()))
+            .add(there(Column::LeaseEnd).lte(clock(backend)));
+        let entered = entry(backend, me, state, applied, free)?;
+        let entered = self.fleet.execute(&entered).await.map_err(failed)?;
+        if entered.rows_affected() == 1 {
+            return Ok(Place::Free);
+        }
+        let nothing = Revision { n: 0, ..applied };
+        let entered = entry(backend, me, state, nothing, Condition::all())?;
+        self.fleet.execute(&entered).await.map_err(failed)?;
+        Ok(Place::Taken)
     }
 
-    async fn renew(&self, me: &Me, applied: Revision) -> Result<bool, StoreError> {
+    async fn renew(&self, me: &Me, applied: Revision) -> Result<Renewal, StoreError> {
         let backend = self.fleet.get_database_backend();
+        let id = Column::Id.eq(me.id.to_bytes().to_vec());
         let done = Entity::update_many()
             .col_expr(Column::State, Expr::val(ReplicaState::Serving.as_str()))
             .col_expr(Column::Epoch, Expr::val(i64::from(applied.epoch)))
             .col_expr(Column::Applied, Expr::val(number(applied.n)))
             .col_expr(Column::SeenTime, clock(backend))
             .col_expr(Column::LeaseEnd, lease_end(backend))
-            .filter(Column::Id.eq(me.id.to_bytes().to_vec()))
+            .filter(id.clone())
             .filter(Column::StartTime.eq(me.start_time.micros()))
             .exec(&self.fleet)
             .await
             .map_err(failed)?;
-        Ok(done.rows_affected == 1)
+        if done.rows_affected == 1 {
+            return Ok(Renewal::Held);
+        }
+        let there = Entity::find().filter(id).one(&self.fleet);
+        let there = there.await.map_err(failed)?;
+        Ok(match there {
+            Some(row) if row.start_time != me.start_time.micros() => Renewal::Displaced,
+            _ => Renewal::Lost,
+        })
     }
 
-    async fn roll(&self) -> Result<Roll, StoreError> {
-        // The moment at which the statement began: a renewal that it does not see was not there by then.
-        const NOW: &str = "now";
-        let select = Entity::find()
-            .expr_as(moment(self.fleet.get_database_backend()), NOW)
-            .order_by_asc(Column::Id);
-        let rows = self.fleet.query_all(select.as_query());
+    async fn roll(&self) -> Result<Vec<Replica>, StoreError> {
+        let rows = Entity::find().order_by_asc(Column::Id).all(&self.fleet);
         let rows = rows.await.map_err(failed)?;
-        let mut roll = Roll {
-            replicas: Vec::with_capacity(rows.len()),
-            now: Time::from_micros(0),
-        };
-        for row in rows {
-            roll.now = Time::from_micros(row.try_get("", NOW).map_err(failed)?);
-            let row = Model::from_query_result(&row, "").map_err(failed)?;
-            roll.replicas.push(replica(row)?);
-        }
-        Ok(roll)
+        rows.into_iter().map(replica).collect()
     }
 
     async fn leave(&self, me: &Me) -> Result<(), StoreError> {
@@ -150,11 +157,12 @@ impl Replicas for SqlStore {
         done.await.map_err(failed).map(drop)
     }
 
-    async fn strike(&self, id: ReplicaId) -> Result<bool, StoreError> {
-        let now = clock(self.fleet.get_database_backend());
+    async fn strike(&self, seen: &Replica) -> Result<bool, StoreError> {
         let done = Entity::delete_many()
-            .filter(Column::Id.eq(id.to_bytes().to_vec()))
-            .filter(Expr::col(Column::LeaseEnd).lte(now))
+            .filter(Column::Id.eq(seen.id.to_bytes().to_vec()))
+            .filter(Column::StartTime.eq(seen.start_time.micros()))
+            .filter(Column::SeenTime.eq(seen.seen_time.micros()))
+            .filter(Column::Applied.eq(number(seen.applied.n)))
             .exec(&self.fleet)
             .await
             .map_err(failed)?;

@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::app::ports::fleet::{Me, Replicas, Roll};
+use crate::app::ports::fleet::{Me, Place, Renewal, Replicas};
 use crate::app::ports::{Clock, StoreError};
-use crate::domain::id::ReplicaId;
-use crate::domain::replica::{LEASE, Replica, ReplicaState};
+use crate::domain::replica::{Replica, ReplicaState};
 use crate::domain::revision::Revision;
 
 /// A list of one, in memory: nobody else looks at it.
@@ -43,7 +42,7 @@ impl Replicas for Alone {
         me: &Me,
         state: ReplicaState,
         applied: Revision,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Place, StoreError> {
         let now = self.clock.now();
         let replica = Replica {
             id: me.id,
@@ -54,32 +53,27 @@ impl Replicas for Alone {
             strict: me.strict,
             start_time: me.start_time,
             seen_time: now,
-            lease_end: now.plus(LEASE),
         };
         self.with(|row| *row = Some(replica));
-        Ok(())
+        Ok(Place::Free)
     }
 
-    async fn renew(&self, me: &Me, applied: Revision) -> Result<bool, StoreError> {
+    async fn renew(&self, me: &Me, applied: Revision) -> Result<Renewal, StoreError> {
         let now = self.clock.now();
         Ok(self.with(|row| match row {
             Some(row) if row.id == me.id && row.start_time == me.start_time => {
                 row.state = ReplicaState::Serving;
                 row.applied = applied;
-                (row.seen_time, row.lease_end) = (now, now.plus(LEASE));
-                true
+                row.seen_time = now;
+                Renewal::Held
             }
-            _ => false,
+            Some(_) => Renewal::Displaced,
+            None => Renewal::Lost,
         }))
     }
 
-    async fn roll(&self) -> Result<Roll, StoreError> {
-        let mut replicas = Vec::new();
-        self.with(|row| replicas.extend(row.clone()));
-        Ok(Roll {
-            replicas,
-            now: self.clock.now(),
-        })
+    async fn roll(&self) -> Result<Vec<Replica>, StoreError> {
+        Ok(self.with(|row| row.iter().cloned().collect()))
     }
 
     async fn leave(&self, me: &Me) -> Result<(), StoreError> {
@@ -87,9 +81,8 @@ impl Replicas for Alone {
         Ok(())
     }
 
-    async fn strike(&self, id: ReplicaId) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let silent = |row: &mut Replica| row.id == id && row.lease_end <= now;
-        Ok(self.with(|row| row.take_if(silent).is_some()))
+    async fn strike(&self, seen: &Replica) -> Result<bool, StoreError> {
+        let same = |row: &mut Replica| row == seen;
+        Ok(self.with(|row| row.take_if(same).is_some()))
     }
 }

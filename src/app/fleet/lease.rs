@@ -1,5 +1,6 @@
 //! A lease as its holder counts it: from before it asked, and on a clock that goes on while the machine sleeps.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -7,16 +8,24 @@ use crate::domain::replica::{LEASE, MARGIN};
 
 /// The time since the machine was started, with the time that it slept (`CLOCK_BOOTTIME`): a process that was suspended
 /// must not take its lease for good.
-pub type SinceBoot = fn() -> Duration;
+pub type SinceBoot = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Whether the process may decide. Read by every decision.
-#[derive(Debug)]
 pub struct Lease {
     strict: bool,
     since_boot: SinceBoot,
     joined: AtomicBool,
     /// When it is over, in milliseconds since the machine was started.
     until: AtomicU64,
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease")
+            .field("strict", &self.strict)
+            .field("joined", &self.joined)
+            .finish_non_exhaustive()
+    }
 }
 
 fn millis(time: Duration) -> u64 {
@@ -97,7 +106,7 @@ mod tests {
 
     fn lease(strict: bool) -> Lease {
         NOW.set(10_000);
-        Lease::new(strict, since_boot)
+        Lease::new(strict, Arc::new(since_boot))
     }
 
     #[test]

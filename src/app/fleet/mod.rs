@@ -6,78 +6,35 @@
 
 mod alone;
 mod lease;
+mod place;
+mod silence;
+mod waiting;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::authorize::not_loaded;
 use crate::app::directory::workspaces::require_system;
 use crate::app::error::{Code, Error};
-use crate::app::ports::fleet::{Me, Replicas, Roll};
-use crate::app::ports::{Standing, StoreError};
+use crate::app::ports::StoreError;
+use crate::app::ports::fleet::{Identity, Me, Replicas};
 use crate::domain::id::ReplicaId;
-use crate::domain::replica::{Replica, ReplicaState};
+use crate::domain::replica::Replica;
 use crate::domain::revision::Revision;
-use crate::domain::time::Time;
 
 pub use alone::Alone;
 pub use lease::{Lease, SinceBoot};
+pub use waiting::{DEFAULT_WAIT, MAX_WAIT, Propagation, Wait, within};
 
-/// The longest that a change may be waited for.
-pub const MAX_WAIT: Duration = Duration::from_secs(60);
-/// How long it is waited for where nobody says.
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
-/// How long between two looks at the list while a change is waited for: the first soon, later ones rarer.
-const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(25)];
-/// How long the first look may take, however short the wait is: who does not wait wants to know how it stands.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
-
-tokio::task_local! {
-    /// When the call ends that this task works for.
-    static END: Instant;
-}
-
-/// Runs a call that is cut off at this moment: what it waits for ends a little earlier, so that it is answered.
-pub async fn within<T>(end: Instant, call: impl Future<Output = T>) -> T {
-    END.scope(end, call).await
-}
-
-/// For how long a call may wait that would for so long: a tenth of what is left of it is for the answer.
-fn at_most(most: Duration) -> Duration {
-    let end = END.try_with(|end| *end).ok();
-    let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-    left.map_or(most, |left| most.min(left.mul_f32(0.9)))
-}
-
-/// What a change waits for before it is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wait {
-    /// That it is in force on this process.
-    #[default]
-    Local,
-    /// That it is in force on every replica, for so long at most.
-    AllReplicas(Duration),
-}
-
-/// How far a change has come.
-#[derive(Debug, Clone)]
-pub struct Propagation {
-    /// Every replica that may be deciding has it.
-    pub complete: bool,
-    /// How many replicas count.
-    pub total: usize,
-    /// How many of them have it.
-    pub applied: usize,
-    /// Those that are not known to have it.
-    pub unconfirmed: Vec<Replica>,
-    /// How long it was waited for.
-    pub elapsed: Duration,
-}
+use place::Claim;
+use silence::Silence;
 
 /// A replica, and whether it counts.
 #[derive(Debug, Clone)]
@@ -86,31 +43,63 @@ pub struct Listed {
     pub replica: Replica,
     /// Whether it may be deciding: changes wait for it.
     pub counts: bool,
-    /// Whether it holds a lease.
+    /// Whether it holds a lease, as far as this process can tell.
     pub holds_lease: bool,
     /// Whether it is the process that answers.
     pub is_me: bool,
 }
 
+/// The list of replicas, as it was read.
+#[derive(Debug, Clone, Default)]
+struct Roll {
+    replicas: Vec<Replica>,
+    /// Who of them holds no lease any more.
+    silent: HashSet<ReplicaId>,
+}
+
+impl Roll {
+    fn is_silent(&self, replica: &Replica) -> bool {
+        self.silent.contains(&replica.id)
+    }
+
+    fn may_decide(&self, replica: &Replica) -> bool {
+        replica.may_decide(self.is_silent(replica))
+    }
+}
+
+/// How it is read.
+#[derive(Debug, Default)]
+struct Reading {
+    /// When it was last begun.
+    begun: Option<Instant>,
+    silence: Silence,
+}
+
 /// This process in its fleet.
 pub struct Fleet {
-    me: Me,
+    me: RwLock<Arc<Me>>,
+    identity: Arc<dyn Identity>,
     replicas: Arc<dyn Replicas>,
     lease: Lease,
+    claim: Claim,
     /// This process was started without the database, and is entered only as it was in the life before.
     resumed: AtomicBool,
+    /// The database was away: it may be another one when it is back.
+    away: AtomicBool,
     /// One speaks to the list for this process at a time.
     speaking: Mutex<()>,
     /// The list as it was last read.
     last: std::sync::Mutex<Roll>,
-    /// When that had begun. One reads at a time, for all who wait: many of them must not stand in the way of who speaks.
-    reading: Mutex<Option<Instant>>,
+    /// One reads at a time, for all who wait: many of them must not stand in the way of who speaks.
+    reading: Mutex<Reading>,
+    /// Ends what waits for others.
+    stopping: CancellationToken,
 }
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fleet")
-            .field("me", &self.me)
+            .field("me", &self.me())
             .field("lease", &self.lease)
             .finish_non_exhaustive()
     }
@@ -118,24 +107,36 @@ impl std::fmt::Debug for Fleet {
 
 impl Fleet {
     /// A process that has not joined yet.
-    pub fn new(me: Me, replicas: Arc<dyn Replicas>, since_boot: SinceBoot) -> Self {
+    pub fn new(
+        me: Me,
+        identity: Arc<dyn Identity>,
+        replicas: Arc<dyn Replicas>,
+        since_boot: SinceBoot,
+    ) -> Self {
         Self {
             lease: Lease::new(me.strict, since_boot),
-            me,
+            claim: Claim::default(),
+            me: RwLock::new(Arc::new(me)),
+            identity,
             replicas,
             resumed: AtomicBool::new(false),
-            speaking: Mutex::new(()),
-            last: std::sync::Mutex::new(Roll {
-                replicas: Vec::new(),
-                now: Time::from_micros(0),
-            }),
+            away: AtomicBool::new(false),
+            speaking: Mutex::default(),
+            last: std::sync::Mutex::default(),
             reading: Mutex::default(),
+            stopping: CancellationToken::new(),
         }
     }
 
     /// Who this process is.
-    pub fn me(&self) -> &Me {
-        &self.me
+    pub fn me(&self) -> Arc<Me> {
+        let me = self.me.read().unwrap_or_else(PoisonError::into_inner);
+        me.clone()
+    }
+
+    fn is_me(&self, replica: &Replica) -> bool {
+        let me = self.me();
+        replica.id == me.id && replica.start_time == me.start_time
     }
 
     /// Whether this process may decide now.
@@ -143,29 +144,23 @@ impl Fleet {
         self.lease.may_decide()
     }
 
-    /// Decides from now on as the replica that this process was before its start, which others still wait for. Only one
-    /// that goes on without a lease may.
-    pub fn resume(&self) {
-        self.resumed.store(true, Ordering::Release);
-        self.lease.resume();
-    }
-
     /// The list as it was at some moment after this call.
     async fn roll(&self, applied: Revision) -> Result<Roll, StoreError> {
-        let asked = Instant::now();
+        let called = Instant::now();
         let mut reading = self.reading.lock().await;
-        if reading.is_none_or(|begun| begun < asked) {
-            let begun = Instant::now();
-            let roll = self.replicas.roll().await?;
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = roll;
-            *reading = Some(begun);
+        if reading.begun.is_none_or(|begun| begun < called) {
+            let (begun, asked) = (Instant::now(), self.lease.now());
+            let replicas = self.replicas.roll().await?;
+            let silent = reading.silence.note(&replicas, asked, self.lease.now());
+            let last = Roll { replicas, silent };
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+            reading.begun = Some(begun);
         }
         let mut roll = self.last_roll();
         // Of itself it knows better than the list.
-        for replica in &mut roll.replicas {
-            if replica.id == self.me.id {
-                replica.applied = applied;
-            }
+        if let Some(mine) = roll.replicas.iter_mut().find(|r| self.is_me(r)) {
+            mine.applied = applied;
+            roll.silent.remove(&mine.id);
         }
         Ok(roll)
     }
@@ -192,218 +187,32 @@ impl Core {
         Ok(())
     }
 
-    /// What others may be told to be applied here.
-    fn confirmed(&self) -> Revision {
-        Revision {
-            epoch: self.index.epoch(),
-            n: self.feed.confirmed(),
-        }
-    }
-
-    /// The same to those of a database that was away: nothing, where it is not the one that was left.
-    async fn confirmed_there(&self) -> Result<Revision, StoreError> {
-        // As it was before the read: what is applied meanwhile is newer than what is read.
-        let known = self.index.applied();
-        let there = self.store.position().await?;
-        let same = there.epoch == known.epoch && there.n >= known.n;
-        Ok(match same {
-            true => self.confirmed(),
-            false => Revision { n: 0, ..known },
-        })
-    }
-
-    /// Joins the fleet: is entered as one who is about to decide, then applies all that was there by then, and decides.
-    /// Who made a change before that is known to have it; who makes one after it finds the newcomer in the list.
-    pub async fn join(&self) -> Result<(), StoreError> {
-        let fleet = &self.fleet;
-        let _speaking = fleet.speaking.lock().await;
-        // Who may come back without the database must not be dropped for not having renewed its lease.
-        let state = match self.feed.is_kept() {
-            true => ReplicaState::Serving,
-            false => ReplicaState::Joining,
-        };
-        loop {
-            let asked = fleet.lease.now();
-            fleet
-                .replicas
-                .enter(&fleet.me, state, self.confirmed())
-                .await?;
-            fleet.lease.begin(asked);
-            if state == ReplicaState::Serving {
-                self.feed.stand(Standing::Entered).await?;
-            }
-            let there = self.store.position().await?;
-            self.feed.catch_up(there.n).await?;
-            if self.renewed().await? {
-                return Ok(());
-            }
-            // It took too long, or was struck off meanwhile: who looked by now may not have counted it.
-        }
-    }
-
-    /// Tells the fleet what was applied, and renews the lease. Where that was over before, joins anew; and where it was
-    /// struck off and goes on deciding all the same, is entered again.
-    pub async fn speak(&self) -> Result<(), StoreError> {
-        let fleet = &self.fleet;
-        let speaking = fleet.speaking.lock().await;
-        if self.renewed().await? {
-            return Ok(());
-        }
-        if fleet.me.strict {
-            drop(speaking);
-            tracing::warn!("the lease of this replica was over; it joins the fleet anew");
-            return self.join().await;
-        }
-        let resumed = fleet.resumed.load(Ordering::Acquire);
-        let confirmed = match resumed {
-            true => self.confirmed_there().await?,
-            false => self.confirmed(),
-        };
-        fleet
-            .replicas
-            .enter(&fleet.me, ReplicaState::Serving, confirmed)
-            .await?;
-        fleet.resumed.store(false, Ordering::Release);
-        if !resumed {
-            tracing::warn!(
-                replica = %fleet.me.id,
-                "this replica was struck off while it served, by `claviger fleet forget` or by another process with a copy of \
-                 its data directory; it is entered again"
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether the lease could be renewed before it was over. One that goes on without a lease renews it at any time.
-    async fn renewed(&self) -> Result<bool, StoreError> {
-        let fleet = &self.fleet;
-        let asked = fleet.lease.now();
-        let applied = self.confirmed();
-        let entered = fleet.replicas.renew(&fleet.me, applied).await?;
-        Ok(entered && fleet.lease.extend(asked))
-    }
-
-    /// Leaves the fleet in order: nobody waits for it any more. It must not decide after that, nor start again without the
-    /// database. Where that can't be reached it stays, and may.
-    pub async fn leave(&self) -> Result<(), StoreError> {
-        let fleet = &self.fleet;
-        let _speaking = fleet.speaking.lock().await;
-        fleet.lease.end();
-        self.store.position().await?;
-        self.feed.stand(Standing::Left).await?;
-        fleet.replicas.leave(&fleet.me).await
-    }
-
-    /// Waits until every replica that may be deciding has a change of which this one knows, or for this long.
-    pub async fn propagation(&self, revision: Revision, most: Duration) -> Propagation {
-        let (begun, most) = (Instant::now(), at_most(most));
-        let mut looks = LOOKS.into_iter();
-        let mut pause = Duration::ZERO;
-        let mut least = FIRST_LOOK;
-        loop {
-            let left = most.saturating_sub(begun.elapsed()).max(least);
-            least = Duration::ZERO;
-            let found = match tokio::time::timeout(left, self.look(revision)).await {
-                Ok(Ok(found)) => Some(found),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "the list of replicas can't be read");
-                    None
-                }
-                Err(_) => None,
-            };
-            let mut last = found.unwrap_or_else(|| self.as_last_seen(revision));
-            last.elapsed = begun.elapsed();
-            if last.complete || last.elapsed >= most {
-                return last;
-            }
-            pause = looks.next().unwrap_or(pause);
-            tokio::time::sleep(pause.min(most.saturating_sub(last.elapsed))).await;
-        }
-    }
-
-    async fn look(&self, revision: Revision) -> Result<Propagation, StoreError> {
-        let roll = self.fleet.roll(self.confirmed()).await?;
-        Ok(self.count(revision, roll))
-    }
-
-    /// How far it had come when the list could last be read. Somebody else may have joined since: it is never complete.
-    fn as_last_seen(&self, revision: Revision) -> Propagation {
-        Propagation {
-            complete: false,
-            ..self.count(revision, self.fleet.last_roll())
-        }
-    }
-
-    fn count(&self, revision: Revision, roll: Roll) -> Propagation {
-        let applied = self.confirmed();
-        let counted = roll.replicas.into_iter().filter(|r| r.may_decide(roll.now));
-        let (have, unconfirmed): (Vec<_>, Vec<_>) = counted.partition(|r| r.has(revision));
-        // One that was struck off while it lives is not in the list, and decides.
-        let listed = have.iter().chain(&unconfirmed);
-        let unlisted = !listed.clone().any(|r| r.id == self.fleet.me.id);
-        let mine = applied.epoch == revision.epoch && applied.n >= revision.n;
-        Propagation {
-            complete: unconfirmed.is_empty() && (mine || !unlisted),
-            total: listed.count() + usize::from(unlisted),
-            applied: have.len() + usize::from(unlisted && mine),
-            unconfirmed,
-            elapsed: Duration::ZERO,
-        }
-    }
-
-    /// Waits until a change is known here, and then until it is everywhere.
-    pub async fn wait_for_revision(
-        &self,
-        revision: Revision,
-        most: Duration,
-    ) -> Result<Propagation, Error> {
-        let (begun, most) = (Instant::now(), at_most(most));
-        if revision.epoch != self.index.epoch() {
-            return Err(Error::precondition(
-                "OTHER_EPOCH",
-                "the revision is of another database, or of another history of this one; read it anew",
-            ));
-        }
-        let here = tokio::time::timeout(most, self.feed.wait_for(revision.n)).await;
-        here.map_err(|_| {
-            Error::new(
-                Code::DeadlineExceeded,
-                "REVISION_NOT_REACHED",
-                "the revision was not reached in time; ask again",
-            )
-        })?;
-        let left = most.saturating_sub(begun.elapsed());
-        let mut found = self.propagation(revision, left).await;
-        found.elapsed = begun.elapsed();
-        Ok(found)
-    }
-
     /// Who is in the fleet, and what this process has applied.
     pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<Listed>, Revision), Error> {
         require_system(caller, "what concerns all workspaces")?;
-        let applied = self.confirmed();
-        let roll = self.fleet.roll(applied).await?;
+        let roll = self.fleet.roll(self.told()).await?;
         let listed = roll.replicas.iter().map(|replica| Listed {
-            counts: replica.may_decide(roll.now),
-            holds_lease: roll.now < replica.lease_end,
-            is_me: replica.id == self.fleet.me.id,
+            counts: roll.may_decide(replica),
+            holds_lease: !roll.is_silent(replica),
+            is_me: self.fleet.is_me(replica),
             replica: replica.clone(),
         });
-        Ok((listed.collect(), applied))
+        Ok((listed.collect(), self.confirmed()))
     }
 
     /// Strikes off a replica that is gone for good. Whoever holds a lease is not.
     pub async fn forget_replica(&self, caller: &Caller, id: ReplicaId) -> Result<(), Error> {
         require_system(caller, "what concerns all workspaces")?;
-        let roll = self.fleet.roll(self.confirmed()).await?;
+        let roll = self.fleet.roll(self.told()).await?;
         let Some(replica) = roll.replicas.iter().find(|r| r.id == id) else {
             return Err(Error::not_found("replica"));
         };
         // Where it was struck off meanwhile by somebody else, whoever asks again learns so.
-        if roll.now < replica.lease_end || !self.fleet.replicas.strike(id).await? {
+        if !roll.is_silent(replica) || !self.fleet.replicas.strike(replica).await? {
             return Err(Error::precondition(
                 "REPLICA_ALIVE",
-                "this replica said something within the last seconds; stop its process, which strikes it off",
+                "this replica said something within the last seconds, or the one that answers was just started; stop its process, \
+                 which strikes it off, or ask again",
             ));
         }
         tracing::warn!(replica = %id, name = replica.name, caller = %caller.key, "a replica was forgotten");

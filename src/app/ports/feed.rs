@@ -8,6 +8,7 @@ use super::{Standing, StoreError};
 use crate::domain::id::{KeyId, PrincipalId, RouteId, SubscriptionId, WorkspaceId};
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
+use crate::domain::revision::Revision;
 use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
@@ -28,9 +29,9 @@ pub trait Feed: Send + Sync + 'static {
     fn is_kept(&self) -> bool;
     /// Notes whether it is entered there.
     async fn stand(&self, standing: Standing) -> Result<(), StoreError>;
-    /// Whether a database that is at this place is the one that is followed. Once one was not, none is any more: numbers
-    /// may come to look alike again.
-    fn follows(&self, epoch: u32, n: u64) -> bool;
+    /// Whether a database that is at this place is the one that is followed, of which so much was applied before that was
+    /// read. Once one was not, none is any more: numbers may come to look alike again.
+    fn follows(&self, known: Revision, there: Position) -> bool;
     /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
     fn doubt(&self, doubt: Doubt);
     /// How fresh the index is.

@@ -5,8 +5,11 @@
 //! over the real store, with a layer between that fails when it is told to.
 
 mod doubt;
+mod fleet;
 mod follow;
 mod import;
+mod list;
+mod places;
 mod purge;
 mod recording;
 mod records;

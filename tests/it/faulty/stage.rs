@@ -1,6 +1,7 @@
 //! Use cases over a store that fails on demand, and one administrator to call them.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use claviger::app::Core;
@@ -9,12 +10,14 @@ use claviger::app::authorize::{DecisionCounts, Surface};
 use claviger::app::directory::{NewSubscription, SubscriptionEdit, WorkspaceEdit};
 use claviger::app::envelope::Envelope;
 use claviger::app::error::{Code, Error};
-use claviger::app::fleet::{Alone, Fleet, Wait};
+use claviger::app::fleet::{Alone, Fleet, Propagation, SinceBoot, Wait};
 use claviger::app::keys::{Edit, NewKey, Source};
 use claviger::app::last_used::LastUsed;
 use claviger::app::mutate::{Answer, Call, Repeat};
-use claviger::app::ports::fleet::Me;
-use claviger::app::ports::{Clock, Feed as _, Meta, Store, StoreError};
+use claviger::app::ports::fleet::{Identity, Me, Replicas};
+use claviger::app::ports::{
+    Clock, Entropy as _, Feed as _, Keep, KeepNothing, Meta, Store, StoreError,
+};
 use claviger::app::postbacks::Postbacks;
 use claviger::app::postbacks::strangers::Strangers;
 use claviger::app::recorder::Recorder;
@@ -24,6 +27,8 @@ use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, ReplicaId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Key, KeySettings};
 use claviger::domain::scope::AdminScope;
+use claviger::domain::time::Time;
+use claviger::domain::token::Token;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
 use claviger::feed::Follower;
 use claviger::index::Index;
@@ -45,13 +50,42 @@ pub(super) struct Made {
 
 /// A process over a store that fails on demand.
 pub(super) struct Stage {
-    _dir: TempDir,
-    _database: Option<SuiteDatabase>,
+    ground: Arc<Ground>,
     pub(super) store: FaultyStore,
     pub(super) records: FaultyRecords,
     pub(super) core: Arc<Core>,
     pub(super) follower: Arc<Follower>,
     caller: Caller,
+}
+
+/// What processes share.
+struct Ground {
+    _dir: TempDir,
+    _database: Option<SuiteDatabase>,
+    real: SqlStore,
+    envelope: Envelope,
+    epoch: u32,
+    token: OnceLock<Token>,
+}
+
+/// What makes a process of a fleet.
+pub(super) struct Part {
+    pub(super) id: u128,
+    pub(super) strict: bool,
+    pub(super) replicas: Arc<dyn Replicas>,
+    pub(super) keep: Arc<dyn Keep>,
+    pub(super) since_boot: SinceBoot,
+}
+
+/// Hands out ids that nobody has.
+struct Ids;
+
+impl Identity for Ids {
+    fn anew(&self) -> Result<ReplicaId, StoreError> {
+        let mut random = [0; 16];
+        SystemEntropy.fill(&mut random).unwrap();
+        Ok(ReplicaId::from_u128(u128::from_be_bytes(random)))
+    }
 }
 
 pub(super) async fn stage() -> Stage {
@@ -60,87 +94,121 @@ pub(super) async fn stage() -> Stage {
 
 /// The same by another clock.
 pub(super) async fn stage_by(clock: Arc<dyn Clock>) -> Stage {
-    let dir = tempfile::tempdir().unwrap();
-    let database = SuiteDatabase::create();
-    let real = match &database {
-        Some(database) => SqlStore::connect(&database.url()).await,
-        None => SqlStore::open(&dir.path().join("claviger.db")).await,
-    };
-    let real = real.unwrap();
-    let records = FaultyRecords::new(real.records());
-    let store = FaultyStore::new(real.clone());
-    let nobody = Client::new(
-        Arc::new(SystemResolver),
-        Allowed::default(),
-        Limits::default(),
-        None,
-    )
-    .unwrap();
-    let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
-    let meta = Meta {
-        epoch: 7,
-        wrapped_keys,
-        bootstrapped: false,
-    };
-    store.initialise(&meta).await.unwrap();
-    let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
-    let follower = Arc::new(Follower::new(shared.clone(), index.clone()));
-    let me = Me {
-        id: ReplicaId::from_u128(1),
-        name: "faulty".to_owned(),
-        version: String::new(),
+    let part = Part {
+        id: 1,
         strict: false,
-        start_time: SystemClock.now(),
+        replicas: Arc::new(Alone::new(Arc::new(SystemClock))),
+        keep: Arc::new(KeepNothing),
+        since_boot: Arc::new(|| Duration::ZERO),
     };
-    let core = Arc::new(Core {
-        store: shared,
-        index,
-        feed: follower.clone(),
-        clock,
-        entropy: Arc::new(SystemEntropy),
-        envelope,
-        last_used: LastUsed::new().0,
-        recorder: Recorder::new(0x1122_3344_5566_7788, 2),
-        records: Arc::new(records.clone()),
-        postbacks: Postbacks::new(
-            Arc::new(real.clone()),
-            Arc::new(nobody),
-            Strangers::new().0,
-            false,
-        ),
-        fleet: Fleet::new(me, Arc::new(Alone::new(Arc::new(SystemClock))), || {
-            Duration::ZERO
-        }),
-        exercised: claviger::app::exercised::ExercisedGrants::default(),
-        leaked: std::sync::atomic::AtomicU64::new(0),
-        tasks: TaskTracker::new(),
-        imports: tokio::sync::Semaphore::new(1),
-        default_workspace: workspace(),
-    });
-    let (token, prefix) = core.administrator_token().unwrap();
-    core.bootstrap(token.clone(), Some(prefix)).await.unwrap();
-    follower.load().await.unwrap();
-    core.join().await.unwrap();
-    let now = core.clock.now();
-    let caller = Caller::authenticate(
-        token.reveal().as_bytes(),
-        None,
-        None,
-        &core.index.view(),
-        now,
-        &core.last_used,
-    )
-    .unwrap();
-    Stage {
-        _dir: dir,
-        _database: database,
-        store,
-        records,
-        core,
-        follower,
-        caller,
+    let stage = Ground::lay().await.process(clock, part).await;
+    stage.core.join().await.unwrap();
+    stage
+}
+
+/// The same as part of a fleet that it has not joined yet.
+pub(super) async fn stage_of(part: Part) -> Stage {
+    let ground = Ground::lay().await;
+    ground.process(Arc::new(SystemClock), part).await
+}
+
+impl Ground {
+    async fn lay() -> Arc<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let database = SuiteDatabase::create();
+        let real = match &database {
+            Some(database) => SqlStore::connect(&database.url()).await,
+            None => SqlStore::open(&dir.path().join("claviger.db")).await,
+        };
+        let real = real.unwrap();
+        let (envelope, wrapped_keys) = Envelope::create(&[7; 32], &SystemEntropy).unwrap();
+        let meta = Meta {
+            epoch: 7,
+            wrapped_keys,
+            bootstrapped: false,
+        };
+        real.initialise(&meta).await.unwrap();
+        Arc::new(Self {
+            _dir: dir,
+            _database: database,
+            real,
+            envelope,
+            epoch: meta.epoch,
+            token: OnceLock::new(),
+        })
     }
+
+    async fn process(self: &Arc<Self>, clock: Arc<dyn Clock>, part: Part) -> Stage {
+        let (real, envelope) = (self.real.clone(), self.envelope.clone());
+        let records = FaultyRecords::new(real.records());
+        let store = FaultyStore::new(real.clone());
+        let nobody = Client::new(
+            Arc::new(SystemResolver),
+            Allowed::default(),
+            Limits::default(),
+            None,
+        )
+        .unwrap();
+        let index = Arc::new(Index::new(envelope.lookup().clone(), self.epoch));
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let follower = Follower::keeping(shared.clone(), index.clone(), part.keep);
+        let follower = Arc::new(follower);
+        let me = Me {
+            id: ReplicaId::from_u128(part.id),
+            name: "faulty".to_owned(),
+            version: String::new(),
+            strict: part.strict,
+            start_time: started(),
+        };
+        let core = Arc::new(Core {
+            store: shared,
+            index,
+            feed: follower.clone(),
+            clock,
+            entropy: Arc::new(SystemEntropy),
+            envelope,
+            last_used: LastUsed::new().0,
+            recorder: Recorder::new(0x1122_3344_5566_7788, 2),
+            records: Arc::new(records.clone()),
+            postbacks: Postbacks::new(Arc::new(real), Arc::new(nobody), Strangers::new().0, false),
+            fleet: Fleet::new(me, Arc::new(Ids), part.replicas, part.since_boot),
+            exercised: claviger::app::exercised::ExercisedGrants::default(),
+            leaked: std::sync::atomic::AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            imports: tokio::sync::Semaphore::new(1),
+            default_workspace: workspace(),
+        });
+        if self.token.get().is_none() {
+            let (token, prefix) = core.administrator_token().unwrap();
+            core.bootstrap(token.clone(), Some(prefix)).await.unwrap();
+            self.token.set(token).unwrap();
+        }
+        follower.load().await.unwrap();
+        let now = core.clock.now();
+        let caller = Caller::authenticate(
+            self.token.get().unwrap().reveal().as_bytes(),
+            None,
+            None,
+            &core.index.view(),
+            now,
+            &core.last_used,
+        )
+        .unwrap();
+        Stage {
+            ground: self.clone(),
+            store,
+            records,
+            core,
+            follower,
+            caller,
+        }
+    }
+}
+
+/// When a process started: no two at the same time.
+fn started() -> Time {
+    static STARTED: AtomicI64 = AtomicI64::new(1);
+    Time::from_micros(STARTED.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The workspace that all keys of these tests are of.
@@ -179,6 +247,11 @@ pub(super) fn settings() -> KeySettings {
 }
 
 impl Stage {
+    /// Another process on the same database, of the same fleet or not; it has loaded everything, and not joined.
+    pub(super) async fn another(&self, part: Part) -> Self {
+        self.ground.process(Arc::new(SystemClock), part).await
+    }
+
     pub(super) fn caller(&self) -> Caller {
         self.caller.clone()
     }
@@ -237,6 +310,17 @@ impl Stage {
         repeat: Option<Repeat>,
     ) -> Result<Answer<Key>, Error> {
         self.edit(key, Edit::Enabled(false), repeat).await
+    }
+
+    /// Disables a key, and waits for so long that it is everywhere.
+    pub(super) async fn disable_everywhere(&self, key: &Made, most: Duration) -> Propagation {
+        let call = Call {
+            wait: Wait::AllReplicas(most),
+            ..self.call("UpdateKey", AdminScope::KeysWrite, None)
+        };
+        let edits = vec![Edit::Enabled(false)];
+        let answer = self.core.update_key(call, key.id, String::new(), edits);
+        answer.await.unwrap().propagation.expect("it waited")
     }
 
     pub(super) async fn rename(

@@ -1,5 +1,7 @@
 //! Replicas that revoke together: what is said to be in force everywhere is, whatever becomes of one of them.
 
+use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -506,6 +508,67 @@ fn a_scrape_tells_how_far_behind_a_replica_is_and_needs_no_database_for_it() {
     until("it is fresh again", || {
         other.metric("claviger_feed_staleness_seconds") < before + 1.0
     });
+}
+
+#[test]
+fn a_process_with_a_copy_of_a_data_directory_is_counted_apart_from_the_one_it_was_copied_from() {
+    let stage = Stage::set();
+    let (one, original) = (
+        stage.replica("one", false),
+        stage.replica("original", false),
+    );
+    let made = one.make("a key");
+    one.assert_all_have("", 2);
+    let place = original.listed("original").id;
+    let copied = PathBuf::from(stage.data("copy"));
+    fs::create_dir(&copied).unwrap();
+    let id = PathBuf::from(stage.data("original")).join("replica-id");
+    fs::copy(&id, copied.join("replica-id")).unwrap();
+
+    let copy = stage.replica("copy", false);
+    until("the other one takes a place of its own", || {
+        one.list().len() == 3
+    });
+    let (revision, found) = one.disable(&made, LONG);
+    assert_complete(&found, 3);
+    for replica in [&one, &original, &copy] {
+        replica.refuses(&made);
+    }
+    assert_eq!(copy.listed("copy").id, place);
+    let moved = original.listed("original").id;
+    assert_ne!(moved, place);
+    assert_eq!(fs::read_to_string(&id).unwrap().trim(), moved);
+
+    // Each is found in its own place after a restart.
+    let mut original = original;
+    original.process.kill();
+    let original = stage.replica("original", false);
+    one.assert_all_have(&revision, 3);
+    assert_eq!(original.listed("original").id, moved);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_who_waits_for_others() {
+    let stage = Stage::set();
+    let [mut one, two, mut three] = stage.three(false);
+    let made = one.make("a key");
+    one.assert_all_have("", 3);
+    let missing = one.listed("three");
+    three.process.child.signal("STOP");
+    let (admin, waiting) = (one.admin.clone(), &made);
+    let found = thread::scope(|scope| {
+        let found = scope.spawn(move || disable(&admin, waiting, LONG).1);
+        until("the change is made", || {
+            two.check(&made).unwrap() == Reason::KeyDisabled
+        });
+        assert!(one.process.stop().success());
+        found.join().unwrap()
+    });
+    assert!(!found.complete, "{found:?}");
+    assert!(found.unconfirmed.iter().any(|u| u.replica == missing.id));
+    let elapsed: Duration = found.elapsed.unwrap().try_into().unwrap();
+    assert!(elapsed < LONG, "it waited to the end");
+    three.process.child.signal("CONT");
 }
 
 #[test]
