@@ -23,6 +23,6 @@ tools:
 bench:
 	cargo bench
 
-## The tests that `make test` runs small, at full length; writes docs/reliability.md.
+## The tests that `make test` runs small, at full length; writes docs/reliability.md. CLAVIGER_SOAK=1 takes a tenth of it.
 soak: tools
 	@scripts/soak.sh

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # PostgreSQL for the tests. A cluster is a folder with its data, its Unix socket and nothing else: no port, no service.
 #
-#   scripts/postgres.sh install           installs Debian's package where PostgreSQL is missing
+#   scripts/postgres.sh install           installs Debian's packages where PostgreSQL or PgBouncer is missing
 #   scripts/postgres.sh bin               prints the folder of its programs
 #   scripts/postgres.sh init DIR          makes a cluster in a folder; the password is read from standard input
 #   scripts/postgres.sh serve DIR ARG…    becomes its server, with further arguments for it
+#   scripts/postgres.sh bouncer DIR       becomes PgBouncer before a cluster, for those in DIR/bouncer/users
 #   scripts/postgres.sh guard DIR         waits for the end of its input; then ends the server and removes the folder
 #   scripts/postgres.sh with COMMAND…     runs a command with CLAVIGER_TEST_POSTGRES_URL set to a cluster of its own
 set -euo pipefail
@@ -39,6 +40,11 @@ major() {
 }
 
 install() {
+  install_server
+  install_bouncer
+}
+
+install_server() {
   local found
   found=$(major)
   [ "${found:-0}" -ge "$OLDEST" ] && return
@@ -64,7 +70,22 @@ install() {
     fail "PostgreSQL is version ${found:-unknown}, and $OLDEST or newer is wanted: https://apt.postgresql.org has it"
 }
 
-# PostgreSQL refuses to run as root. `user` is whom it runs as then; empty: as whoever calls.
+# Not always on the path of who is not root.
+find_bouncer() { PATH="$PATH:/usr/sbin" command -v pgbouncer || true; }
+
+install_bouncer() {
+  [ -n "$(find_bouncer)" ] && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "postgres: setting up PgBouncer (Debian's package)" >&2
+    # At this runlevel no service is started.
+    apt-get update -qq </dev/null >/dev/null 2>&1 || true
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends pgbouncer </dev/null >/dev/null 2>&1 || true
+  fi
+  [ -n "$(find_bouncer)" ] || fail "PgBouncer is missing: $BOUNCER_HINT"
+}
+BOUNCER_HINT="run \`make tools\` as root, or install it (Debian: \`apt-get install pgbouncer\`)"
+
+# PostgreSQL refuses to run as root, and so does PgBouncer. `user` is whom it runs as then; empty: as whoever calls.
 user=
 if [ "$(id -u)" = 0 ]; then
   user=nobody
@@ -100,6 +121,35 @@ serve() {
   cd "$dir"
   as_user "$programs/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c max_connections=200 \
     -c shared_buffers=32MB -c dynamic_shared_memory_type=mmap "$@"
+}
+
+bouncer() {
+  local dir=$1 program version mode=transaction prepared='max_prepared_statements = 200'
+  program=$(find_bouncer)
+  [ -n "$program" ] || fail "PgBouncer is missing: $BOUNCER_HINT"
+  # Statements that are prepared survive transaction mode only where it keeps track of them, which older ones don't.
+  version=$("$program" --version | sed -nE 's/^PgBouncer ([0-9.]+).*/\1/p')
+  printf '1.21\n%s\n' "$version" | sort -C -V || { mode=session && prepared=; }
+  cd "$dir/bouncer"
+  chmod 600 users
+  cat >pgbouncer.ini <<INI
+[databases]
+* = host=$dir port=5432
+[pgbouncer]
+listen_addr =
+listen_port = 6432
+unix_socket_dir = $dir/bouncer
+auth_type = scram-sha-256
+auth_file = $dir/bouncer/users
+pool_mode = $mode
+$prepared
+ignore_startup_parameters = options,extra_float_digits
+default_pool_size = 100
+max_client_conn = 500
+INI
+  if [ -n "$user" ]; then chown -R "$user" .; fi
+  echo "PgBouncer $version in $mode mode" >&2
+  as_user "$program" pgbouncer.ini
 }
 
 # members DIR: the processes of a cluster. Its server and all its children work in its data folder.
@@ -156,6 +206,6 @@ with() {
 }
 
 case "${1:-}" in
-  install | bin | init | serve | guard | with) "$@" ;;
-  *) fail "give one of \`install\`, \`bin\`, \`init\`, \`serve\`, \`guard\` and \`with\`; the script says what they do" ;;
+  install | bin | init | serve | bouncer | guard | with) "$@" ;;
+  *) fail "give one of \`install\`, \`bin\`, \`init\`, \`serve\`, \`bouncer\`, \`guard\` and \`with\`; the script says what they do" ;;
 esac

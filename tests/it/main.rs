@@ -24,6 +24,8 @@ mod grpcurl;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod large;
 #[cfg(test)]
 mod layers;

@@ -201,6 +201,8 @@ pub(crate) struct Answers {
     pub(crate) faults: Vec<String>,
     /// The one that took longest.
     pub(crate) longest: Duration,
+    /// How long each of them took, since these were last taken.
+    latencies: Vec<Duration>,
 }
 
 impl Answers {
@@ -256,6 +258,11 @@ impl Questions {
             .more
             .wait_timeout_while(answers, PATIENCE, |answers| answers.count() < goal);
         assert!(!wait.unwrap().1.timed_out(), "questions are not answered");
+    }
+
+    /// How long the answers took since this was last asked for.
+    pub(crate) fn latencies(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.answers.answers.lock().unwrap().latencies)
     }
 
     pub(crate) fn stop(mut self) -> Answers {
@@ -355,6 +362,7 @@ async fn ask(
         let took = asked.elapsed();
         let mut answers = shared.answers.lock().unwrap();
         answers.longest = answers.longest.max(took);
+        answers.latencies.push(took);
         match answer {
             Ok(answer) if answer.get_ref().reason() == *reason => answers.right += 1,
             Ok(answer) => {

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 mod admin;
+mod bouncer;
 mod child;
 mod envoy;
 mod http;
@@ -19,6 +20,7 @@ mod receiver;
 mod rig;
 mod secrets;
 pub(crate) mod server;
+mod stranded;
 mod suite;
 mod upstream;
 
@@ -35,6 +37,7 @@ pub(crate) use proxy::{Fault, Proxy};
 pub(crate) use receiver::{Answer, Arrived, Receiver, authority};
 pub(crate) use rig::{Rig, RigOptions, demands};
 pub(crate) use secrets::{register, scan, scan_all};
+pub(crate) use stranded::Stranded;
 pub(crate) use suite::{ROOT_KEY, SuiteDatabase};
 pub(crate) use upstream::Upstream;
 
@@ -64,6 +67,15 @@ pub(crate) fn sooner_or_later<T, S: std::fmt::Debug>(mut look: impl FnMut() -> R
 
 /// Whether the long figures are run: `make soak` sets this when it builds.
 pub(crate) const SOAK: bool = option_env!("CLAVIGER_SOAK").is_some();
+
+/// How many minutes an outage lasts in the long figures; counts grow with it, and 10 is the whole of them.
+pub(crate) const MINUTES: u32 = match option_env!("CLAVIGER_SOAK") {
+    Some(minutes) => match u32::from_str_radix(minutes, 10) {
+        Ok(minutes) => minutes,
+        Err(_) => panic!("`CLAVIGER_SOAK` is a number of minutes"),
+    },
+    None => 0,
+};
 
 /// Notes a figure that a test has shown; `make test` prints it, `make soak` keeps it.
 pub(crate) fn figure(text: &str) {

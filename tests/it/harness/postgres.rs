@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use claviger::app::ports::Entropy as _;
 use claviger::server::SystemEntropy;
 use tempfile::TempDir;
 
+use super::bouncer::Bouncer;
 use super::{Child, Folder, Log, Proxy, SOAK, register, repository};
 
 /// What the administrator of a cluster is called; `scripts/postgres.sh` says the same.
@@ -27,6 +28,7 @@ pub(crate) struct Postgres {
     /// The administrator's, and that of [`USER`].
     passwords: [String; 2],
     databases: AtomicUsize,
+    bouncer: OnceLock<Bouncer>,
     folder: Arc<Folder>,
 }
 
@@ -53,6 +55,7 @@ impl Postgres {
             dir,
             passwords,
             databases: AtomicUsize::new(0),
+            bouncer: OnceLock::new(),
             folder: Arc::clone(folder),
         };
         this.init();
@@ -179,6 +182,40 @@ impl Postgres {
     /// A way to the server on which things can go wrong.
     pub(crate) fn proxy(&self) -> Proxy {
         Proxy::before_socket(&self.dir.join(".s.PGSQL.5432"))
+    }
+
+    /// `PgBouncer` before it: what a process sets for its sessions is set for its user, as it must be.
+    pub(crate) fn bouncer(&self) -> &Bouncer {
+        self.bouncer.get_or_init(|| {
+            for (setting, limit) in [
+                ("lock_timeout", "2s"),
+                ("statement_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "5s"),
+            ] {
+                self.sql(&format!("ALTER ROLE {USER} SET {setting} = '{limit}'"));
+            }
+            let users = [(USER, &*self.passwords[1])];
+            Bouncer::start(&self.dir, &users, &self.folder)
+        })
+    }
+
+    /// A copy of its files as they are. It must not run.
+    pub(crate) fn copy(&self) -> PathBuf {
+        let copy = self.dir.join("copy");
+        self.put(&self.data(), &copy);
+        copy
+    }
+
+    /// Puts such a copy back in the place of its files. It must not run.
+    pub(crate) fn put_back(&self, copy: &Path) {
+        std::fs::remove_dir_all(self.data()).unwrap();
+        self.put(copy, &self.data());
+    }
+
+    fn put(&self, from: &Path, to: &Path) {
+        assert!(self.server.is_none(), "it is running");
+        let copied = Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.unwrap().success(), "the files can't be copied");
     }
 
     /// Where it keeps its files.

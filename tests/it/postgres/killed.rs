@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{Stage, administrator};
-use crate::harness::{SOAK, Writers, Written, figure};
+use crate::harness::{MINUTES, SOAK, Writers, Written, figure};
 
-const ROUNDS: usize = if SOAK { 50 } else { 3 };
+const ROUNDS: usize = if SOAK { 100 * MINUTES as usize } else { 3 };
 const CREATES_A_ROUND: usize = 30;
 const WRITERS: usize = 4;
 

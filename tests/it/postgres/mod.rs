@@ -26,18 +26,18 @@ mod together;
 mod watch;
 
 /// The first administrator's token, the same for all processes.
-const BOOTSTRAP_TOKEN: &str = "boot_pg_Zk3vXw8yRt5LmNc1Hd7AqP0sUe9GjB2fT6iYoKxV";
+pub(crate) const BOOTSTRAP_TOKEN: &str = "boot_pg_Zk3vXw8yRt5LmNc1Hd7AqP0sUe9GjB2fT6iYoKxV";
 
 /// A cluster with an empty database. The folder goes last, so that it is searched for tokens and passwords when all that
 /// writes to it has ended.
-struct Stage {
-    postgres: Postgres,
-    database: Database,
-    folder: Arc<Folder>,
+pub(crate) struct Stage {
+    pub(crate) postgres: Postgres,
+    pub(crate) database: Database,
+    pub(crate) folder: Arc<Folder>,
 }
 
 impl Stage {
-    fn set() -> Self {
+    pub(crate) fn set() -> Self {
         register(BOOTSTRAP_TOKEN);
         register(ROOT_KEY);
         let folder = Folder::new();
@@ -68,7 +68,7 @@ impl Stage {
     }
 
     /// The same with other variables.
-    fn starting_with(&self, name: &str, environment: &[(&str, &str)]) -> Starting {
+    pub(crate) fn starting_with(&self, name: &str, environment: &[(&str, &str)]) -> Starting {
         Starting::begin(&self.folder, &["--data-dir", &self.data(name)], environment)
     }
 
@@ -87,7 +87,7 @@ impl Stage {
 }
 
 /// A client with the first administrator's key.
-fn administrator(process: &Process) -> Admin {
+pub(crate) fn administrator(process: &Process) -> Admin {
     Admin::connect(process.grpc(), Some(BOOTSTRAP_TOKEN.to_owned()))
 }
 

@@ -8,10 +8,13 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Stage, administrator, known};
-use crate::harness::{Admin, Made, PATIENCE, Questions, SOAK, figure, key};
+use crate::harness::{Admin, MINUTES, Made, PATIENCE, Questions, SOAK, figure, key};
 
 /// How long it is away at least.
-const AWAY: Duration = Duration::from_secs(if SOAK { 60 } else { 1 });
+const AWAY: Duration = match SOAK {
+    true => Duration::from_secs(60).saturating_mul(MINUTES),
+    false => Duration::from_secs(5),
+};
 
 /// The keys of a test. Nobody touches the first two; of the others, callers try to switch them while nothing can be written,
 /// and do not always ask again.
@@ -71,38 +74,96 @@ fn outage(name: &str, away: impl Fn(&mut Stage), back: impl Fn(&mut Stage)) {
     let mut stage = Stage::set();
     let (one, other) = (stage.process("one"), stage.process("other"));
     let (one, other) = (administrator(&one), administrator(&other));
+    let mut third = stage.process("third");
     let keys = Keys::make(&one);
-    for (token, reason) in keys.expected() {
-        becomes(&other, &token, reason);
+    everywhere(&one);
+    for admin in [&other, &administrator(&third)] {
+        decides(admin, &keys);
     }
     let questions = [&one, &other].map(|admin| Questions::start(admin, &keys.expected()));
+    let lags = || slowest_of_a_hundred(&questions);
+    ask(&questions, 200);
+    let before = lags();
 
     away(&mut stage);
     let start = Instant::now();
-    let mut slowest = Duration::ZERO;
-    while slowest == Duration::ZERO || start.elapsed() < AWAY {
-        slowest = slowest.max(assert_no_change(&one, &keys));
-        for questions in &questions {
-            questions.wait_for(50);
+    let mut slowest = assert_no_change(&one, &keys);
+    let mut until = |enough: Duration| {
+        while start.elapsed() < enough {
+            slowest = slowest.max(assert_no_change(&one, &keys));
+            ask(&questions, 50);
         }
-    }
+    };
+    until(AWAY / 2);
+    // One of them is started again in the middle of it.
+    third.kill();
+    let third = stage.process("third");
+    let third = administrator(&third);
+    decides(&third, &keys);
+    until(AWAY);
+    ask(&questions, 200);
+    let during = lags();
     back(&mut stage);
 
     let returned = Instant::now();
     recovers(&one);
     recovers(&other);
     let recovered = returned.elapsed();
+    let after = one.make("default", key("made after it", &[]));
+    let made = Instant::now();
+    for admin in [&other, &third] {
+        becomes(admin, &after.token, Reason::Ok);
+    }
+    let caught_up = made.elapsed();
+    everywhere(&one);
+    lags();
+    ask(&questions, 200);
+    let afterwards = lags();
     let answers = questions.map(Questions::stop);
     let decisions: usize = answers.iter().map(|a| a.right).sum();
     let longest = answers.iter().map(|a| a.longest).max().unwrap();
     for answers in &answers {
         assert!(answers.faults.is_empty(), "{:?}", answers.faults);
     }
-    assert_settled(&one, &other, &keys);
+    assert_settled(&one, &[&other, &third], &keys);
     figure(&format!(
-        "PostgreSQL {name} for {:.0?}: {decisions} decisions on two processes, 0 errors, 0 wrong, the longest {longest:.1?}; changes refused after {slowest:.1?} at most, possible again on both {recovered:.1?} after its return",
+        "PostgreSQL {name} for {:.0?}: {decisions} decisions on two of three processes, 0 errors, 0 wrong, p99 {before:.1?} before, {during:.1?} meanwhile, {afterwards:.1?} after, the longest {longest:.1?}; changes refused after {slowest:.1?} at most, possible again on both {recovered:.1?} after its return, and known to all {caught_up:.0?} later, also to the one that was killed and started again in the middle",
         returned - start,
     ));
+}
+
+/// Waits for so many answers more of each.
+fn ask(questions: &[Questions], more: usize) {
+    for questions in questions {
+        questions.wait_for(more);
+    }
+}
+
+/// How long the slowest of a hundred answers took at most, of those since this was last asked.
+fn slowest_of_a_hundred(questions: &[Questions]) -> Duration {
+    let mut all: Vec<Duration> = questions.iter().flat_map(Questions::latencies).collect();
+    all.sort();
+    all[(all.len() * 99).div_ceil(100) - 1]
+}
+
+/// Waits until every process has confirmed all there is.
+fn everywhere(admin: &Admin) {
+    let begun = Instant::now();
+    loop {
+        let found = admin.wait_for_revision(v1::WaitForRevisionRequest::default());
+        let found = found.unwrap().propagation.unwrap();
+        if found.complete && found.total == 3 {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{found:?}");
+    }
+}
+
+/// It knows the keys that nobody touches.
+fn decides(admin: &Admin, keys: &Keys) {
+    for (token, reason) in keys.expected() {
+        assert_eq!(admin.decide("default", &token).reason(), reason);
+    }
 }
 
 /// What tells a call that is repeated.
@@ -170,7 +231,7 @@ fn recovers(admin: &Admin) {
 }
 
 /// The same calls again, and nothing is in doubt or there twice.
-fn assert_settled(one: &Admin, other: &Admin, keys: &Keys) {
+fn assert_settled(one: &Admin, others: &[&Admin], keys: &Keys) {
     let first = one.create_key(create_once()).unwrap();
     let again = one.create_key(create_once()).unwrap();
     assert_eq!(first.key.unwrap().id, again.key.unwrap().id);
@@ -186,11 +247,13 @@ fn assert_settled(one: &Admin, other: &Admin, keys: &Keys) {
             Some(false) => Reason::KeyDisabled,
             _ => Reason::Ok,
         };
-        for admin in [one, other] {
+        for admin in others.iter().chain([&one]) {
             becomes(admin, &made.token, reason);
         }
     }
-    assert_eq!(known(one), known(other));
+    for other in others {
+        assert_eq!(known(one), known(other));
+    }
     let retried = listed.iter().find(|k| k.id == keys.retried.id).unwrap();
     assert_eq!(retried.enabled, Some(false));
 }

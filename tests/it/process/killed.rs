@@ -8,11 +8,12 @@ use std::time::Instant;
 use claviger::grpc::proto::v1;
 
 use crate::harness::{
-    Admin, Folder, PATIENCE, Process, SOAK, Writers, Written, between_looks, figure, key, tool,
+    Admin, Folder, MINUTES, PATIENCE, Process, SOAK, Writers, Written, between_looks, figure, key,
+    tool,
 };
 
 /// How often the process is killed; more with `make soak`.
-const ROUNDS: usize = if SOAK { 200 } else { 20 };
+const ROUNDS: usize = if SOAK { 100 * MINUTES as usize } else { 20 };
 const CREATES_A_ROUND: usize = 50;
 const CALLERS: usize = 8;
 
