@@ -19,7 +19,7 @@ pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = core.feed.wait_for_confirmed(told.saturating_add(1)) => {}
+            () = core.feed.wait_for_confirmed(told.next()) => {}
             () = tokio::time::sleep(BEAT) => {}
         }
         told = core.feed.confirmed();

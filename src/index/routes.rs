@@ -168,9 +168,11 @@ pub struct RouteTable {
 
 impl RouteTable {
     /// The table after changes: each a route in its new state, or the id of one that is gone. An older state never replaces
-    /// a newer one. None: there is no route left.
+    /// a newer one. `before` is the table that this one is to take the place of, in another index. None: there is no route
+    /// left.
     pub(super) fn changed(
         old: Option<&Self>,
+        before: Option<&Self>,
         changes: impl IntoIterator<Item = (RouteId, Option<Route>)>,
     ) -> Option<Self> {
         let mut by_id = old.map(|old| old.by_id.clone()).unwrap_or_default();
@@ -182,7 +184,8 @@ impl RouteTable {
                 }
                 Some(route) if known.is_some_and(|known| known.revision > route.revision) => {}
                 Some(route) => {
-                    let uses = known.map(|known| known.uses.clone()).unwrap_or_default();
+                    let heir_of = known.or_else(|| before?.by_id.get(&id));
+                    let uses = heir_of.map(|known| known.uses.clone()).unwrap_or_default();
                     by_id.insert(id, Arc::new(RouteRecord::new(route, uses)));
                 }
             }
@@ -229,11 +232,16 @@ impl RouteTable {
 
     /// The hosts that its routes claim, each as [`claimants`] looks for it.
     pub(super) fn claimed_hosts(&self) -> impl Iterator<Item = &[u8]> {
-        let claiming = self.iter().filter(|route| route.settings.claims_hosts);
-        claiming
-            .flat_map(|route| &route.settings.hosts)
-            .map(|host| host.suffix().unwrap_or(host.as_str()).as_bytes())
+        self.iter().flat_map(|route| claimed_by(route))
     }
+}
+
+/// The same of one route.
+pub(super) fn claimed_by(route: &Route) -> impl Iterator<Item = &[u8]> {
+    let hosts = route.settings.hosts.iter();
+    hosts
+        .filter(|_| route.settings.claims_hosts)
+        .map(|host| host.suffix().unwrap_or(host.as_str()).as_bytes())
 }
 
 /// Under which names a host in its normal form may be claimed: its own, and the suffixes above it, the longest first. A

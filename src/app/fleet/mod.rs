@@ -19,11 +19,12 @@ use crate::app::authorize::not_loaded;
 use crate::app::directory::workspaces::require_system;
 use crate::app::error::{Code, Error};
 use crate::app::ports::fleet::{Me, Replicas, Roll};
-use crate::app::ports::{Standing, StoreError};
+use crate::app::ports::{Standing, StoreError, Verified};
 use crate::domain::id::ReplicaId;
 use crate::domain::replica::{Replica, ReplicaState};
 use crate::domain::revision::Revision;
 use crate::domain::time::Time;
+use crate::index::Index;
 
 pub use alone::Alone;
 pub use lease::{Lease, SinceBoot};
@@ -101,6 +102,8 @@ pub struct Fleet {
     resumed: AtomicBool,
     /// One speaks to the list for this process at a time.
     speaking: Mutex<()>,
+    /// The history that it is known to be entered in; the list is another one where the database was put back.
+    entered_in: std::sync::Mutex<Option<u32>>,
     /// The list as it was last read.
     last: std::sync::Mutex<Roll>,
     /// When that had begun. One reads at a time, for all who wait: many of them must not stand in the way of who speaks.
@@ -124,6 +127,7 @@ impl Fleet {
             me,
             replicas,
             resumed: AtomicBool::new(false),
+            entered_in: std::sync::Mutex::default(),
             speaking: Mutex::new(()),
             last: std::sync::Mutex::new(Roll {
                 replicas: Vec::new(),
@@ -148,6 +152,16 @@ impl Fleet {
     pub fn resume(&self) {
         self.resumed.store(true, Ordering::Release);
         self.lease.resume();
+    }
+
+    fn is_entered_in(&self, epoch: u32) -> bool {
+        let entered = self.entered_in.lock();
+        *entered.unwrap_or_else(PoisonError::into_inner) == Some(epoch)
+    }
+
+    fn note_entered(&self, epoch: u32) {
+        let entered = self.entered_in.lock();
+        *entered.unwrap_or_else(PoisonError::into_inner) = Some(epoch);
     }
 
     /// The list as it was at some moment after this call.
@@ -179,7 +193,12 @@ impl Fleet {
 impl Core {
     /// Fails where this process must not decide: its index is not whole, or others may take it to have stopped.
     pub fn may_decide(&self) -> Result<(), Error> {
-        if !self.index.is_loaded() {
+        self.may_decide_with(&self.index.now())
+    }
+
+    /// The same of who has the index at hand.
+    pub(in crate::app) fn may_decide_with(&self, index: &Index) -> Result<(), Error> {
+        if !index.is_loaded() {
             return Err(not_loaded());
         }
         if !self.fleet.may_decide() {
@@ -194,10 +213,7 @@ impl Core {
 
     /// What others may be told to be applied here.
     fn confirmed(&self) -> Revision {
-        Revision {
-            epoch: self.index.epoch(),
-            n: self.feed.confirmed(),
-        }
+        self.feed.confirmed()
     }
 
     /// The same to those of a database that was away: nothing, where it is not the one that was left.
@@ -233,8 +249,9 @@ impl Core {
                 self.feed.stand(Standing::Entered).await?;
             }
             let there = self.store.position().await?;
-            self.feed.catch_up(there.n).await?;
+            self.feed.catch_up(there.into()).await?;
             if self.renewed().await? {
+                fleet.note_entered(self.index.epoch());
                 return Ok(());
             }
             // It took too long, or was struck off meanwhile: who looked by now may not have counted it.
@@ -246,8 +263,9 @@ impl Core {
     pub async fn speak(&self) -> Result<(), StoreError> {
         let fleet = &self.fleet;
         let speaking = fleet.speaking.lock().await;
+        let epoch = self.index.epoch();
         if self.renewed().await? {
-            return Ok(());
+            return self.entered_in(epoch).await;
         }
         if fleet.me.strict {
             drop(speaking);
@@ -267,9 +285,21 @@ impl Core {
         if !resumed {
             tracing::warn!(
                 replica = %fleet.me.id,
-                "this replica was struck off while it served, by `claviger fleet forget` or by another process with a copy of \
-                 its data directory; it is entered again"
+                "this replica was struck off while it served, by `claviger fleet forget`, by another process with a copy of \
+                 its data directory, or with a backup that was put back; it is entered again"
             );
+        }
+        self.entered_in(epoch).await
+    }
+
+    /// It is entered in the list of a database that may have been put back: from now on it may start without that.
+    async fn entered_in(&self, epoch: u32) -> Result<(), StoreError> {
+        let fleet = &self.fleet;
+        if !fleet.is_entered_in(epoch) {
+            if self.feed.is_kept() {
+                self.feed.stand(Standing::Entered).await?;
+            }
+            fleet.note_entered(epoch);
         }
         Ok(())
     }
@@ -358,13 +388,8 @@ impl Core {
         most: Duration,
     ) -> Result<Propagation, Error> {
         let (begun, most) = (Instant::now(), at_most(most));
-        if revision.epoch != self.index.epoch() {
-            return Err(Error::precondition(
-                "OTHER_EPOCH",
-                "the revision is of another database, or of another history of this one; read it anew",
-            ));
-        }
-        let here = tokio::time::timeout(most, self.feed.wait_for(revision.n)).await;
+        self.in_this_history(revision)?;
+        let here = tokio::time::timeout(most, self.feed.wait_for(revision)).await;
         here.map_err(|_| {
             Error::new(
                 Code::DeadlineExceeded,
@@ -372,10 +397,21 @@ impl Core {
                 "the revision was not reached in time; ask again",
             )
         })?;
+        self.in_this_history(revision)?;
         let left = most.saturating_sub(begun.elapsed());
         let mut found = self.propagation(revision, left).await;
         found.elapsed = begun.elapsed();
         Ok(found)
+    }
+
+    fn in_this_history(&self, revision: Revision) -> Result<(), Error> {
+        if revision.epoch == self.index.epoch() {
+            return Ok(());
+        }
+        Err(Error::precondition(
+            "OTHER_EPOCH",
+            "the revision is of another database, or of another history of this one; read it anew",
+        ))
     }
 
     /// Who is in the fleet, and what this process has applied.
@@ -390,6 +426,15 @@ impl Core {
             replica: replica.clone(),
         });
         Ok((listed.collect(), applied))
+    }
+
+    /// Compares what this process decides with to what the database holds.
+    pub async fn verify_index(&self, caller: &Caller) -> Result<Verified, Error> {
+        require_system(caller, "what concerns all workspaces")?;
+        if self.feed.freshness().is_refused() {
+            return Err(Error::replaced());
+        }
+        Ok(self.feed.verify().await?)
     }
 
     /// Strikes off a replica that is gone for good. Whoever holds a lease is not.

@@ -6,6 +6,7 @@
 
 mod doubt;
 mod follow;
+mod history;
 mod import;
 mod purge;
 mod recording;
@@ -13,4 +14,5 @@ mod records;
 mod retention;
 mod stage;
 mod store;
+mod verify;
 mod watch;

@@ -14,6 +14,7 @@ mod large;
 mod outage;
 mod postbacks;
 mod replicas;
+mod restored;
 mod rotation;
 mod secrets;
 mod settings;

@@ -22,7 +22,7 @@ fn route(n: usize, settings: RouteSettings) -> Route {
 
 fn table(routes: &[Route]) -> RouteTable {
     let changes = routes.iter().map(|r| (r.id.clone(), Some(r.clone())));
-    RouteTable::changed(None, changes).unwrap_or_default()
+    RouteTable::changed(None, None, changes).unwrap_or_default()
 }
 
 fn settings(hosts: &[&str], path: &str, methods: &[&str]) -> RouteSettings {
@@ -263,7 +263,7 @@ fn a_changed_table_keeps_counts_and_takes_no_older_state() {
         ..first.clone()
     };
     let change = |table: &RouteTable, route: Option<Route>| {
-        RouteTable::changed(Some(table), [("r0".parse().unwrap(), route)])
+        RouteTable::changed(Some(table), None, [("r0".parse().unwrap(), route)])
     };
     let table = change(&table, Some(newer)).unwrap();
     finds(&table, "GET h /b", Some("r0"));
