@@ -19,7 +19,7 @@ use claviger::app::ports::{Clock, FeedBatch, Keep as _, Meta, Standing, Store as
 use claviger::domain::time::Time;
 use claviger::domain::token::LookupKey;
 use claviger::feed::Follower;
-use claviger::index::Index;
+use claviger::index::{Index, Live};
 use claviger::server::SystemEntropy;
 use claviger::snapshot::{self, Keeper, Kept, Unusable};
 use claviger::store::{NewHistory, SqlStore};
@@ -109,7 +109,7 @@ async fn make(folder: &Path, database: &Path) {
 
 async fn load(database: &Path) {
     let store = Arc::new(SqlStore::open(database).await.expect("it opens"));
-    let index = Arc::new(Index::new(LookupKey::new(&[7; 32]), 2));
+    let index = Arc::new(Live::new(Index::new(LookupKey::new(&[7; 32]), 2)));
     let follower = Follower::new(store.clone(), index.clone());
     let before = resident();
     let began = Instant::now();
@@ -144,7 +144,7 @@ async fn keep(folder: &Path, database: &Path) {
         bootstrapped: true,
     };
     let (clock, entropy) = (Arc::new(Frozen), Arc::new(SystemEntropy));
-    let index = Arc::new(Index::new(envelope.lookup().clone(), 2));
+    let index = Arc::new(Live::new(Index::new(envelope.lookup().clone(), 2)));
     let keeper = Keeper::new(&data, &meta, envelope, clock, entropy).expect("it can be kept");
     let keeper = Arc::new(keeper);
     let (stop, task) = (CancellationToken::new(), TaskTracker::new());
@@ -200,7 +200,7 @@ async fn keep(folder: &Path, database: &Path) {
 async fn restore(folder: &Path) {
     let began = Instant::now();
     let kept = Kept::find(&folder.join(KEPT), &[&ROOT]).expect("something was kept");
-    let index = Arc::new(Index::new(kept.envelope().lookup().clone(), 2));
+    let index = Arc::new(Live::new(Index::new(kept.envelope().lookup().clone(), 2)));
     let store = Arc::new(
         SqlStore::open(&folder.join("none.db"))
             .await

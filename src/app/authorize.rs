@@ -93,9 +93,11 @@ impl Core {
         counts: &DecisionCounts,
         answer: impl FnOnce(&Verdict<'_>, Revision) -> R,
     ) -> Result<R, Error> {
-        self.may_decide()?;
+        // One index from here to the end, whatever takes its place meanwhile.
+        let index = self.index.now();
+        self.may_decide_with(&index)?;
         let now = self.clock.now();
-        let view = self.index.view();
+        let view = index.view();
         let verdict = decide::decide(question, &view, now);
         counts.note(surface, &verdict);
         self.observe(&Seen {

@@ -73,6 +73,12 @@ impl Envelope {
         seal(to, WRAP_PURPOSE, &keys, entropy).map(Some)
     }
 
+    /// Whether these are the same keys, however they are wrapped.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|keys| keys.lookup.derive("same", &[]));
+        own == others
+    }
+
     /// The key that tags are made with.
     pub fn lookup(&self) -> &LookupKey {
         &self.lookup

@@ -115,7 +115,7 @@ impl Error {
         Self::new(
             Code::Unavailable,
             "DATABASE_REPLACED",
-            "the database is not the one that this process has been following: a backup was restored, or a fail-over has lost changes; nothing was changed, and decisions go on with what was known; restart the process",
+            "the database is not the one that this process has been following: a backup was restored, or a fail-over has lost changes; nothing was changed, and decisions go on with what was known; after a restored backup run `claviger adopt-restore`, which all processes then follow; else restart the process",
         )
     }
 

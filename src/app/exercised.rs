@@ -71,7 +71,8 @@ impl Core {
     pub(in crate::app) fn exercised_here(&self, key: KeyId) -> BTreeSet<String> {
         let waiting = self.exercised.pending().get(&key).cloned();
         let mut all = waiting.unwrap_or_default();
-        let view = self.index.view();
+        let index = self.index.now();
+        let view = index.view();
         if let Some(record) = view.key(key) {
             let used = record.exercised(view.principal_of(record));
             all.extend(used.map(|grant| grant.as_str().to_owned()));

@@ -147,7 +147,8 @@ impl Core {
     fn known_of(&self, key: &Key, exercised: BTreeSet<String>) -> Known {
         let own = &key.settings;
         let inherits = own.scopes.is_empty() && own.scope_source == ScopeSource::Principal;
-        let view = self.index.view();
+        let index = self.index.now();
+        let view = index.view();
         let principal = own.principal.as_ref().filter(|_| inherits);
         let principal =
             principal.and_then(|id| view.principal(key.workspace.as_str(), id.as_str()));

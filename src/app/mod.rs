@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::id::WorkspaceId;
-use crate::index::Index;
+use crate::index::Live;
 
 use self::envelope::Envelope;
 use self::exercised::ExercisedGrants;
@@ -50,7 +50,7 @@ pub struct Core {
     /// The state of all keys.
     pub store: Arc<dyn Store>,
     /// The resident key set.
-    pub index: Arc<Index>,
+    pub index: Arc<Live>,
     /// Who keeps the index in step.
     pub feed: Arc<dyn Feed>,
     /// The time of day.

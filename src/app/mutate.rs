@@ -79,6 +79,19 @@ pub struct Answer<T> {
     pub propagation: Option<Propagation>,
 }
 
+impl<T> Answer<T> {
+    /// Without tokens, and without a word of how far it has come.
+    fn new(done: Done<T>, revision: Option<Revision>) -> Self {
+        Self {
+            value: done.value,
+            revision,
+            tokens: Vec::new(),
+            token_withheld: false,
+            propagation: None,
+        }
+    }
+}
+
 /// A token just generated.
 #[derive(Debug, Clone)]
 pub struct Issued {
@@ -123,6 +136,15 @@ pub type Work<T> = Box<
 pub type OwnWork<T> =
     Box<dyn for<'a> FnOnce(&'a mut Scene) -> BoxFuture<'a, Result<T, Error>> + Send>;
 
+/// Fails where a later step of several is in another history than those before it, of which nothing may be left there.
+pub(in crate::app) fn one_history(known: &mut Option<u32>, at: Revision) -> Result<(), Error> {
+    if *known.get_or_insert(at.epoch) == at.epoch {
+        return Ok(());
+    }
+    let cause = "a backup was restored while a change of several steps was under way";
+    Err(Error::outcome_unknown(cause))
+}
+
 impl Core {
     /// Makes a change for a caller. It runs in a task of its own: who hangs up learns nothing, and tears nothing. What it waits
     /// for after that is no part of it.
@@ -132,10 +154,10 @@ impl Core {
     {
         let (core, wait) = (self.clone(), call.wait);
         let task = self.tasks.spawn(async move { core.run(call, work).await });
-        let mut answer = task
+        let (mut answer, made) = task
             .await
             .unwrap_or_else(|fault| Err(Error::internal(fault)))?;
-        if let (Wait::AllReplicas(most), Some(revision)) = (wait, answer.revision) {
+        if let (Wait::AllReplicas(most), Some(revision)) = (wait, made) {
             answer.propagation = Some(self.propagation(revision, most).await);
         }
         Ok(answer)
@@ -184,7 +206,12 @@ impl Core {
         })
     }
 
-    async fn run<T>(self: Arc<Self>, call: Call, work: Work<T>) -> Result<Answer<T>, Error>
+    /// Returns the answer, and which revision has what it tells of, in the history of now.
+    async fn run<T>(
+        self: Arc<Self>,
+        call: Call,
+        work: Work<T>,
+    ) -> Result<(Answer<T>, Option<Revision>), Error>
     where
         T: Serialize + DeserializeOwned + Sync,
     {
@@ -192,70 +219,67 @@ impl Core {
         let caller = call.caller.recheck(&mut *scene.tx, scene.now).await?;
         let caller = caller.using(call.right)?;
         if let Some(answer) = self.replay(&call, &caller, &mut scene).await? {
-            // The call that made the change may not have applied it yet, or may have failed to.
+            // The call that made the change may not have applied it yet, or may have failed to. Its revision may be of a
+            // history before this one: what is found here is in this one all the same.
+            let before = scene.before();
             drop(scene);
-            let n = answer.revision.map_or(0, |r| r.n);
-            self.caught_up(n).await?;
-            return Ok(answer);
+            self.caught_up(before).await?;
+            let made = answer.revision.filter(|made| made.epoch == before.epoch);
+            return Ok((answer, Some(made.unwrap_or(before))));
         }
         let done = match work(&mut scene, &caller).await {
             Ok(done) => done,
             Err(error) => {
                 // What was found to be so may be the work of a call that has not applied it yet.
-                let before = scene.tx.revision().saturating_sub(1);
+                let before = scene.before();
                 drop(scene);
                 self.caught_up(before).await?;
                 return Err(error);
             }
         };
         if call.dry_run {
-            return Ok(Answer {
-                value: done.value,
-                revision: None,
-                tokens: Vec::new(),
-                token_withheld: false,
-                propagation: None,
-            });
+            return Ok((Answer::new(done, None), None));
         }
         if done.unchanged {
             // What was found to be so already may be the work of a call that has not applied it yet.
-            let before = scene.tx.revision().saturating_sub(1);
+            let before = scene.before();
             drop(scene);
             self.caught_up(before).await?;
-            return Ok(Answer {
-                value: done.value,
-                revision: Some(self.index.applied()),
-                tokens: Vec::new(),
-                token_withheld: false,
-                propagation: None,
-            });
+            let applied = self.index.applied();
+            return Ok((Answer::new(done, Some(applied)), Some(applied)));
         }
-        let revision = Revision {
-            epoch: self.index.epoch(),
-            n: scene.tx.revision(),
-        };
+        let revision = scene.revision();
         self.remember(&call, &done, revision, &mut scene).await?;
         self.finish(scene).await?;
-        Ok(Answer {
+        let answer = Answer {
             value: done.value,
             revision: Some(revision),
             tokens: done.tokens,
             token_withheld: false,
             propagation: None,
-        })
+        };
+        Ok((answer, Some(revision)))
     }
 
     /// Waits until the index has what was made before: the answer to a call may tell of it.
-    pub(in crate::app) async fn caught_up(&self, n: u64) -> Result<(), Error> {
-        self.feed.catch_up(n).await.map_err(Error::outcome_unknown)
+    pub(in crate::app) async fn caught_up(&self, to: Revision) -> Result<(), Error> {
+        self.feed.catch_up(to).await.map_err(Error::outcome_unknown)
+    }
+
+    /// The same for changes that are made in several steps, each after the one before: none yet.
+    pub(in crate::app) async fn follow(&self, to: Option<Revision>) -> Result<(), Error> {
+        match to {
+            Some(to) => self.caught_up(to).await,
+            None => Ok(()),
+        }
     }
 
     /// Commits, and answers only once the index of this process has the change: so it never allows what it has answered
     /// to be refused.
     async fn finish(&self, scene: Scene) -> Result<(), Error> {
-        let n = scene.tx.revision();
+        let made = scene.revision();
         let doubt = self.commit(scene).await?;
-        self.feed.catch_up(n).await.map_err(|cause| {
+        self.feed.catch_up(made).await.map_err(|cause| {
             self.feed.doubt(doubt);
             Error::outcome_unknown(cause)
         })

@@ -153,8 +153,8 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     async fn list_principals(&self, query: &PrincipalQuery) -> Result<Vec<Principal>, StoreError>;
 
     /// Reads everything the index needs, in one snapshot, handing it to `sink` piece by piece (workspaces and their scopes,
-    /// subscriptions, principals and routes before keys); returns the revision of that snapshot.
-    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError>;
+    /// subscriptions, principals and routes before keys); returns where the database was in that snapshot.
+    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<Position, StoreError>;
     /// Which revision the database is at: what is asked to find out whether there is anything to read from the feed.
     async fn position(&self) -> Result<Position, StoreError>;
     /// What changed after revision `after`, read in one snapshot with the rows as they are in it; at most about `limit`

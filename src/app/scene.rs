@@ -13,6 +13,7 @@ use crate::app::postbacks::events::{self, KeyEvent};
 use crate::domain::id::WorkspaceId;
 use crate::domain::key::Key;
 use crate::domain::principal::Principal;
+use crate::domain::revision::Revision;
 use crate::domain::time::Time;
 use crate::domain::workspace::Workspace;
 
@@ -42,6 +43,23 @@ impl std::fmt::Debug for Scene {
 }
 
 impl Scene {
+    /// The revision that it will be.
+    pub fn revision(&self) -> Revision {
+        Revision {
+            epoch: self.tx.epoch(),
+            n: self.tx.revision(),
+        }
+    }
+
+    /// The revision that stands, which is what is read here.
+    pub fn before(&self) -> Revision {
+        let next = self.revision();
+        Revision {
+            n: next.n.saturating_sub(1),
+            ..next
+        }
+    }
+
     /// Writes a key as a change of this revision. What can take access away is remembered for the case that the outcome
     /// of the commit is not known.
     pub async fn put_key(

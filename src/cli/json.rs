@@ -13,7 +13,7 @@ mod fleet;
 mod records;
 mod routes;
 
-pub(super) use fleet::{propagation, replica};
+pub(super) use fleet::{propagation, replica, verified};
 pub(super) use records::{logged_decision, shadow_report, usage_point};
 pub(super) use routes::route;
 

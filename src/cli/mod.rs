@@ -38,6 +38,7 @@ mod profile;
 mod records;
 mod routes;
 mod table;
+mod verify;
 
 pub use audit::AuditArgs;
 pub use backup::{BackupArgs, RestoreArgs};
@@ -59,6 +60,7 @@ pub use manual::{CompletionArgs, ManArgs};
 pub use postbacks::PostbacksArgs;
 pub use records::{DecisionsArgs, ShadowArgs, UsageArgs};
 pub use routes::RoutesArgs;
+pub use verify::VerifyIndexArgs;
 
 use connect::{EndpointOptions, Output, OutputOptions, TokenOptions};
 use failure::{EXIT_CODES, Failure};
@@ -100,7 +102,7 @@ pub enum Command {
     /// Bring the database's schema up to date and say which steps were applied; serving does it, too
     #[command(after_help = secrets_help())]
     Migrate(ServeArgs),
-    /// Tell a database that was restored from a backup apart from its past; servers must be stopped
+    /// Tell a database that was restored from a backup apart from its past; servers that run on it follow
     #[command(after_help = secrets_help())]
     AdoptRestore(ServeArgs),
     /// Wrap the database's keys with another root key, while servers run: with `CLAVIGER_ROOT_KEY`, from
@@ -155,6 +157,8 @@ pub enum ClientCommand {
     Export(Box<ExportArgs>),
     /// See the replicas that decide from one database, and wait for changes to be in force on all of them
     Fleet(Box<FleetArgs>),
+    /// Compare what a replica decides with to what the database holds; exits with 1 where they differ
+    VerifyIndex(Box<VerifyIndexArgs>),
     /// See which requests were allowed and denied, and why
     Decisions(Box<DecisionsArgs>),
     /// See how many requests were allowed and denied, by hour or day
@@ -207,6 +211,7 @@ impl ClientCommand {
             | Self::Import(_)
             | Self::Export(_)
             | Self::Fleet(_)
+            | Self::VerifyIndex(_)
             | Self::Login(_)
             | Self::Logout(_)
             | Self::Profiles(_)
@@ -262,6 +267,7 @@ pub async fn run_client(command: ClientCommand, io: &mut Io<'_>) -> Exit {
         ClientCommand::Import(args) => import::run(*args, io).await,
         ClientCommand::Export(args) => export::run(*args, io).await,
         ClientCommand::Fleet(args) => fleet::run(*args, io).await,
+        ClientCommand::VerifyIndex(args) => verify::run(*args, io).await,
         ClientCommand::Decisions(args) => records::decisions(*args, io).await,
         ClientCommand::Usage(args) => records::usage(*args, io).await,
         ClientCommand::Shadow(args) => records::shadow(*args, io).await,

@@ -21,7 +21,7 @@ mod routes;
 pub(super) use directory::{
     hygiene, principals, profiles, scopes, subscriptions, workspace, workspaces,
 };
-pub(super) use fleet::replicas;
+pub(super) use fleet::{replicas, verified};
 pub(super) use insights::{audit_events, explained};
 pub(super) use postbacks::{deliveries, signing_secrets};
 pub(super) use records::{decisions, shadow_reports, usage};

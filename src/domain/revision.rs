@@ -15,6 +15,17 @@ pub struct Revision {
     pub n: u64,
 }
 
+impl Revision {
+    /// The one that comes after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self {
+            n: self.n.saturating_add(1),
+            ..self
+        }
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}.{}", self.epoch, self.n)

@@ -28,7 +28,7 @@ async fn speak(core: &Core, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = core.feed.wait_for_confirmed(told.saturating_add(1)) => {}
+            () = core.feed.wait_for_confirmed(told.next()) => {}
             () = tokio::time::sleep(BEAT) => {}
         }
         told = core.feed.confirmed();

@@ -130,9 +130,9 @@ pub(super) async fn wait(core: &Core, checks: &[v1::CheckRequest]) {
         .filter(|check| !check.at_least_revision.is_empty())
         .filter_map(|check| check.at_least_revision.parse::<Revision>().ok())
         .filter(|wanted| wanted.epoch == applied.epoch && wanted.n > applied.n);
-    if let Some(n) = wanted.map(|r| r.n).max() {
+    if let Some(wanted) = wanted.max_by_key(|r| r.n) {
         // Elapsed or not, each check is judged by itself.
-        let _ = tokio::time::timeout(MAX_WAIT, core.feed.wait_for(n)).await;
+        let _ = tokio::time::timeout(MAX_WAIT, core.feed.wait_for(wanted)).await;
     }
 }
 

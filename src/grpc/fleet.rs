@@ -57,6 +57,15 @@ impl FleetService {
         })
     }
 
+    async fn verify(
+        &self,
+        request: Request<v1::VerifyIndexRequest>,
+    ) -> Result<v1::VerifyIndexResponse, Error> {
+        let (caller, _right, _) = caller(&self.core, request, &[AdminScope::InsightsRead])?;
+        let verified = self.core.verify_index(&caller).await?;
+        Ok(convert::verified(&verified, self.core.fleet.me()))
+    }
+
     async fn forget(
         &self,
         request: Request<v1::ForgetReplicaRequest>,
@@ -72,6 +81,7 @@ serve! {
     Fleet for FleetService {
         list_replicas(ListReplicasRequest) -> ListReplicasResponse = list;
         wait_for_revision(WaitForRevisionRequest) -> WaitForRevisionResponse = wait;
+        verify_index(VerifyIndexRequest) -> VerifyIndexResponse = verify;
         forget_replica(ForgetReplicaRequest) -> ForgetReplicaResponse = forget;
     }
 }

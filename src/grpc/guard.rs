@@ -148,7 +148,8 @@ impl Guard {
             .get::<PeerAddress>()
             .map(|peer| peer.ip());
         let now = self.core.clock.now();
-        let view = self.core.index.view();
+        let index = self.core.index.now();
+        let view = index.view();
         let caller = Caller::authenticate(
             credential,
             workspace,

@@ -92,7 +92,7 @@ where
         message: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, Error> {
         let now = self.core.clock.now();
-        let caller = self.caller.refresh(&self.core.index.view(), now)?;
+        let caller = self.caller.refresh(&self.core.index.now().view(), now)?;
         caller.require(AdminScope::KeysWrite)?;
         let (workspace, dry_run) = self.plan(&caller, &message)?;
         if message.items.len() > MAX_ITEMS {

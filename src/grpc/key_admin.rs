@@ -79,7 +79,7 @@ pub(super) fn caller<T>(
     let caller: Caller = extensions
         .remove()
         .ok_or_else(|| Error::internal("a call without a caller"))?;
-    let caller = caller.refresh(&core.index.view(), core.clock.now())?;
+    let caller = caller.refresh(&core.index.now().view(), core.clock.now())?;
     let (caller, right) = first_of(caller, rights)?;
     Ok((caller, right, message))
 }

@@ -119,7 +119,7 @@ where
     ) -> Result<v1::SyncPrincipalsResponse, Error> {
         let caller = self
             .caller
-            .refresh(&self.core.index.view(), self.core.clock.now())?;
+            .refresh(&self.core.index.now().view(), self.core.clock.now())?;
         let caller = caller.using(AdminScope::DirectoryWrite)?;
         let plan = self.plan(&caller, &message)?;
         if message.principals.len() > MAX_ITEMS {

@@ -6,15 +6,17 @@
 //! No tokio, no tonic, no SQL in here.
 
 mod bound;
+pub mod digest;
 mod hash;
 mod intern;
+mod live;
 mod record;
 mod routes;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +34,7 @@ use crate::domain::workspace::{Scope, Subscription, Workspace};
 use bound::{Acting, Slots};
 use hash::{BuildIdHasher, Owned, OwnedRef};
 use intern::Interner;
+pub use live::{Live, Now};
 use record::Id;
 pub use record::{
     KeyRecord, LogPolicy, PrincipalRecord, ScopeRecord, SecretRecord, SecretUsage, Secrets, Shared,
@@ -69,6 +72,8 @@ pub struct Index {
 struct Writer {
     interner: Interner,
     slots: Slots,
+    /// The index that this one is to take the place of: what decisions left at its records goes on at those of this one.
+    before: Option<Arc<Index>>,
     /// What is refused until the feed has spoken, and the number of the doubt: a later doubt is not lifted with an earlier.
     keys_in_doubt: std::collections::HashMap<KeyId, u64>,
     workspaces_in_doubt: std::collections::HashMap<WorkspaceId, u64>,
@@ -82,19 +87,6 @@ pub struct Closed {
     pub keys: Vec<(KeyId, u64)>,
     /// Workspaces, likewise.
     pub workspaces: Vec<(WorkspaceId, u64)>,
-}
-
-/// What a load brought.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Keys.
-    pub keys: HashSet<KeyId>,
-    /// Workspaces.
-    pub workspaces: HashSet<WorkspaceId>,
-    /// Subscriptions.
-    pub subscriptions: HashSet<(WorkspaceId, SubscriptionId)>,
-    /// Principals.
-    pub principals: HashSet<(WorkspaceId, PrincipalId)>,
 }
 
 impl Closed {
@@ -129,6 +121,14 @@ impl Index {
             hosts: HashMap::new(),
             writer: Mutex::default(),
         }
+    }
+
+    /// An empty index that is to take the place of another one, when it is whole. Decisions go on with that meanwhile; what
+    /// they leave behind at its records is shared by those of the same things here.
+    pub fn beside(before: &Arc<Self>, epoch: u32) -> Self {
+        let index = Self::new(before.lookup.clone(), epoch);
+        index.writer().before = Some(before.clone());
+        index
     }
 
     /// The key that tags are made with.
@@ -199,6 +199,8 @@ impl Index {
 impl Index {
     /// Says that it is whole up to a revision.
     pub fn set_loaded(&self, n: u64) {
+        // It must not be kept in memory by the one that takes its place.
+        self.writer().before = None;
         self.applied.store(n, Ordering::Release);
         self.loaded.store(true, Ordering::Release);
     }
@@ -217,6 +219,9 @@ impl Index {
             return;
         }
         let closed = writer.keys_in_doubt.contains_key(&key.id);
+        let before = writer.before.clone().filter(|_| old.is_none());
+        let heir_of = before.and_then(|before| before.keys.pin().get(&id_of(key.id)).cloned());
+        let heir_of = old.as_deref().or(heir_of.as_deref());
         let Writer {
             interner, slots, ..
         } = &mut *writer;
@@ -228,7 +233,7 @@ impl Index {
             })
         });
         let shared = interner.shared(key, bound);
-        let record = KeyRecord::new(key, old.as_deref(), closed, shared);
+        let record = KeyRecord::new(key, heir_of, closed, shared);
         let record = Arc::new(record);
         for secret in &*record.secrets {
             self.replace_holder(secret.tag(), key.id, Some(&record));
@@ -313,6 +318,28 @@ impl Index {
         }
     }
 
+    /// Takes over what is refused in another one, in place of which it is about to be put.
+    fn take_doubts(&self, from: &Self) {
+        let mut writer = self.writer();
+        let theirs = from.writer();
+        writer.doubts = theirs.doubts;
+        writer.keys_in_doubt.clone_from(&theirs.keys_in_doubt);
+        writer
+            .workspaces_in_doubt
+            .clone_from(&theirs.workspaces_in_doubt);
+        let (keys, workspaces) = (self.keys.pin(), self.workspaces.pin());
+        for id in writer.keys_in_doubt.keys() {
+            if let Some(record) = keys.get(&id_of(*id)) {
+                record.closed.store(true, Ordering::Release);
+            }
+        }
+        for id in writer.workspaces_in_doubt.keys() {
+            if let Some(record) = workspaces.get(id) {
+                record.closed.store(true, Ordering::Release);
+            }
+        }
+    }
+
     /// Puts a workspace in with its whole catalogue, as they were at revision `at`, in place of an older state of them.
     pub fn put_workspace(&self, workspace: &Workspace, scopes: &[Scope], at: u64) {
         let writer = self.writer();
@@ -334,7 +361,13 @@ impl Index {
         self.subscriptions
             .pin()
             .retain(|Owned(workspace, _), _| workspace != id);
-        self.retain_principals(&writer, |Owned(workspace, _)| workspace != id);
+        self.principals.pin().retain(|key, _| {
+            let keep = key.0 != *id;
+            if !keep {
+                writer.slots.put(key, None);
+            }
+            keep
+        });
     }
 
     /// Puts a subscription in, in place of an older state of it.
@@ -382,36 +415,6 @@ impl Index {
         let key = Owned(workspace.clone(), id.clone());
         writer.slots.put(&key, None);
         self.principals.pin().remove(&key);
-    }
-
-    fn retain_principals(&self, writer: &Writer, keep: impl Fn(&Owned<PrincipalId>) -> bool) {
-        self.principals.pin().retain(|key, _| {
-            let keep = keep(key);
-            if !keep {
-                writer.slots.put(key, None);
-            }
-            keep
-        });
-    }
-
-    /// Takes out whatever is not among these: what a load did not bring is gone.
-    pub fn retain(&self, found: &Found) {
-        let gone: Vec<KeyId> = self.keys.pin().keys().map(|id| id.key()).collect();
-        for id in gone.into_iter().filter(|id| !found.keys.contains(id)) {
-            self.remove_key(id);
-        }
-        self.subscriptions.pin().retain(|Owned(workspace, id), _| {
-            let place = (workspace.clone(), id.clone());
-            found.subscriptions.contains(&place)
-        });
-        self.retain_principals(&self.writer(), |Owned(workspace, id)| {
-            let place = (workspace.clone(), id.clone());
-            found.principals.contains(&place)
-        });
-        let gone: Vec<WorkspaceId> = self.workspaces.pin().keys().cloned().collect();
-        for id in gone.iter().filter(|id| !found.workspaces.contains(*id)) {
-            self.remove_workspace(id);
-        }
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

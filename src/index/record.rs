@@ -21,6 +21,8 @@ use crate::domain::workspace::{
 use super::bound::Bound;
 use super::intern::Interner;
 
+pub(super) mod hashed;
+
 /// A key. Immutable but for `closed` and the times of last use. What many keys have in common is one copy, to which it
 /// dereferences: a million keys fit where memory is small.
 #[derive(Debug)]
@@ -240,10 +242,6 @@ impl Id {
     pub(super) fn of(number: u128) -> Self {
         let (high, low) = (number >> 64, number & u128::from(u64::MAX));
         Self([high, low].map(|half| u64::try_from(half).unwrap_or_default()))
-    }
-
-    pub(super) fn key(self) -> KeyId {
-        KeyId::from_u128(self.number())
     }
 
     fn number(self) -> u128 {

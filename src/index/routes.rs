@@ -221,9 +221,11 @@ pub struct RouteTable {
 
 impl RouteTable {
     /// The table after changes: each a route in its new state, or the id of one that is gone. An older state never replaces
-    /// a newer one. None: there is no route left. `demands` has the lists of scopes of all routes.
+    /// a newer one. `before` is the table that this one is to take the place of, in another index; `demands` has the lists of
+    /// scopes of all routes. None: there is no route left.
     pub(super) fn changed(
         old: Option<&Self>,
+        before: Option<&Self>,
         changes: impl IntoIterator<Item = (RouteId, Option<Route>)>,
         demands: &mut Sets<String>,
     ) -> Option<Self> {
@@ -236,7 +238,8 @@ impl RouteTable {
                 }
                 Some(route) if known.is_some_and(|known| known.revision > route.revision) => {}
                 Some(route) => {
-                    let record = RouteRecord::new(route, known.map(|known| &**known), demands);
+                    let heir_of = known.or_else(|| before?.by_id.get(&id));
+                    let record = RouteRecord::new(route, heir_of.map(|known| &**known), demands);
                     by_id.insert(id, Arc::new(record));
                 }
             }
@@ -283,11 +286,16 @@ impl RouteTable {
 
     /// The hosts that its routes claim, each as [`claimants`] looks for it.
     pub(super) fn claimed_hosts(&self) -> impl Iterator<Item = &[u8]> {
-        let claiming = self.iter().filter(|route| route.settings.claims_hosts);
-        claiming
-            .flat_map(|route| &route.settings.hosts)
-            .map(|host| host.suffix().unwrap_or(host.as_str()).as_bytes())
+        self.iter().flat_map(|route| claimed_by(route))
     }
+}
+
+/// The same of one route.
+pub(super) fn claimed_by(route: &Route) -> impl Iterator<Item = &[u8]> {
+    let hosts = route.settings.hosts.iter();
+    hosts
+        .filter(|_| route.settings.claims_hosts)
+        .map(|host| host.suffix().unwrap_or(host.as_str()).as_bytes())
 }
 
 /// Under which names a host in its normal form may be claimed: its own, and the suffixes above it, the longest first. A

@@ -1,7 +1,10 @@
 //! What the feed may do to the index, in whatever order it comes.
 
+use super::digest::{Digest, Kind, Pieces, Walk};
 use super::*;
 use crate::domain::key::KeySettings;
+use crate::domain::route::{Route, RouteSettings};
+use crate::domain::secret::{Secret, Slot};
 use crate::domain::workspace::WorkspaceSettings;
 
 fn index() -> Index {
@@ -192,4 +195,136 @@ fn nothing_of_a_deleted_workspace_stays() {
     assert!(index.view().subscription_enabled("acme", "s1"));
     index.remove_workspace(&workspace(1, true).id);
     assert!(!index.view().subscription_enabled("acme", "s1"));
+}
+
+/// What a load of one key comes to.
+fn digest_of(key: &Key) -> Digest {
+    let mut pieces = Pieces::default();
+    pieces.put_key(key);
+    pieces.end()
+}
+
+fn walk(index: &Arc<Index>) -> Digest {
+    let mut walk = Walk::begin(index.clone());
+    while walk.step() {}
+    walk.end()
+}
+
+/// A key with one secret.
+fn key_with_secret(revision: u64) -> Key {
+    let tag = Tag::from_bytes([9; 32]);
+    let id = SecretId::from_u128(3);
+    let now = Time::from_micros(1);
+    Key {
+        secrets: vec![Secret::new(id, Slot::Primary, tag, Origin::Generated, now)],
+        ..key(revision, true)
+    }
+}
+
+#[test]
+fn a_tag_that_leads_nowhere_or_to_a_state_of_before_is_seen_in_the_digest() {
+    let index = Arc::new(index());
+    let key = key_with_secret(5);
+    index.put_key(&key);
+    let (equal, place) = (digest_of(&key), Id::of(key.secrets[0].tag.index()));
+    assert_eq!(walk(&index), equal);
+    let differs = |index: &Arc<Index>| {
+        let found = walk(index);
+        assert_eq!(found.of(Kind::Keys), equal.of(Kind::Keys));
+        found.of(Kind::Secrets) != equal.of(Kind::Secrets)
+    };
+    let record = index.tags.pin().remove(&place).unwrap().clone();
+    assert!(differs(&index));
+    index.tags.pin().insert(place, record.clone());
+    assert_eq!(walk(&index), equal);
+    // Where nothing that is known leads.
+    let elsewhere = Id::of(77);
+    index.tags.pin().insert(elsewhere, record.clone());
+    assert!(differs(&index));
+    index.tags.pin().remove(&elsewhere);
+    index.put_key(&key);
+    index.tags.pin().insert(place, record);
+    assert!(differs(&index));
+}
+
+#[test]
+fn a_walk_sees_the_index_as_it_was_when_it_began() {
+    let index = Arc::new(index());
+    index.put_key(&key_with_secret(5));
+    let before = walk(&index);
+    let mut walk = Walk::begin(index.clone());
+    walk.changes_key(key(5, true).id);
+    index.remove_key(key(5, true).id);
+    let mut other = key(6, false);
+    other.id = KeyId::from_u128(5);
+    walk.changes_key(other.id);
+    index.put_key(&other);
+    while walk.step() {}
+    assert_eq!(walk.end(), before);
+    assert_eq!(self::walk(&index), digest_of(&other));
+}
+
+#[test]
+fn an_index_beside_another_goes_on_with_what_decisions_left_there() {
+    let before = Arc::new(index());
+    let now = Time::from_micros(7_000_000);
+    let route = Route {
+        workspace: workspace(1, true).id,
+        id: "orders".parse().unwrap(),
+        settings: RouteSettings::default(),
+        keyless: true,
+        create_time: now,
+        update_time: now,
+        revision: 1,
+    };
+    let routes = || {
+        [(
+            route.workspace.clone(),
+            route.id.clone(),
+            Some(route.clone()),
+        )]
+    };
+    before.put_key(&key_with_secret(5));
+    before.put_routes(routes());
+    let usage = |index: &Index| {
+        let record = index.keys.pin().get(&id_of(key(5, true).id)).cloned();
+        record.unwrap().secrets[0].usage.clone()
+    };
+    let uses = |index: &Index| {
+        let table = index.routes_of("acme").unwrap();
+        table.get("orders").unwrap().uses.clone()
+    };
+    let beside = Index::beside(&before, 2);
+    beside.put_key(&key_with_secret(3));
+    beside.put_routes(routes());
+    beside.set_loaded(9);
+    usage(&before).touch(now);
+    assert_eq!(usage(&beside).last_used(), Some(now));
+    assert!(Arc::ptr_eq(&uses(&before), &uses(&beside)));
+    // It does not hold on to the one before.
+    assert_eq!(Arc::strong_count(&before), 1);
+    assert_eq!(beside.applied(), Revision { epoch: 2, n: 9 });
+}
+
+#[test]
+fn what_is_refused_in_doubt_is_so_in_the_index_that_takes_the_place() {
+    let live = Live::new(index());
+    live.whole().put_key(&key(5, true));
+    live.whole().put_workspace(&workspace(5, true), &[], 5);
+    live.close(&[key(5, true).id], &[workspace(5, true).id]);
+    let beside = Index::beside(&live.whole(), 2);
+    beside.put_key(&key(3, true));
+    beside.put_workspace(&workspace(3, true), &[], 3);
+    beside.set_loaded(3);
+    assert!(is_open(&beside));
+    let closed = live.closed();
+    assert_eq!(live.replace(beside).epoch(), 1);
+    assert_eq!(live.epoch(), 2);
+    assert!(!is_open(&live.now()));
+    // What is put in again is refused, too, until the doubt is lifted.
+    live.whole().put_key(&key(4, true));
+    assert!(!is_open(&live.now()));
+    live.whole().lift(&closed);
+    live.whole().put_key(&key(4, true));
+    assert!(is_open(&live.now()));
 }

@@ -59,7 +59,8 @@ impl<'c> Ledger<'c> {
     /// made, and nothing grows without bound.
     fn gather(&mut self) {
         let take_rows = self.rows.is_empty();
-        let view = self.core.index.view();
+        let index = self.core.index.now();
+        let view = index.view();
         for (part, spare) in self.spares.iter_mut().enumerate() {
             self.core.recorder.take(part, take_rows, spare);
             // What a deleted workspace left goes with it.

@@ -18,6 +18,7 @@ use crate::store::{BackupError, Header, NewHistory, SqlStore, Trailer};
 
 use super::StartError;
 use super::data_dir::DataDir;
+use super::offline::Held;
 
 /// How much of a backup is read at once.
 const CHUNK: usize = 256 * 1_024;
@@ -154,6 +155,11 @@ pub async fn restore(
     let restored = store
         .restore(&mut from, &|meta| fits(&meta.wrapped_keys), new)
         .await;
+    if restored.is_ok() {
+        // Processes that run on the same database follow it, and are not in its list of replicas yet.
+        let held = Held::begin(&store, &*clock, &*entropy).await?;
+        held.end(&store).await?;
+    }
     store.close().await?;
     let (header, trailer) = restored?;
     Ok(Backup { header, trailer })

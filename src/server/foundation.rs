@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::deliver::{Allowed, Client, Limits, SystemResolver};
 use crate::domain::id::ReplicaId;
 use crate::feed::Follower;
-use crate::index::{Index, SecretUsage};
+use crate::index::{Index, Live, SecretUsage};
 use crate::snapshot::{Keeper, Point};
 use crate::store::{Opening, SqlStore};
 
@@ -105,14 +105,15 @@ pub(super) async fn open(
             None
         }
     };
-    let index = Arc::new(Index::new(envelope.lookup().clone(), meta.epoch));
+    let index = Index::new(envelope.lookup().clone(), meta.epoch);
+    let index = Arc::new(Live::new(index));
     let shared: Arc<dyn crate::app::ports::Store> = Arc::new(store.clone());
     let keep: Arc<dyn Keep> = match &keeper {
         Some(keeper) => keeper.clone(),
         None => Arc::new(KeepNothing),
     };
     let follower = Follower::keeping(shared.clone(), index.clone(), keep).timed_by(clock.clone());
-    let follower = Arc::new(follower);
+    let follower = Arc::new(follower.fitting(fits(config, &meta, &envelope)));
     let apart = match start {
         None => None,
         Some((kept, opening, error)) => {
@@ -207,6 +208,17 @@ impl Identity for Lying {
             .ok_or_else(|| StoreError::Unavailable("this process is about to end".to_owned()))?;
         let made = data_dir.new_replica_id(self.clock.now(), &*self.entropy);
         made.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
+
+/// Tells whether a database has the keys that are worked with, as after a backup was put back.
+fn fits(config: &Config, meta: &Meta, envelope: &Envelope) -> impl Fn(&Meta) -> bool + use<> {
+    let (known, envelope) = (meta.wrapped_keys.clone(), envelope.clone());
+    let roots = [config.root_key.clone(), config.root_key_previous.clone()];
+    move |meta: &Meta| {
+        let roots: Vec<_> = roots.iter().flatten().map(|key| key.as_bytes()).collect();
+        let opened = || Envelope::open(&meta.wrapped_keys, &roots);
+        meta.wrapped_keys == known || opened().is_ok_and(|opened| opened.is_same(&envelope))
     }
 }
 

@@ -106,11 +106,11 @@ async fn catch_up(core: &Core) {
             if there.epoch != known.epoch || there.n < known.n {
                 return Err(StoreError::Corrupt(
                     "it has another history than what was kept here: a backup was restored, or it is another database; \
-                     restart this process"
+                     run `claviger adopt-restore`, or restart this process"
                         .to_owned(),
                 ));
             }
-            core.feed.catch_up(there.n).await
+            core.feed.catch_up(there.into()).await
         };
         match caught_up.await {
             Ok(()) => return,

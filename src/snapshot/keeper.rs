@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,14 +26,35 @@ pub(super) struct Files {
     pub(super) folder: Folder,
     pub(super) envelope: Envelope,
     pub(super) clock: Arc<dyn Clock>,
-    epoch: u32,
-    wrapped_keys: String,
     entropy: Arc<dyn Entropy>,
+    /// What the files of now are of.
+    of: Mutex<Of>,
+}
+
+/// Which database files are of.
+#[derive(Debug, Clone)]
+pub(super) struct Of {
+    pub(super) epoch: u32,
+    wrapped_keys: String,
+}
+
+impl Of {
+    fn new(meta: &Meta) -> Self {
+        Self {
+            epoch: meta.epoch,
+            wrapped_keys: hex::encode(&meta.wrapped_keys),
+        }
+    }
 }
 
 impl Files {
+    /// Which database the files of now are of.
+    pub(super) fn of(&self) -> MutexGuard<'_, Of> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The header of a new file, and its id.
-    pub(super) fn header(&self, kind: Kind, after: u64) -> io::Result<(Header, String)> {
+    pub(super) fn header(&self, kind: Kind, after: u64, of: &Of) -> io::Result<(Header, String)> {
         let mut random = [0; 16];
         self.entropy.fill(&mut random).map_err(io::Error::other)?;
         let id = hex::encode(random);
@@ -41,17 +62,17 @@ impl Files {
             version: Header::version(),
             kind,
             id: id.clone(),
-            epoch: self.epoch,
+            epoch: of.epoch,
             after,
             time: self.clock.now(),
-            wrapped_keys: self.wrapped_keys.clone(),
+            wrapped_keys: of.wrapped_keys.clone(),
         };
         Ok((header, id))
     }
 
     /// Begins a journal after a revision, all of it on the disk.
     pub(super) fn begin_journal(&self, generation: u64, after: u64) -> io::Result<Writer> {
-        let (header, _) = self.header(Kind::Journal, after)?;
+        let (header, _) = self.header(Kind::Journal, after, &self.of())?;
         let path = self.folder.path_of(Kind::Journal, generation);
         let mut writer = Writer::create(&path, &header, &self.envelope)?;
         writer.sync()?;
@@ -130,9 +151,8 @@ impl Keeper {
                 folder,
                 envelope,
                 clock,
-                epoch: meta.epoch,
-                wrapped_keys: hex::encode(&meta.wrapped_keys),
                 entropy,
+                of: Mutex::new(Of::new(meta)),
             }),
             kept: watch::Sender::new(kept),
             on: AtomicBool::new(false),
@@ -184,9 +204,14 @@ impl Keeper {
 
 #[async_trait]
 impl Keep for Keeper {
-    fn begin(&self) -> Box<dyn Taking> {
+    fn begin(&self, meta: &Meta) -> Box<dyn Taking> {
+        let now = self.files.of().clone();
+        let of = match now.epoch == meta.epoch {
+            true => now,
+            false => Of::new(meta),
+        };
         Box::new(Load {
-            blocks: Blocks::begin(&self.files),
+            blocks: Blocks::begin(&self.files, of),
             begun: self.files.clock.now(),
             work: self.work.clone(),
         })

@@ -94,7 +94,7 @@ pub(super) fn merge(
     chain.follow(&journals, &files.envelope, &mut reached, |batch| {
         news.take(batch);
     })?;
-    let mut blocks = Blocks::begin(files)?;
+    let mut blocks = Blocks::begin(files, files.of().clone())?;
     let mut stopped = false;
     let old = chain.snapshot(&files.envelope, |row| {
         stopped = stop.load(Ordering::Relaxed);

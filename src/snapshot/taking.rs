@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Folder;
 use super::file::{Kind, Writer};
-use super::keeper::{Files, Work, gone};
+use super::keeper::{Files, Of, Work, gone};
 use super::row::{End, Row};
 use crate::app::ports::{Loaded, StoreError, Taking};
 use crate::domain::time::Time;
@@ -23,12 +23,14 @@ pub(super) struct Blocks {
     folder: Folder,
     id: String,
     ended: bool,
+    /// Which database it is of.
+    pub(super) of: Of,
 }
 
 impl Blocks {
     /// Begins one.
-    pub(super) fn begin(files: &Files) -> io::Result<Self> {
-        let (header, id) = files.header(Kind::Snapshot, 0)?;
+    pub(super) fn begin(files: &Files, of: Of) -> io::Result<Self> {
+        let (header, id) = files.header(Kind::Snapshot, 0, &of)?;
         let path = files.folder.unfinished(&id);
         Ok(Self {
             writer: Writer::create(&path, &header, &files.envelope)?,
@@ -36,6 +38,7 @@ impl Blocks {
             folder: files.folder.clone(),
             id,
             ended: false,
+            of,
         })
     }
 

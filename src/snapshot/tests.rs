@@ -64,6 +64,7 @@ struct Place {
 /// A keeper at work.
 struct Working {
     keeper: Arc<Keeper>,
+    meta: Meta,
     stop: CancellationToken,
     task: TaskTracker,
 }
@@ -92,20 +93,25 @@ impl Place {
     }
 
     fn work(&self) -> Working {
-        Self::run(self.keeper())
+        self.run(self.keeper())
     }
 
     /// One that goes on from what is there.
     fn resumed(&self, n: u64) -> Working {
         let keeper = self.keeper();
         keeper.resume(n).unwrap();
-        Self::run(keeper)
+        self.run(keeper)
     }
 
-    fn run(keeper: Arc<Keeper>) -> Working {
+    fn run(&self, keeper: Arc<Keeper>) -> Working {
         let (stop, task) = (CancellationToken::new(), TaskTracker::new());
         task.spawn(keep(keeper.clone(), stop.clone()));
-        Working { keeper, stop, task }
+        Working {
+            keeper,
+            meta: self.meta.clone(),
+            stop,
+            task,
+        }
     }
 
     /// What is there, as a start finds it.
@@ -136,7 +142,12 @@ impl Place {
 
 impl Working {
     async fn load(&self, pieces: &[Loaded], n: u64) -> Result<(), StoreError> {
-        let mut taking = self.keeper.begin();
+        self.load_of(&self.meta, pieces, n).await
+    }
+
+    /// The same of a database that says this of itself.
+    async fn load_of(&self, meta: &Meta, pieces: &[Loaded], n: u64) -> Result<(), StoreError> {
+        let mut taking = self.keeper.begin(meta);
         for piece in pieces {
             taking.put(piece);
         }
@@ -628,4 +639,31 @@ async fn it_says_when_it_was_last_known_to_be_the_newest() {
     let after = place.restored().unwrap().0;
     assert!(after.time >= noted, "{after:?}");
     assert_eq!(after.revision.n, 6);
+}
+
+#[tokio::test]
+async fn another_history_takes_the_place_of_the_one_before_and_is_not_started_from_before_it_is_entered()
+ {
+    let mut place = Place::new();
+    let working = place.work();
+    working.keeper.stand(Standing::Entered).await.unwrap();
+    working.load(&directory(), 50).await.unwrap();
+    working.apply(batch(51)).await;
+    let meta = Meta {
+        epoch: EPOCH + 1,
+        ..place.meta.clone()
+    };
+    working.load_of(&meta, &directory(), 7).await.unwrap();
+    assert_eq!(working.keeper.kept(), 7);
+    place.meta = meta;
+    assert!(matches!(place.restored(), Err(Unusable::NotEntered)));
+    working.keeper.stand(Standing::Entered).await.unwrap();
+    working.apply(batch(8)).await;
+    let (point, _) = place.restored().unwrap();
+    let there = Revision {
+        epoch: EPOCH + 1,
+        n: 8,
+    };
+    assert_eq!(point.revision, there);
+    working.end().await;
 }

@@ -228,6 +228,15 @@ impl Task {
         self.end_merging().await;
         self.keeper.lost.store(false, Ordering::Release);
         let files = self.keeper.files.clone();
+        if let Ok(blocks) = &blocks {
+            let mut of = files.of();
+            if of.epoch != blocks.of.epoch {
+                // The list of a database that was put back need not have this process in it: not before it is entered
+                // there may it start from this.
+                self.standing = Standing::Left;
+            }
+            of.clone_from(&blocks.of);
+        }
         let standing = self.standing;
         let begun = blocking(move || {
             let mut blocks = blocks?;

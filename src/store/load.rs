@@ -14,7 +14,7 @@ use super::entity::{keys, principals, routes, secrets, subscriptions};
 use super::error::{corrupt, failed};
 use super::feed::position;
 use super::{convert, directory};
-use crate::app::ports::{Loaded, StoreError};
+use crate::app::ports::{Loaded, Position, StoreError};
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Enforcement, Key, KeySettings};
 use crate::domain::secret::{Secret, Slot};
@@ -24,11 +24,11 @@ use crate::domain::token::Tag;
 /// Rows of the directory in memory at once.
 const PAGE: u32 = 1_000;
 
-/// Hands everything to `sink`; the connection must be a transaction. Returns the revision of its snapshot.
+/// Hands everything to `sink`; the connection must be a transaction. Returns where its snapshot is.
 pub(super) async fn load<C: ConnectionTrait>(
     snapshot: &C,
     sink: &mut (dyn FnMut(Loaded) + Send),
-) -> Result<u64, StoreError> {
+) -> Result<Position, StoreError> {
     // The first read: it is what the snapshot is taken by.
     let position = position(snapshot).await?;
     workspaces(snapshot, sink).await?;
@@ -51,7 +51,7 @@ pub(super) async fn load<C: ConnectionTrait>(
     })
     .await?;
     keys(snapshot, sink).await?;
-    Ok(position.n)
+    Ok(position)
 }
 
 async fn workspaces<C: ConnectionTrait>(

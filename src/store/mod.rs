@@ -233,7 +233,7 @@ impl Store for SqlStore {
         lifecycle::exercised(&self.reader, keys).await
     }
 
-    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
+    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<Position, StoreError> {
         load::load(&self.reader.long_snapshot().await?, sink).await
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::app::Core;
-use crate::app::ports::freshness::LAG_CLASSES;
+use crate::app::ports::freshness::{LAG_CLASSES, Reload};
 
 /// Its place, how stale its index may be, and how long changes took to get here.
 #[derive(Debug)]
@@ -39,6 +40,23 @@ impl Collector for FleetMetrics {
                 MetricType::Gauge,
             )?;
             ConstGauge::new(staleness.as_secs_f64()).encode(gauge)?;
+        }
+        let gauge = encoder.encode_descriptor(
+            "database_refused",
+            "1 while the database went back or is in another history than the one that is followed: changes are refused",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(i64::from(freshness.is_refused())).encode(gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "index_reloads",
+            "How often everything was loaded again beside the index that was in force, by the reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for why in Reload::ALL {
+            let labels = [("reason", why.as_str())];
+            ConstCounter::new(freshness.reloads(why)).encode(family.encode_family(&labels)?)?;
         }
         let lags = freshness.lags();
         let mut histogram = encoder.encode_descriptor(

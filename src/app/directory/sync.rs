@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::{mem, vec};
+use std::vec;
 
 use tokio::sync::watch;
 
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::{Code, Error};
+use crate::app::mutate::one_history;
 use crate::app::pace::Pace;
 use crate::app::ports::PrincipalQuery;
 use crate::domain::id::{PrincipalId, WorkspaceId};
@@ -102,7 +103,7 @@ struct Plan {
 
 /// What a batch came to.
 struct Batch {
-    behind: u64,
+    behind: Revision,
     changed: bool,
     slow: bool,
 }
@@ -139,7 +140,9 @@ impl Core {
         sync.caller.require_unbound()?;
         self.require_workspace(&sync.workspace).await?;
         // What is found to be so already may be the work of a call that has not been applied yet.
-        let mut behind = self.store.position().await?.n;
+        let there = self.store.position().await?;
+        let mut behind = Some(there.into());
+        let mut history = Some(there.epoch);
         let mut plan = self.plan(sync, staged).await?;
         let mut pace = Pace::new(FIRST, FEWEST, MOST);
         let mut done = plan.outcome.unchanged + plan.faults.count;
@@ -154,21 +157,22 @@ impl Core {
             // While the database works on this batch, the index takes over the one before.
             let (batch, caught_up) = futures::future::join(
                 self.sync_batch(sync, steps, &mut plan),
-                self.caught_up(mem::take(&mut behind)),
+                self.follow(behind.take()),
             )
             .await;
             caught_up?;
             let batch = batch?;
-            behind = batch.behind;
+            one_history(&mut history, batch.behind)?;
+            behind = Some(batch.behind);
             pace.after(batch.slow);
             if batch.changed {
                 revision = Some(batch.behind);
             }
             done += u64::try_from(sent).unwrap_or(u64::MAX);
         }
-        self.caught_up(behind).await?;
+        self.follow(behind).await?;
         let applied = self.index.applied();
-        let at = revision.map_or(applied, |n| Revision { n, ..applied });
+        let at = revision.unwrap_or(applied);
         plan.faults.first.sort_by_key(|fault| fault.index);
         Ok(Synced {
             refused: plan.faults.count,
@@ -260,10 +264,10 @@ impl Core {
             let before = there.remove(step.id());
             changes.extend(plan.judge(sync, step, before, &mut permits));
         }
-        let revision = scene.tx.revision();
+        let (revision, stands) = (scene.revision(), scene.before());
         if sync.dry_run || changes.is_empty() {
             return Ok(Batch {
-                behind: revision.saturating_sub(1),
+                behind: stands,
                 changed: false,
                 slow: false,
             });

@@ -24,11 +24,12 @@ use crate::app::auth::Caller;
 use crate::app::authorize::not_loaded;
 use crate::app::directory::workspaces::require_system;
 use crate::app::error::{Code, Error};
-use crate::app::ports::StoreError;
 use crate::app::ports::fleet::{Identity, Me, Replicas};
+use crate::app::ports::{StoreError, Verified};
 use crate::domain::id::ReplicaId;
 use crate::domain::replica::Replica;
 use crate::domain::revision::Revision;
+use crate::index::Index;
 
 pub use alone::Alone;
 use lead::Lead;
@@ -93,6 +94,8 @@ pub struct Fleet {
     away: AtomicBool,
     /// One speaks to the list for this process at a time.
     speaking: Mutex<()>,
+    /// The history that it is known to be entered in; the list is another one where the database was put back.
+    entered_in: std::sync::Mutex<Option<u32>>,
     /// The list as it was last read.
     last: std::sync::Mutex<Roll>,
     /// One reads at a time, for all who wait: many of them must not stand in the way of who speaks.
@@ -128,6 +131,7 @@ impl Fleet {
             resumed: AtomicBool::new(false),
             away: AtomicBool::new(false),
             speaking: Mutex::default(),
+            entered_in: std::sync::Mutex::default(),
             last: std::sync::Mutex::default(),
             reading: Mutex::default(),
             stopping: CancellationToken::new(),
@@ -180,7 +184,12 @@ impl Fleet {
 impl Core {
     /// Fails where this process must not decide: its index is not whole, or others may take it to have stopped.
     pub fn may_decide(&self) -> Result<(), Error> {
-        if !self.index.is_loaded() {
+        self.may_decide_with(&self.index.now())
+    }
+
+    /// The same of who has the index at hand.
+    pub(in crate::app) fn may_decide_with(&self, index: &Index) -> Result<(), Error> {
+        if !index.is_loaded() {
             return Err(not_loaded());
         }
         if !self.fleet.may_decide() {
@@ -206,6 +215,15 @@ impl Core {
             replica: replica.clone(),
         });
         Ok((listed.collect(), self.confirmed()))
+    }
+
+    /// Compares what this process decides with to what the database holds.
+    pub async fn verify_index(&self, caller: &Caller) -> Result<Verified, Error> {
+        require_system(caller, "what concerns all workspaces")?;
+        if self.feed.freshness().is_refused() {
+            return Err(Error::replaced());
+        }
+        Ok(self.feed.verify().await?)
     }
 
     /// Strikes off a replica that is gone for good. Whoever holds a lease is not.

@@ -44,6 +44,16 @@ impl Fleet {
         self.lease.resume();
     }
 
+    fn is_entered_in(&self, epoch: u32) -> bool {
+        let entered = self.entered_in.lock();
+        *entered.unwrap_or_else(PoisonError::into_inner) == Some(epoch)
+    }
+
+    fn note_entered(&self, epoch: u32) {
+        let entered = self.entered_in.lock();
+        *entered.unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+    }
+
     async fn enter(&self, state: ReplicaState, applied: Revision) -> Result<(), StoreError> {
         let entered = self.replicas.enter(&self.me(), state, applied).await;
         // Nor is it known of an answer that is lost.
@@ -75,10 +85,7 @@ impl Fleet {
 impl Core {
     /// What is applied here for good: a restart without the database would not go behind it.
     pub(super) fn confirmed(&self) -> Revision {
-        Revision {
-            epoch: self.index.epoch(),
-            n: self.feed.confirmed(),
-        }
+        self.feed.confirmed()
     }
 
     /// What others may be told to be applied here.
@@ -118,9 +125,12 @@ impl Core {
                 self.feed.stand(Standing::Entered).await?;
             }
             let there = self.store.position().await?;
-            self.feed.catch_up(there.n).await?;
+            self.feed.catch_up(there.into()).await?;
             match self.renewed().await? {
-                Renewal::Held => return Ok(()),
+                Renewal::Held => {
+                    fleet.note_entered(self.index.epoch());
+                    return Ok(());
+                }
                 // It took too long, or was struck off meanwhile: who looked by now may not have counted it.
                 Renewal::Lost => {}
                 Renewal::Displaced => fleet.give_way()?,
@@ -133,6 +143,7 @@ impl Core {
     pub async fn speak(&self) -> Result<(), StoreError> {
         let fleet = &self.fleet;
         let speaking = fleet.speaking.lock().await;
+        let epoch = self.index.epoch();
         if fleet.away.load(Ordering::Acquire) {
             self.meet().await?;
         }
@@ -140,7 +151,7 @@ impl Core {
             fleet.away.store(true, Ordering::Release);
         })?;
         if renewal == Renewal::Held {
-            return Ok(());
+            return self.entered_in(epoch).await;
         }
         // What it finds there is its own life before.
         let resumed = fleet.resumed.load(Ordering::Acquire);
@@ -157,8 +168,21 @@ impl Core {
         if renewal == Renewal::Lost && !resumed {
             tracing::warn!(
                 replica = %fleet.me().id,
-                "this replica was struck off while it served, by `claviger fleet forget`; it is entered again"
+                "this replica was struck off while it served, by `claviger fleet forget`, or with a backup that was put back; \
+                 it is entered again"
             );
+        }
+        self.entered_in(epoch).await
+    }
+
+    /// It is entered in the list of a database that may have been put back: from now on it may start without that.
+    async fn entered_in(&self, epoch: u32) -> Result<(), StoreError> {
+        let fleet = &self.fleet;
+        if !fleet.is_entered_in(epoch) {
+            if self.feed.is_kept() {
+                self.feed.stand(Standing::Entered).await?;
+            }
+            fleet.note_entered(epoch);
         }
         Ok(())
     }

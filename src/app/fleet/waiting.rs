@@ -145,13 +145,8 @@ impl Core {
         most: Duration,
     ) -> Result<Propagation, Error> {
         let (begun, most) = (Instant::now(), at_most(most));
-        if revision.epoch != self.index.epoch() {
-            return Err(Error::precondition(
-                "OTHER_EPOCH",
-                "the revision is of another database, or of another history of this one; read it anew",
-            ));
-        }
-        let here = tokio::time::timeout(most, self.feed.wait_for(revision.n));
+        self.in_this_history(revision)?;
+        let here = tokio::time::timeout(most, self.feed.wait_for(revision));
         let here = tokio::select! {
             biased;
             here = here => here,
@@ -170,9 +165,20 @@ impl Core {
                 "the revision was not reached in time; ask again",
             )
         })?;
+        self.in_this_history(revision)?;
         let left = most.saturating_sub(begun.elapsed());
         let mut found = self.propagation(revision, left).await;
         found.elapsed = begun.elapsed();
         Ok(found)
+    }
+
+    fn in_this_history(&self, revision: Revision) -> Result<(), Error> {
+        if revision.epoch == self.index.epoch() {
+            return Ok(());
+        }
+        Err(Error::precondition(
+            "OTHER_EPOCH",
+            "the revision is of another database, or of another history of this one; read it anew",
+        ))
     }
 }

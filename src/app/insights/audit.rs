@@ -147,13 +147,13 @@ impl Core {
     }
 
     /// Where a watch begins: behind what a caller has seen, or now.
-    pub fn begin_watch(&self, after: Option<Position>) -> Result<Place, Error> {
+    pub fn begin_watch(&self, after: Option<Position>) -> Result<Position, Error> {
         let applied = self.index.applied();
         let position = after.unwrap_or_else(|| Position::from(applied));
         if position.epoch != applied.epoch {
             return Err(other_epoch());
         }
-        Ok(position.place)
+        Ok(position)
     }
 
     /// Reads on from a place, up to what is in force in this process: who was told of a change finds it so. No connection is
@@ -161,10 +161,13 @@ impl Core {
     pub async fn watch_on(
         &self,
         caller: &Caller,
-        place: Place,
+        Position { epoch, place }: Position,
         filter: &AuditFilter,
     ) -> Result<AuditStep, Error> {
         let applied = self.index.applied();
+        if epoch != applied.epoch {
+            return Err(other_epoch());
+        }
         let batch = self
             .store
             .audit_events_after(place, applied.n, filter, STEP)

@@ -33,7 +33,8 @@ impl Core {
     ) -> Result<R, Error> {
         self.may_decide()?;
         let time = at.unwrap_or_else(|| self.clock.now());
-        let view = self.index.view();
+        let index = self.index.now();
+        let view = index.view();
         if let Presented::Supposed { key, secret, .. } = question.presented {
             let key = view
                 .key(key)

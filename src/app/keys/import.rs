@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::app::Core;
 use crate::app::auth::Caller;
 use crate::app::error::Error;
+use crate::app::mutate::one_history;
 use crate::app::pace::Pace;
 use crate::domain::id::{KeyId, WorkspaceId};
 use crate::domain::key::{Key, KeySettings};
@@ -101,7 +102,7 @@ struct Ready {
 struct Batch {
     outcomes: Vec<ImportOutcome>,
     /// What the index must have before this is answered.
-    behind: u64,
+    behind: Revision,
     /// Whether that is a revision of its own.
     changed: bool,
     /// Whether it held the counter for too long.
@@ -189,13 +190,14 @@ impl Core {
         let mut outcomes = Vec::with_capacity(items.len());
         let mut batches = Batches::new(items);
         let mut before = Before::default();
-        let (mut behind, mut revision) = (0, None);
+        let (mut behind, mut revision): (Option<Revision>, _) = (None, None);
+        let mut history = None;
         let mut ready = self.make_ready(import, batches.take()).await;
         while !ready.is_empty() {
             // While the database works on this batch, the index takes over the one before, and the next is looked at.
             let (batch, caught_up, next) = futures::future::join3(
                 self.import_batch(import, mem::take(&mut ready), &mut before),
-                self.follow(mem::take(&mut behind)),
+                self.follow(behind.take()),
                 self.make_ready(import, batches.take()),
             )
             .await;
@@ -205,24 +207,15 @@ impl Core {
                 batches.pace.after(batch.slow);
             }
             let batch = batch?;
-            behind = batch.behind;
+            one_history(&mut history, batch.behind)?;
+            behind = Some(batch.behind);
             outcomes.extend(batch.outcomes);
             if batch.changed {
-                revision = Some(Revision {
-                    epoch: self.index.epoch(),
-                    n: batch.behind,
-                });
+                revision = Some(batch.behind);
             }
         }
         self.follow(behind).await?;
         Ok(Imported { outcomes, revision })
-    }
-
-    async fn follow(&self, n: u64) -> Result<(), Error> {
-        if n == 0 {
-            return Ok(());
-        }
-        self.caught_up(n).await
     }
 
     async fn make_ready(&self, import: &Import, items: Vec<ImportItem>) -> Vec<Ready> {
@@ -325,7 +318,7 @@ impl Core {
         let Judge {
             mut made, records, ..
         } = judge;
-        let revision = scene.tx.revision();
+        let (revision, stands) = (scene.revision(), scene.before());
         if import.dry_run {
             let imports = records
                 .iter()
@@ -337,7 +330,7 @@ impl Core {
             // What was found to be so may be the work of a call that has not been applied yet.
             return Ok(Batch {
                 outcomes: fill(outcomes, made),
-                behind: revision.saturating_sub(1),
+                behind: stands,
                 changed: false,
                 slow: false,
             });

@@ -127,7 +127,8 @@ impl Core {
             Some(workspace) => vec![workspace.clone()],
             None if caller.is_system() => {
                 let tag = self.envelope.lookup().tag(&leak.digest);
-                let view = self.index.view();
+                let index = self.index.now();
+                let view = index.view();
                 let holders: BTreeSet<_> = view
                     .holders(&tag)
                     .map(|(key, _)| key.workspace.clone())

@@ -103,6 +103,23 @@ pub struct AuditEvent {
     pub after: Option<Value>,
 }
 
+/// What is done to a database that gives it another history.
+pub const NEW_HISTORY: [&str; 2] = ["ADOPT_RESTORE", "RESTORE"];
+
+impl AuditEvent {
+    /// What an event that began another history says of it: the one before, and itself.
+    pub fn new_history(&self) -> Option<(Option<u32>, u32)> {
+        let after = self.after.as_ref()?;
+        let epoch = |name| {
+            let number = after.get(name)?.as_str()?;
+            u32::from_str_radix(number, 16).ok()
+        };
+        NEW_HISTORY
+            .contains(&self.action.as_str())
+            .then_some((epoch("epoch_before"), epoch("epoch")?))
+    }
+}
+
 /// A part of the history.
 #[derive(Debug, Clone, Default)]
 pub struct AuditBatch {

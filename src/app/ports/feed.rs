@@ -12,30 +12,47 @@ use crate::domain::revision::Revision;
 use crate::domain::route::Route;
 use crate::domain::time::Time;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
+use crate::index::digest::Digest;
 
 /// The follower of the feed, as mutations and waiting decisions need it.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
-    /// Brings the index up to a revision at least, and confirms it; foreign changes in between are applied, too.
-    async fn catch_up(&self, n: u64) -> Result<(), StoreError>;
-    /// Waits until a revision is applied, however long that takes: the caller sets the limit.
-    async fn wait_for(&self, n: u64);
+    /// Brings the index up to a revision at least, and confirms it; foreign changes in between are applied, too. Fails where
+    /// another history than that revision's is followed.
+    async fn catch_up(&self, to: Revision) -> Result<(), StoreError>;
+    /// Waits until a revision is applied, or another history than its own is followed, in which it never will be; however
+    /// long that takes: the caller sets the limit.
+    async fn wait_for(&self, revision: Revision);
     /// The revision up to which everything is applied, and would be after a restart without the database: what others may
     /// be told.
-    fn confirmed(&self) -> u64;
-    /// Waits until that reaches a revision, however long that takes.
-    async fn wait_for_confirmed(&self, n: u64);
+    fn confirmed(&self) -> Revision;
+    /// Waits until that reaches a revision, or is of another history, however long that takes.
+    async fn wait_for_confirmed(&self, revision: Revision);
+    /// Compares the index with the database, at one revision.
+    async fn verify(&self) -> Result<Verified, StoreError>;
     /// Whether this process may start without the database once it is entered in its fleet's list.
     fn is_kept(&self) -> bool;
     /// Notes whether it is entered there.
     async fn stand(&self, standing: Standing) -> Result<(), StoreError>;
     /// Whether a database that is at this place is the one that is followed, of which so much was applied before that was
-    /// read. Once one was not, none is any more: numbers may come to look alike again.
+    /// read. Once it was further back in the same history, it is not any more until it has another one: numbers may come to
+    /// look alike again.
     fn follows(&self, known: Revision, there: Position) -> bool;
     /// Refuses keys and workspaces until the feed has spoken: whether access was taken from them is not known.
     fn doubt(&self, doubt: Doubt);
     /// How fresh the index is.
     fn freshness(&self) -> &Freshness;
+}
+
+/// What the index and the database hold at one revision.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// The revision.
+    pub revision: Revision,
+    /// What decisions are made with here.
+    pub index: Digest,
+    /// What a process that starts now would make them with.
+    pub database: Digest,
 }
 
 /// What a change may have taken access from.
@@ -73,6 +90,12 @@ pub struct Position {
     pub n: u64,
     /// Its history.
     pub epoch: u32,
+}
+
+impl From<Position> for Revision {
+    fn from(Position { n, epoch }: Position) -> Self {
+        Self { epoch, n }
+    }
 }
 
 /// A part of the feed, with the rows it touched as they are in the same snapshot.

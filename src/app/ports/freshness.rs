@@ -1,6 +1,6 @@
 //! How fresh an index is: when its feed was last known to have nothing new, and how long changes took to get here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,30 @@ pub struct Freshness {
     /// How many changes took how long.
     lags: [AtomicU64; LAG_CLASSES.len() + 1],
     micros: AtomicU64,
+    reloads: [AtomicU64; Reload::ALL.len()],
+    refused: AtomicBool,
+}
+
+/// Why everything was loaded again, into an index that took the place of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// Changes were pruned before they were read.
+    Pruned,
+    /// The database was given another history.
+    Replaced,
+}
+
+impl Reload {
+    /// Every reason.
+    pub const ALL: [Self; 2] = [Self::Pruned, Self::Replaced];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pruned => "changes_pruned",
+            Self::Replaced => "database_replaced",
+        }
+    }
 }
 
 /// How long changes took.
@@ -51,6 +75,29 @@ impl Freshness {
     pub fn staleness(&self) -> Option<Duration> {
         let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         looked.map(|at| at.elapsed())
+    }
+
+    /// Everything was loaded again.
+    pub fn reloaded(&self, why: Reload) {
+        if let Some(count) = self.reloads.get(why as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often that was so.
+    pub fn reloads(&self, why: Reload) -> u64 {
+        let count = self.reloads.get(why as usize);
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Whether the database is one that is not followed.
+    pub fn refuse(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// The same, to be told.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// A change of another process, made at one moment, was applied here at another one. Two clocks may differ: what seems

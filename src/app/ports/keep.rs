@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 
-use super::{FeedBatch, Loaded, StoreError};
+use super::{FeedBatch, Loaded, Meta, StoreError};
 
 /// Who keeps it. What others were told that this process has applied must be kept by then: after a restart it may be all
 /// that the process knows.
 #[async_trait]
 pub trait Keep: Send + Sync + 'static {
-    /// Begins to take down a load.
-    fn begin(&self) -> Box<dyn Taking>;
+    /// Begins to take down a load of a database that says this of itself: another history than before begins where it is
+    /// another one.
+    fn begin(&self, meta: &Meta) -> Box<dyn Taking>;
     /// Takes down what was just applied, in the order of it.
     fn append(&self, batch: &FeedBatch);
     /// Notes that nothing newer was there a moment ago.
@@ -58,7 +59,7 @@ pub struct KeepNothing;
 
 #[async_trait]
 impl Keep for KeepNothing {
-    fn begin(&self) -> Box<dyn Taking> {
+    fn begin(&self, _: &Meta) -> Box<dyn Taking> {
         Box::new(Self)
     }
 

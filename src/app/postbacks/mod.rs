@@ -204,7 +204,8 @@ impl Core {
 
     /// Where events of a key go, from the index: whoever publishes asks often.
     fn destination(&self, caller: &Caller, key: KeyId) -> Result<(WorkspaceId, String), Error> {
-        let view = self.index.view();
+        let index = self.index.now();
+        let view = index.view();
         let record = view.key(key).filter(|key| {
             (caller.is_system() || key.workspace == caller.workspace)
                 && caller.may_bind(&key.subscriptions)

@@ -40,3 +40,23 @@ pub(in crate::cli) fn propagation(found: &v1::Propagation) -> Value {
         "elapsed": found.elapsed.as_ref().map(duration),
     })
 }
+
+pub(in crate::cli) fn verified(found: &v1::VerifyIndexResponse) -> Value {
+    let kind = |kind: &v1::VerifiedKind| {
+        json!({
+            "kind": kind.kind,
+            "equal": kind.equal,
+            "index_count": kind.index_count,
+            "database_count": kind.database_count,
+            "index_digest": kind.index_digest,
+            "database_digest": kind.database_digest,
+        })
+    };
+    json!({
+        "equal": found.equal,
+        "revision": found.revision,
+        "replica": found.replica,
+        "name": found.name,
+        "kinds": found.kinds.iter().map(kind).collect::<Vec<_>>(),
+    })
+}

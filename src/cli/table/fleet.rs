@@ -44,3 +44,18 @@ pub(in crate::cli) fn replicas(replicas: &[v1::Replica], look: Look<'_>) -> Stri
     }
     lines(&table, look)
 }
+
+/// What a replica decides with, beside what the database holds.
+pub(in crate::cli) fn verified(found: &v1::VerifyIndexResponse, look: Look<'_>) -> String {
+    let header = ["KIND", "EQUAL", "INDEX", "DATABASE"];
+    let mut table = look.table(header, &[0]);
+    for kind in &found.kinds {
+        table.add_row([
+            Cell::new(clean(&kind.kind)),
+            Cell::new(if kind.equal { "yes" } else { "NO" }),
+            Cell::new(kind.index_count),
+            Cell::new(kind.database_count),
+        ]);
+    }
+    lines(&table, look)
+}

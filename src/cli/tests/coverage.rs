@@ -13,7 +13,7 @@ use super::command;
 use crate::grpc::proto;
 
 /// Commands, one for each call at least; what they need on standard input is a line of JSON.
-pub(super) const COMMANDS: [&[&str]; 63] = [
+pub(super) const COMMANDS: [&[&str]; 64] = [
     &["keys", "create", "n"],
     &["keys", "get", "key_1"],
     &["keys", "list"],
@@ -83,6 +83,7 @@ pub(super) const COMMANDS: [&[&str]; 63] = [
     &["fleet"],
     &["fleet", "wait"],
     &["fleet", "forget", "rep_1"],
+    &["verify-index"],
 ];
 
 /// Calls without a command, each with the reason.

@@ -18,6 +18,7 @@ use v1::fleet_server::{Fleet, FleetServer};
 struct Fake {
     replicas: Vec<v1::Replica>,
     propagation: v1::Propagation,
+    verified: v1::VerifyIndexResponse,
     /// What was asked for, and within which time.
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -52,6 +53,14 @@ impl Fleet for Fake {
             propagation: Some(self.propagation.clone()),
             revision: "e.9".to_owned(),
         }))
+    }
+
+    async fn verify_index(
+        &self,
+        request: Request<v1::VerifyIndexRequest>,
+    ) -> Result<Response<v1::VerifyIndexResponse>, Status> {
+        self.heard(&request);
+        Ok(Response::new(self.verified.clone()))
     }
 
     async fn forget_replica(
@@ -261,4 +270,63 @@ async fn who_does_not_wait_asks_for_nothing_and_is_told_nothing() {
     usage_error(&["keys", "disable", "key_1", "--wait=soon"]);
     // What gives access takes no wait.
     usage_error(&["keys", "undelete", "key_1", "--wait"]);
+}
+
+/// What `verify-index` is answered, where kinds of these names differ.
+fn verified(differ: &[&str]) -> v1::VerifyIndexResponse {
+    let kind = |name: &str| v1::VerifiedKind {
+        kind: name.to_owned(),
+        equal: !differ.contains(&name),
+        index_count: 3,
+        database_count: 3,
+        index_digest: "aa".to_owned(),
+        database_digest: "aa".to_owned(),
+    };
+    v1::VerifyIndexResponse {
+        equal: differ.is_empty(),
+        revision: "e.9".to_owned(),
+        replica: "rep_a".to_owned(),
+        name: "a".to_owned(),
+        kinds: ["routes", "keys", "secrets"].map(kind).into(),
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_differs_is_told_with_what_differs_and_by_the_exit_code() {
+    let mut fake = Fake {
+        verified: verified(&[]),
+        ..Fake::default()
+    };
+    let (exit, captured) = run(&fake, &["verify-index"]).await;
+    assert_eq!(exit, Exit::Ok, "{}", captured.err());
+    assert!(
+        captured
+            .err()
+            .contains("a (rep_a) at e.9 is what the database holds")
+    );
+    assert!(captured.out().contains("secrets"), "{}", captured.out());
+
+    fake.verified = verified(&["keys", "secrets"]);
+    let (exit, captured) = run(&fake, &["verify-index"]).await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(
+        captured.err().contains("keys, secrets differ"),
+        "{}",
+        captured.err()
+    );
+    let (exit, captured) = run(&fake, &["verify-index", "--output", "json"]).await;
+    assert_eq!(exit, Exit::Failed);
+    let value: Value = serde_json::from_str(&captured.out()).unwrap();
+    assert_eq!(value["equal"], json!(false));
+    assert_eq!(
+        value["kinds"][1],
+        json!({
+            "kind": "keys",
+            "equal": false,
+            "index_count": 3,
+            "database_count": 3,
+            "index_digest": "aa",
+            "database_digest": "aa",
+        })
+    );
 }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::app::error::Error;
 use crate::app::fleet::{DEFAULT_WAIT, Listed, MAX_WAIT, Propagation, Wait};
+use crate::app::ports::Verified;
+use crate::app::ports::fleet::Me;
 use crate::domain::replica::{Replica, ReplicaState};
 use crate::domain::revision::Revision;
+use crate::index::digest::Kind;
 
 use super::super::proto::v1;
 use super::{duration, enumeration, timestamp, wire_duration};
@@ -79,5 +82,28 @@ pub(in crate::grpc) fn replica(listed: &Listed, applied: Revision) -> v1::Replic
         behind: i64::try_from(behind).unwrap_or(i64::MAX),
         answering: listed.is_me,
         leading: listed.leads,
+    }
+}
+
+/// Writes how the index of a replica compares with the database.
+pub(in crate::grpc) fn verified(verified: &Verified, me: &Me) -> v1::VerifyIndexResponse {
+    let count = |n| i64::try_from(n).unwrap_or(i64::MAX);
+    let kinds = Kind::ALL.map(|kind| {
+        let (index, database) = (verified.index.of(kind), verified.database.of(kind));
+        v1::VerifiedKind {
+            kind: kind.as_str().to_owned(),
+            equal: index == database,
+            index_count: count(index.count),
+            database_count: count(database.count),
+            index_digest: index.digest(),
+            database_digest: database.digest(),
+        }
+    });
+    v1::VerifyIndexResponse {
+        equal: verified.index == verified.database,
+        revision: verified.revision.to_string(),
+        replica: me.id.to_string(),
+        name: me.name.clone(),
+        kinds: kinds.into(),
     }
 }

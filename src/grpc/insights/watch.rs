@@ -18,6 +18,7 @@ use crate::app::insights::audit::AuditStep;
 use crate::app::insights::place::Position;
 use crate::app::limit::Share;
 use crate::app::ports::audit::{AuditFilter, Place};
+use crate::domain::revision::Revision;
 use crate::domain::scope::AdminScope;
 use crate::grpc::convert;
 use crate::grpc::guard::{ConnectionEnd, busy};
@@ -57,14 +58,14 @@ impl InsightsService {
             actions: audit::names("actions", message.actions)?,
         };
         let after: Option<Position> = convert::parse_optional("after", &message.after)?;
-        let place = self.core.begin_watch(after)?;
+        let Position { epoch, place } = self.core.begin_watch(after)?;
         let open = self.watches.acquire(&caller.workspace).ok_or_else(busy)?;
         let watch = Watch {
             core: self.core.clone(),
             stopping: self.stopping.clone(),
             connection,
             deadline: terms.deadline,
-            epoch: self.core.index.epoch(),
+            epoch,
             caller,
             filter,
             place,
@@ -152,11 +153,11 @@ impl Watch {
         let begun = Instant::now();
         let now = self.core.clock.now();
         // Rights end while a stream goes on.
-        let caller = self.caller.refresh(&self.core.index.view(), now)?;
+        let caller = self.caller.refresh(&self.core.index.now().view(), now)?;
         caller.require(AdminScope::InsightsRead)?;
         let step = self
             .core
-            .watch_on(&caller, self.place, &self.filter)
+            .watch_on(&caller, self.position(), &self.filter)
             .await?;
         self.caller = caller;
         let more = step.more;
@@ -198,14 +199,21 @@ impl Watch {
         messages
     }
 
+    fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            place: self.place,
+        }
+    }
+
     fn message(
         &self,
         events: Vec<v1::AuditEvent>,
         place: Place,
     ) -> (v1::WatchEventsResponse, Place) {
         let position = Position {
-            epoch: self.epoch,
             place,
+            ..self.position()
         };
         let message = v1::WatchEventsResponse {
             events,
@@ -240,10 +248,11 @@ impl Watch {
     async fn wait(&self, sender: &Sender, not_before: Instant) -> Result<(), End> {
         let heartbeat = self.told.map_or_else(Instant::now, |told| told + HEARTBEAT);
         let change = async {
-            self.core
-                .feed
-                .wait_for(self.place.n.saturating_add(1))
-                .await;
+            let next = Revision {
+                epoch: self.epoch,
+                n: self.place.n.saturating_add(1),
+            };
+            self.core.feed.wait_for(next).await;
             tokio::time::sleep_until(not_before).await;
         };
         tokio::select! {

@@ -23,23 +23,12 @@ impl Index {
         for (workspace, changes) in by_workspace {
             let mut writer = self.writer();
             let old = self.routes.pin().get(&workspace).cloned();
+            let before = writer.before.as_ref();
+            let before = before.and_then(|before| before.routes_of(workspace.as_str()));
             let demands = &mut writer.interner.demands;
-            let table = RouteTable::changed(old.as_deref(), changes, demands);
+            let table = RouteTable::changed(old.as_deref(), before.as_deref(), changes, demands);
             self.put_table(&workspace, table.map(Arc::new));
         }
-    }
-
-    /// Takes out the routes that are not among these.
-    pub fn retain_routes(&self, routes: &HashSet<(WorkspaceId, RouteId)>) {
-        let mut gone = Vec::new();
-        for (workspace, table) in &self.routes.pin() {
-            let ids = table.iter().map(|r| (workspace.clone(), r.id.clone()));
-            gone.extend(ids.filter(|known| !routes.contains(known)));
-        }
-        self.put_routes(
-            gone.into_iter()
-                .map(|(workspace, id)| (workspace, id, None)),
-        );
     }
 
     /// The routes of a workspace, as they are now.

@@ -204,7 +204,8 @@ async fn begin_history(
         resource: Resource::Workspace(WorkspaceId::system()),
         before: None,
         after: Some(serde_json::json!({
-            "epoch": header.epoch,
+            "epoch_before": header.epoch,
+            "epoch": format!("{:08x}", new.epoch),
             "revision": header.revision,
             "backup_time": header.time,
             "version": header.version,

@@ -104,7 +104,7 @@ async fn load_gives_what_was_put_and_the_directory_first() {
     commit(tx).await;
 
     let mut loaded = Vec::new();
-    let revision = store.load(&mut |item| loaded.push(item)).await.unwrap();
+    let revision = store.load(&mut |item| loaded.push(item)).await.unwrap().n;
     assert_eq!(revision, 1);
     let mut loaded = loaded.into_iter();
     for w in &ids {

@@ -170,7 +170,7 @@ fn every_rpc_has_its_row() {
         assert_eq!(open, row.foreign == Foreign::Open, "{}", row.rpc);
         assert_eq!(open, row.right.is_empty(), "{}", row.rpc);
         // A message without fields can't be wrong.
-        let can_be = row.rpc != "Fleet/ListReplicas";
+        let can_be = !matches!(row.rpc, "Fleet/ListReplicas" | "Fleet/VerifyIndex");
         assert_eq!(!row.bad.is_empty(), can_be, "{} has no bad input", row.rpc);
     }
     println!(

@@ -13,6 +13,13 @@ pub(crate) fn of_fleet(n: &Names) -> Vec<Row> {
     };
     vec![
         Spoil::new("Fleet/ListReplicas", INSIGHTS, Foreign::SystemOnly, list).done(),
+        Spoil::new(
+            "Fleet/VerifyIndex",
+            INSIGHTS,
+            Foreign::SystemOnly,
+            v1::VerifyIndexRequest {},
+        )
+        .done(),
         wait(),
         Spoil::new("Fleet/ForgetReplica", SETTINGS, Foreign::SystemOnly, forget)
             .refused("REPLICA_ALIVE")

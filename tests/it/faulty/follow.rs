@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use claviger::app::ports::{
-    Actor, Change, Feed as _, FeedBatch, Keep, KeepNothing, Resource, Standing, Store as _,
+    Actor, Change, Feed as _, FeedBatch, Keep, KeepNothing, Meta, Resource, Standing, Store as _,
     StoreError, Taking,
 };
 use claviger::domain::decision::Reason;
 use claviger::feed::Follower;
-use claviger::index::Index;
+use claviger::index::{Index, Live};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +60,7 @@ async fn more_changes_than_one_batch_holds_are_applied_in_order_by_one_catch_up(
     let n = change_a_lot_elsewhere(&stage, &first, &last).await;
     assert_eq!(stage.ask(&last), Reason::Ok, "nobody has told us");
     stage.store.take_reads();
-    stage.follower.catch_up(n).await.unwrap();
+    stage.follower.catch_up(stage.at(n)).await.unwrap();
 
     let reads = stage.store.take_reads();
     assert_eq!(reads.len(), 3, "{reads:?}");
@@ -89,14 +89,14 @@ async fn a_doubt_is_not_lifted_before_the_last_batch() {
     let mut reached = before;
     for _ in 0..2 {
         stage.store.feed_fails_after(1);
-        stage.follower.catch_up(n).await.unwrap_err();
+        stage.follower.catch_up(stage.at(n)).await.unwrap_err();
         assert!(stage.applied() > reached && stage.applied() < n);
         reached = stage.applied();
         assert!(stage.in_doubt(&doubted));
         assert_eq!(stage.ask(&doubted), Reason::KeyDisabled);
     }
     stage.store.feed_fails_after(1);
-    stage.follower.catch_up(n).await.unwrap();
+    stage.follower.catch_up(stage.at(n)).await.unwrap();
     stage.store.heal();
     assert_eq!(stage.ask(&doubted), Reason::Ok);
     stage.index_equals_database(&[&doubted, &last]).await;
@@ -108,16 +108,16 @@ async fn a_revision_that_the_feed_does_not_have_yet_is_never_said_to_be_applied(
     let key = stage.key().await;
     let n = stage.applied();
     for ahead in [n + 1, n + 1_000] {
-        let error = stage.follower.catch_up(ahead).await.unwrap_err();
+        let error = stage.follower.catch_up(stage.at(ahead)).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         assert_eq!(stage.applied(), n);
     }
     // A change of another process goes half the way: it is applied, and still is not what was asked for.
     change_elsewhere(&stage, &key, false, 1).await;
-    stage.follower.catch_up(n + 2).await.unwrap_err();
+    stage.follower.catch_up(stage.at(n + 2)).await.unwrap_err();
     assert_eq!(stage.applied(), n + 1);
     assert_eq!(stage.ask(&key), Reason::KeyDisabled);
-    stage.follower.catch_up(n + 1).await.unwrap();
+    stage.follower.catch_up(stage.at(n + 1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +147,7 @@ async fn a_follower_behind_what_was_pruned_loads_everything_again() {
         .now()
         .plus(std::time::Duration::from_secs(1));
     stage.store.prune_changes(later, 1_000).await.unwrap();
-    stage.follower.catch_up(n).await.unwrap();
+    stage.follower.catch_up(stage.at(n)).await.unwrap();
     assert_eq!(stage.applied(), n);
     assert_eq!(stage.ask(&stays), Reason::KeyDisabled);
     assert_eq!(stage.ask(&goes), Reason::UnknownKey);
@@ -182,7 +182,7 @@ struct Slow(watch::Sender<u64>);
 
 #[async_trait]
 impl Keep for Slow {
-    fn begin(&self) -> Box<dyn Taking> {
+    fn begin(&self, _: &Meta) -> Box<dyn Taking> {
         Box::new(KeepNothing)
     }
 
@@ -213,29 +213,30 @@ async fn what_is_applied_is_in_force_at_once_and_confirmed_only_when_it_is_kept(
     let stage = stage().await;
     let key = stage.key().await;
     let slow = Arc::new(Slow(watch::Sender::new(0)));
-    let lookup = stage.core.index.lookup_key().clone();
-    let index = Arc::new(Index::new(lookup, stage.core.index.epoch()));
+    let lookup = stage.core.envelope.lookup().clone();
+    let index = Index::new(lookup, stage.core.index.epoch());
+    let index = Arc::new(Live::new(index));
     let store = Arc::new(stage.store.clone());
     let follower = Follower::keeping(store, index.clone(), slow.clone());
     let before = follower.load().await.unwrap();
     slow.0.send_replace(before);
-    assert_eq!(follower.confirmed(), before);
+    assert_eq!(follower.confirmed(), stage.at(before));
 
     let n = change_elsewhere(&stage, &key, false, 1).await;
-    let mut caught_up = std::pin::pin!(follower.catch_up(n));
+    let mut caught_up = std::pin::pin!(follower.catch_up(stage.at(n)));
     tokio::select! {
         biased;
         ended = &mut caught_up => panic!("{ended:?} before it was kept"),
-        () = follower.wait_for(n) => {}
+        () = follower.wait_for(stage.at(n)) => {}
     }
     assert_eq!(index.applied().n, n);
-    assert_eq!(follower.confirmed(), before);
+    assert_eq!(follower.confirmed(), stage.at(before));
     slow.0.send_replace(n);
     // Where this machine is starved, it may have given up by now; it then says so, and nothing else.
     match caught_up.await {
         Ok(()) => {}
-        Err(StoreError::Unavailable(_)) => follower.catch_up(n).await.unwrap(),
+        Err(StoreError::Unavailable(_)) => follower.catch_up(stage.at(n)).await.unwrap(),
         Err(error) => panic!("{error}"),
     }
-    assert_eq!(follower.confirmed(), n);
+    assert_eq!(follower.confirmed(), stage.at(n));
 }

@@ -7,6 +7,7 @@
 mod doubt;
 mod fleet;
 mod follow;
+mod history;
 mod import;
 mod list;
 mod places;
@@ -16,4 +17,5 @@ mod records;
 mod retention;
 mod stage;
 mod store;
+mod verify;
 mod watch;

@@ -49,7 +49,7 @@ async fn all_that_is_due_goes_in_one_run_and_a_mutation_does_not_wait_for_its_en
     tx.put_new_keys(&keys).await.unwrap();
     let n = tx.revision();
     tx.commit().await.unwrap();
-    stage.follower.catch_up(n).await.unwrap();
+    stage.follower.catch_up(stage.at(n)).await.unwrap();
     stage.follower.load().await.unwrap();
     let before = stage.core.index.len();
 

@@ -26,12 +26,13 @@ use claviger::deliver::{Allowed, Client, Limits, SystemResolver};
 use claviger::domain::decision::Reason;
 use claviger::domain::id::{KeyId, ReplicaId, SubscriptionId, WorkspaceId};
 use claviger::domain::key::{Key, KeySettings};
+use claviger::domain::revision::Revision;
 use claviger::domain::scope::AdminScope;
 use claviger::domain::time::Time;
 use claviger::domain::token::Token;
 use claviger::domain::workspace::{Presentation, Subscription, Workspace};
 use claviger::feed::Follower;
-use claviger::index::Index;
+use claviger::index::{Index, Live};
 use claviger::server::{SystemClock, SystemEntropy};
 use claviger::store::SqlStore;
 use tempfile::TempDir;
@@ -149,7 +150,7 @@ impl Ground {
             None,
         )
         .unwrap();
-        let index = Arc::new(Index::new(envelope.lookup().clone(), self.epoch));
+        let index = Arc::new(Live::new(Index::new(envelope.lookup().clone(), self.epoch)));
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let follower = Follower::keeping(shared.clone(), index.clone(), part.keep);
         let follower = Arc::new(follower);
@@ -189,7 +190,7 @@ impl Ground {
             self.token.get().unwrap().reveal().as_bytes(),
             None,
             None,
-            &core.index.view(),
+            &core.index.now().view(),
             now,
             &core.last_used,
         )
@@ -371,7 +372,8 @@ impl Stage {
             must_demand: false,
             attributes: Attributes::default(),
         };
-        let view = self.core.index.view();
+        let index = self.core.index.now();
+        let view = index.view();
         decide(&question, &view, self.core.clock.now()).reason
     }
 
@@ -398,35 +400,52 @@ impl Stage {
 
     /// Whether a key is refused only because nobody knows what became of a change of it.
     pub(super) fn in_doubt(&self, key: &Made) -> bool {
-        self.core.index.view().key(key.id).unwrap().is_closed()
+        self.core
+            .index
+            .now()
+            .view()
+            .key(key.id)
+            .unwrap()
+            .is_closed()
     }
 
     /// The same of the workspace.
     pub(super) fn workspace_in_doubt(&self) -> bool {
-        let view = self.core.index.view();
+        let index = self.core.index.now();
+        let view = index.view();
         view.workspace(workspace().as_str()).unwrap().is_closed()
     }
 
     /// Asks the feed for news, as is done now and then although nobody changed anything here.
     pub(super) async fn hear(&self) -> Result<(), StoreError> {
-        self.follower.catch_up(0).await
+        self.follower.catch_up(self.at(0)).await
+    }
+
+    /// A revision of the history that is followed.
+    pub(super) fn at(&self, n: u64) -> Revision {
+        let applied = self.core.index.applied();
+        Revision { n, ..applied }
     }
 
     pub(super) fn applied(&self) -> u64 {
         self.core.index.applied().n
     }
 
+    /// An empty index of the history that is followed.
+    pub(super) fn fresh(&self) -> Arc<Live> {
+        let lookup = self.core.envelope.lookup().clone();
+        Arc::new(Live::new(Index::new(lookup, self.core.index.epoch())))
+    }
+
     /// The index is what a new process would load from the database: every record whole, and nothing is in doubt.
     pub(super) async fn index_equals_database(&self, keys: &[&Made]) {
-        let fresh = Arc::new(Index::new(
-            self.core.envelope.lookup().clone(),
-            self.core.index.epoch(),
-        ));
+        let fresh = self.fresh();
         let follower = Follower::new(Arc::new(self.store.clone()), fresh.clone());
         follower.load().await.unwrap();
         assert_eq!(self.core.index.applied(), fresh.applied());
         assert_eq!(self.core.index.len(), fresh.len());
-        let (ours, theirs) = (self.core.index.view(), fresh.view());
+        let (our, their) = (self.core.index.now(), fresh.now());
+        let (ours, theirs) = (our.view(), their.view());
         for key in keys {
             assert_eq!(
                 format!("{:?}", ours.key(key.id).unwrap()),

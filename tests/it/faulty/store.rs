@@ -54,6 +54,8 @@ struct Faults {
     /// How many reads of the feed still succeed; none: all.
     feeds_left: Option<usize>,
     rows_fail: bool,
+    loads_fail: bool,
+    failed_loads: usize,
     reads: Vec<Read>,
 }
 
@@ -107,6 +109,16 @@ impl FaultyStore {
     /// Whether single keys and workspaces can be read.
     pub(super) fn rows_fail(&self, fail: bool) {
         self.faults.lock().unwrap().rows_fail = fail;
+    }
+
+    /// Whether everything can be read to the end.
+    pub(super) fn loads_fail(&self, fail: bool) {
+        self.faults.lock().unwrap().loads_fail = fail;
+    }
+
+    /// How often it could not.
+    pub(super) fn failed_loads(&self) -> usize {
+        self.faults.lock().unwrap().failed_loads
     }
 
     /// Everything can be read again.
@@ -326,8 +338,14 @@ impl Store for FaultyStore {
         self.inner.exercised(keys).await
     }
 
-    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<u64, StoreError> {
-        self.inner.load(sink).await
+    async fn load(&self, sink: &mut (dyn FnMut(Loaded) + Send)) -> Result<Position, StoreError> {
+        let there = self.inner.load(sink).await?;
+        let mut faults = self.faults.lock().unwrap();
+        if faults.loads_fail {
+            faults.failed_loads += 1;
+            return Err(StoreError::Unavailable("no load can be read".to_owned()));
+        }
+        Ok(there)
     }
 
     async fn flush_last_used(&self, used: &[(SecretId, Time)]) -> Result<(), StoreError> {

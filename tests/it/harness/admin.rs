@@ -105,6 +105,7 @@ impl Admin {
         FleetClient:
             list_replicas(ListReplicasRequest) -> ListReplicasResponse,
             wait_for_revision(WaitForRevisionRequest) -> WaitForRevisionResponse,
+            verify_index(VerifyIndexRequest) -> VerifyIndexResponse,
             forget_replica(ForgetReplicaRequest) -> ForgetReplicaResponse;
         InsightsClient:
             get_key_hygiene(GetKeyHygieneRequest) -> GetKeyHygieneResponse;

@@ -260,6 +260,26 @@ impl Database {
     pub(crate) fn sql(&self, statement: &str) -> String {
         psql(&self.url, statement)
     }
+
+    /// A backup of all of it, by PostgreSQL's own tool.
+    pub(crate) fn dump(&self, file: &Path) {
+        let args = ["--clean", "--if-exists", "--no-owner", "--file"];
+        self.run(Command::new("pg_dump").args(args).arg(file).arg(&self.url));
+    }
+
+    /// Puts a backup back in the place of what is there, in one step, under whoever uses it.
+    pub(crate) fn restore(&self, file: &Path) {
+        let args = ["-Xq", "-1", "-v", "ON_ERROR_STOP=1", "-f"];
+        self.run(Command::new("psql").args(args).arg(file).arg(&self.url));
+    }
+
+    fn run(&self, command: &mut Command) {
+        let output = command
+            .output()
+            .expect("PostgreSQL's tools are on the path");
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {complained}", self.name);
+    }
 }
 
 /// A password that no log may hold from now on.

@@ -17,6 +17,7 @@ mod operations;
 mod outage;
 mod postbacks;
 mod replicas;
+mod restored;
 mod rolling;
 mod rotation;
 mod secrets;

@@ -23,7 +23,7 @@ fn route(n: usize, settings: RouteSettings) -> Route {
 
 fn table(routes: &[Route]) -> RouteTable {
     let changes = routes.iter().map(|r| (r.id.clone(), Some(r.clone())));
-    RouteTable::changed(None, changes, &mut Sets::default()).unwrap_or_default()
+    RouteTable::changed(None, None, changes, &mut Sets::default()).unwrap_or_default()
 }
 
 fn settings(hosts: &[&str], path: &str, methods: &[&str]) -> RouteSettings {
@@ -266,6 +266,7 @@ fn a_changed_table_keeps_counts_and_takes_no_older_state() {
     let change = |table: &RouteTable, route: Option<Route>| {
         RouteTable::changed(
             Some(table),
+            None,
             [("r0".parse().unwrap(), route)],
             &mut Sets::default(),
         )
