@@ -18,7 +18,8 @@ const CHANGES: usize = if SOAK { 3_000 } else { 20 };
 const WARM: usize = CHANGES / 10;
 /// Keys that are imported in bulk.
 const KEYS: u64 = if SOAK { 20_000 } else { 200 };
-/// How long bare inserts are counted.
+/// Bare inserts of PostgreSQL, and how long those of SQLite are counted.
+const INSERTS: usize = if SOAK { 20_000 } else { 128 };
 const BARE: Duration = Duration::from_secs(if SOAK { 5 } else { 1 });
 /// Room for all writers: at most half of it is one workspace's.
 const PLACES: [&str; 2] = ["--max-concurrent-admin", "256"];
@@ -87,8 +88,8 @@ fn bare(stage: &Stage, clients: usize) -> f64 {
     let create = "CREATE TABLE IF NOT EXISTS bare (n bigserial PRIMARY KEY, text text NOT NULL)";
     stage.database.sql(create);
     let output = Command::new("pgbench")
-        .args(["-n", "-M", "prepared", "-T", &BARE.as_secs().to_string()])
-        .args(["-c", &clients.to_string(), "-j", "1", "-f"])
+        .args(["-n", "-M", "prepared", "-c", &clients.to_string()])
+        .args(["-t", &(INSERTS / clients).to_string(), "-j", "1", "-f"])
         .arg(&script)
         .arg(&stage.database.url)
         .output()
