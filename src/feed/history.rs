@@ -43,7 +43,6 @@ impl Follower {
             ));
         }
         if there.n < known.n && !self.replaced.swap(true, Ordering::AcqRel) {
-            self.freshness.refuse(true);
             tracing::error!(
                 known = %known,
                 there = there.n,
@@ -51,6 +50,7 @@ impl Follower {
             );
         }
         if self.replaced.load(Ordering::Acquire) {
+            self.freshness.refuse(true);
             return Err(went_back());
         }
         Ok(())

@@ -157,6 +157,8 @@ impl Follower {
         let position = self.store.position().await?;
         if position.epoch == known.epoch {
             self.same_history(known, position)?;
+            // It may have been another database for a while.
+            self.freshness.refuse(false);
             let closed = self.index.closed();
             if position.n != self.index.applied().n || !closed.is_empty() {
                 self.advance(Revision { n: 0, ..known }).await?;
@@ -244,6 +246,10 @@ impl Follower {
         Ok(batch)
     }
 
+    fn is_refused(&self) -> bool {
+        self.replaced.load(Ordering::Acquire) || self.freshness.is_refused()
+    }
+
     fn note_lags(&self, batch: &FeedBatch) {
         if let Some(clock) = &self.clock {
             let now = clock.now();
@@ -322,8 +328,8 @@ impl Feed for Follower {
         // what is kept is of it.
         let kept = self.keep.kept();
         let applied = self.index.applied();
-        // Of a database that went back nothing is applied, whatever the numbers look like.
-        let n = match self.replaced.load(Ordering::Acquire) {
+        // Of a database that went back, or is in another history, nothing is applied, whatever the numbers look like.
+        let n = match self.is_refused() {
             true => 0,
             false => applied.n.min(kept),
         };
@@ -340,7 +346,7 @@ impl Feed for Follower {
         let confirmed = async {
             self.wait_for(revision).await;
             self.keep.wait_for(revision.n).await;
-            if self.replaced.load(Ordering::Acquire) {
+            if self.is_refused() {
                 std::future::pending().await
             }
         };

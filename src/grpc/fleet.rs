@@ -63,7 +63,7 @@ impl FleetService {
     ) -> Result<v1::VerifyIndexResponse, Error> {
         let (caller, _right, _) = caller(&self.core, request, &[AdminScope::InsightsRead])?;
         let verified = self.core.verify_index(&caller).await?;
-        Ok(convert::verified(&verified, self.core.fleet.me()))
+        Ok(convert::verified(&verified, &self.core.fleet.me()))
     }
 
     async fn forget(

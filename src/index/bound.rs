@@ -22,6 +22,14 @@ struct Slot(ArcSwapOption<PrincipalRecord>);
 #[derive(Debug, Clone)]
 pub(super) struct Bound(Arc<Slot>);
 
+impl Bound {
+    /// Whether this is the principal in the slot; none: whether there is none.
+    pub(super) fn leads_to(&self, principal: Option<&Arc<PrincipalRecord>>) -> bool {
+        let now = self.0.0.load();
+        now.as_ref().map(Arc::as_ptr) == principal.map(Arc::as_ptr)
+    }
+}
+
 impl PartialEq for Bound {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

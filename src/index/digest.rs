@@ -19,7 +19,8 @@ use crate::domain::principal::Principal;
 use crate::domain::route::Route;
 use crate::domain::workspace::{Scope, Subscription, Workspace};
 
-use super::hash::Owned;
+use super::bound::Slots;
+use super::hash::{Owned, OwnedRef};
 use super::intern::Interner;
 use super::record::{Id, KeyRecord, PrincipalRecord, WorkspaceRecord, hashed};
 use super::routes::claimed_by;
@@ -147,6 +148,7 @@ impl Digest {
 pub struct Pieces {
     digest: Digest,
     interner: Interner,
+    slots: Slots,
     hosts: BTreeMap<Box<[u8]>, WorkspaceId>,
 }
 
@@ -182,7 +184,11 @@ impl Pieces {
 
     /// Takes a key with its secrets.
     pub fn put_key(&mut self, key: &Key) {
-        let record = KeyRecord::new(key, None, false, &mut self.interner);
+        // Which it is does not count, but that there is one.
+        let principal = key.settings.principal.as_ref();
+        let bound = principal.map(|id| self.slots.bind(&key.workspace, id, || None));
+        let shared = self.interner.shared(key, bound);
+        let record = KeyRecord::new(key, None, false, shared);
         self.digest.add_key(&record, |_| true);
     }
 
@@ -224,6 +230,17 @@ impl Index {
         let place = secret.map(|secret| Id::of(secret.tag().index()));
         let holders = place.map(|place| self.holders(place)).unwrap_or_default();
         holders.iter().any(|holder| Arc::ptr_eq(holder, key))
+    }
+
+    /// Whether a key leads to its principal as that is.
+    fn is_bound(&self, key: &KeyRecord) -> bool {
+        let Some(id) = &key.principal else {
+            return key.bound.is_none();
+        };
+        let principals = self.principals.pin();
+        let now = principals.get(&OwnedRef(key.workspace.as_str(), id.as_str()));
+        let bound = key.bound.as_ref();
+        bound.is_some_and(|bound| bound.leads_to(now))
     }
 
     /// What a tag leads to that is no state of a key any more, or has no such secret.
@@ -314,6 +331,9 @@ impl Walk {
                 None => keys.get(&id).into_iter().for_each(|key| {
                     let found = |n| self.index.is_found(key, n);
                     self.digest.add_key(key, found);
+                    if !self.index.is_bound(key) {
+                        self.digest.add(Kind::Principals, key.digest());
+                    }
                 }),
             }
         }

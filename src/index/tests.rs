@@ -222,6 +222,28 @@ fn key_with_secret(revision: u64) -> Key {
 }
 
 #[test]
+fn a_key_that_leads_to_another_state_of_its_principal_is_seen_in_the_digest() {
+    let index = Arc::new(index());
+    let (key, ada) = (bound_to(1, "ada"), principal("ada", 2, true));
+    let mut pieces = Pieces::default();
+    pieces.put_key(&key);
+    pieces.put_principal(&ada);
+    let equal = pieces.end();
+    index.put_key(&key);
+    index.put_principal(&ada);
+    assert_eq!(walk(&index), equal);
+    let name = Owned(ada.workspace.clone(), ada.id.clone());
+    let right = index.principals.pin().get(&name).cloned();
+    index.writer().slots.put(&name, None);
+    assert_ne!(
+        walk(&index).of(Kind::Principals),
+        equal.of(Kind::Principals)
+    );
+    index.writer().slots.put(&name, right);
+    assert_eq!(walk(&index), equal);
+}
+
+#[test]
 fn a_tag_that_leads_nowhere_or_to_a_state_of_before_is_seen_in_the_digest() {
     let index = Arc::new(index());
     let key = key_with_secret(5);

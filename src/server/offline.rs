@@ -119,8 +119,8 @@ impl Held {
 
 async fn enter(store: &SqlStore, me: &Me) -> Result<(), StartError> {
     let nothing = Revision { epoch: 0, n: 0 };
-    let entered = store.enter(me, ReplicaState::Joining, nothing).await;
-    Ok(entered?)
+    store.enter(me, ReplicaState::Joining, nothing).await?;
+    Ok(())
 }
 
 /// Brings the schema of the database up to date; returns the steps that were applied.

@@ -92,6 +92,8 @@ pub struct Fleet {
     resumed: AtomicBool,
     /// The database was away: it may be another one when it is back.
     away: AtomicBool,
+    /// It is another one: nothing is confirmed to it.
+    elsewhere: AtomicBool,
     /// One speaks to the list for this process at a time.
     speaking: Mutex<()>,
     /// The history that it is known to be entered in; the list is another one where the database was put back.
@@ -130,6 +132,7 @@ impl Fleet {
             replicas,
             resumed: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            elsewhere: AtomicBool::new(false),
             speaking: Mutex::default(),
             entered_in: std::sync::Mutex::default(),
             last: std::sync::Mutex::default(),

@@ -91,7 +91,9 @@ impl Core {
     /// What others may be told to be applied here.
     pub(super) fn told(&self) -> Revision {
         let confirmed = self.confirmed();
-        match self.fleet.claim.is_sure(self.fleet.lease.now()) {
+        let fleet = &self.fleet;
+        let there = !fleet.elsewhere.load(Ordering::Acquire);
+        match there && fleet.claim.is_sure(fleet.lease.now()) {
             true => confirmed,
             false => Revision { n: 0, ..confirmed },
         }
@@ -102,8 +104,10 @@ impl Core {
         // As it was before the read: what is applied meanwhile is newer than what is read.
         let known = self.index.applied();
         let there = self.store.position().await?;
-        self.feed.follows(known, there);
-        self.fleet.away.store(false, Ordering::Release);
+        let another = !self.feed.follows(known, there);
+        self.fleet.elsewhere.store(another, Ordering::Release);
+        // Looked at until it is followed, or is back.
+        self.fleet.away.store(another, Ordering::Release);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use claviger::app::ports::{
-    Actor, Change, Feed as _, FeedBatch, Keep, KeepNothing, Resource, Standing, Store as _,
+    Actor, Change, Feed as _, FeedBatch, Keep, KeepNothing, Meta, Resource, Standing, Store as _,
     StoreError, Taking,
 };
 use claviger::domain::decision::Reason;
@@ -122,13 +122,17 @@ async fn to_a_database_in_another_history_nothing_is_confirmed_by_whoever_notice
     let (one, list, _) = one(false).await;
     one.key().await;
     let before = one.core.index.applied();
-    assert_eq!(one.follower.confirmed(), before.n);
+    assert_eq!(one.follower.confirmed(), before);
     replace(&one).await;
     let error = one.hear().await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
-    assert_eq!(one.follower.confirmed(), 0);
+    let nothing = Revision { n: 0, ..before };
+    assert_eq!(one.follower.confirmed(), nothing);
     // Nobody is woken for it, again and again.
-    let waited = one.follower.wait_for_confirmed(1).now_or_never();
+    let waited = one
+        .follower
+        .wait_for_confirmed(nothing.next())
+        .now_or_never();
     assert!(waited.is_none());
     one.core.speak().await.unwrap();
     assert_eq!(list.entered()[0].applied.n, 0);
@@ -175,7 +179,7 @@ struct Standings {
 
 #[async_trait]
 impl Keep for Standings {
-    fn begin(&self) -> Box<dyn Taking> {
+    fn begin(&self, _: &Meta) -> Box<dyn Taking> {
         Box::new(KeepNothing)
     }
 
