@@ -16,14 +16,20 @@ fn documents() -> [(&'static str, String); 2] {
 }
 
 /// The longest pieces that begin so and go on with such characters.
-fn pieces<'t>(text: &'t str, begin: &str, goes_on: fn(char) -> bool) -> BTreeSet<&'t str> {
-    let found = text.match_indices(begin).map(|(at, _)| {
-        let rest = &text[at..];
-        let end = rest[begin.len()..].find(|c| !goes_on(c));
-        let end = end.map_or(rest.len(), |end| begin.len() + end);
-        rest[..end].trim_end_matches('_')
+fn pieces(text: &str, begin: &str, goes_on: fn(char) -> bool) -> BTreeSet<String> {
+    let found = text.split(begin).skip(1).map(|rest| {
+        let more: String = rest.chars().take_while(|c| goes_on(*c)).collect();
+        format!("{begin}{}", more.trim_end_matches('_'))
     });
     found.collect()
+}
+
+fn is_lower(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '-'
+}
+
+fn is_upper(c: char) -> bool {
+    c.is_ascii_uppercase() || c == '_'
 }
 
 #[test]
@@ -51,7 +57,7 @@ fn every_metric_that_the_documents_name_is_served() {
         let named = pieces(&text, "claviger_", |c| c.is_ascii_lowercase() || c == '_');
         assert!(!named.is_empty());
         for name in named {
-            assert!(is_served(name), "`{name}` of {document}: {families:?}");
+            assert!(is_served(&name), "`{name}` of {document}: {families:?}");
         }
     }
     // And what alerts compare is one of the values there are.
@@ -89,16 +95,13 @@ fn every_command_and_setting_that_the_operators_document_names_is_there() {
         let help = String::from_utf8(help.stdout).unwrap();
         let of_it = words.iter().all(|word| help.contains(word));
         assert!(of_it, "`claviger {command}`: {help}");
-        for flag in pieces(command, "--", |c| c.is_ascii_lowercase() || c == '-') {
-            assert!(help.contains(flag), "`{flag}` of `claviger {command}`");
+        for flag in pieces(command, "--", is_lower) {
+            assert!(help.contains(&flag), "`{flag}` of `claviger {command}`");
         }
     }
-    let (lower, upper): (fn(char) -> bool, fn(char) -> bool) = (
-        |c| c.is_ascii_lowercase() || c == '-',
-        |c| c.is_ascii_uppercase() || c == '_',
-    );
-    let settings = pieces(&text, "`--", lower).into_iter().map(|f| &f[1..]);
-    for setting in settings.chain(pieces(&text, "CLAVIGER_", upper)) {
+    let settings = pieces(&text, "`--", is_lower);
+    for setting in settings.union(&pieces(&text, "CLAVIGER_", is_upper)) {
+        let setting = setting.trim_start_matches('`');
         let row = table
             .lines()
             .any(|row| row.contains(&format!("`{setting}`")));
