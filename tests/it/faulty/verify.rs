@@ -205,7 +205,7 @@ async fn a_record_of_whatever_kind_that_is_not_as_in_the_database_is_found_and_n
     // One administrator, too.
     assert_eq!(u128::from(found.index.of(Kind::Keys).count), KEYS + 1);
 
-    let mut named = std::collections::BTreeSet::new();
+    let mut named = std::collections::BTreeSet::<&str>::new();
     let pieces = pieces(&stage).await;
     let (keys, others): (Vec<_>, Vec<_>) = pieces
         .iter()
