@@ -205,12 +205,12 @@ impl Bench {
                         if found.complete && found.total == total {
                             break;
                         }
-                        assert!(begun.elapsed() < PATIENCE, "{found:?}");
+                        assert!(begun.elapsed() < 3 * PATIENCE, "{found:?}");
                     }
                     Err(status) => {
                         let late = [Code::DeadlineExceeded, Code::Unavailable];
                         assert!(late.contains(&status.code()), "{status:?}");
-                        assert!(begun.elapsed() < PATIENCE, "{status:?}");
+                        assert!(begun.elapsed() < 3 * PATIENCE, "{status:?}");
                     }
                 }
                 between_looks();

@@ -11,6 +11,7 @@ use claviger::domain::revision::Revision;
 use claviger::grpc::proto::v1::Reason;
 
 use super::events::{Act, Check, Confirmed, Entry, History, Moment, Outcome, Stored, Token};
+use super::worth::{Floor, Linked, Seen, State};
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,63 +56,6 @@ pub(crate) fn violations(history: &History) -> Vec<Violation> {
         checker.forward(check, &by_life);
     }
     checker.found
-}
-
-/// What a key is at some revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct State {
-    made: bool,
-    disabled: bool,
-    deleted: bool,
-}
-
-impl State {
-    fn after(self, act: Act) -> Self {
-        match act {
-            Act::Make => Self { made: true, ..self },
-            Act::Enable => Self {
-                disabled: false,
-                ..self
-            },
-            Act::Disable => Self {
-                disabled: true,
-                ..self
-            },
-            Act::Delete => Self {
-                deleted: true,
-                ..self
-            },
-            Act::Regenerate => self,
-        }
-    }
-}
-
-/// An entry of the log with the change that it is.
-struct Linked<'a> {
-    entry: &'a Entry,
-    change: Option<usize>,
-}
-
-/// The greatest revision known by a moment: moments ascend, and so do numbers.
-#[derive(Default)]
-struct Floor(Vec<(Moment, u64)>);
-
-impl Floor {
-    fn of(mut points: Vec<(Moment, u64)>) -> Self {
-        points.sort_unstable();
-        let mut most = 0;
-        for (_, n) in &mut points {
-            most = most.max(*n);
-            *n = most;
-        }
-        Self(points)
-    }
-
-    /// What was known before then.
-    fn at(&self, moment: Moment) -> u64 {
-        let known = self.0.partition_point(|(at, _)| *at < moment);
-        known.checked_sub(1).map_or(0, |last| self.0[last].1)
-    }
 }
 
 struct Checker<'a> {
@@ -420,40 +364,6 @@ impl<'a> Checker<'a> {
         if check.revision.n < known {
             let what = format!("{check:?} comes after one of revision {known}");
             self.violation(Rule::WentBack, what);
-        }
-    }
-}
-
-/// What a token is worth after some of its key's changes.
-#[derive(Default)]
-struct Seen {
-    state: State,
-    issued: bool,
-    supplanted: bool,
-}
-
-impl Seen {
-    fn pass(&mut self, linked: &Linked<'_>, issued: usize) {
-        self.state = self.state.after(linked.entry.act);
-        if linked.change == Some(issued) {
-            self.issued = true;
-        } else if linked.entry.act == Act::Regenerate && self.issued {
-            self.supplanted = true;
-        }
-    }
-
-    /// In the order in which decisions look.
-    fn reason(&self) -> Reason {
-        if !self.issued {
-            Reason::UnknownKey
-        } else if self.supplanted {
-            Reason::SecretRevoked
-        } else if self.state.deleted {
-            Reason::KeyDeleted
-        } else if self.state.disabled {
-            Reason::KeyDisabled
-        } else {
-            Reason::Ok
         }
     }
 }

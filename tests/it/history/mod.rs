@@ -15,4 +15,5 @@ mod notes;
 mod proven;
 mod random;
 mod revoked;
+mod worth;
 mod writer;
