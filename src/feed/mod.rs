@@ -157,7 +157,6 @@ impl Follower {
         let position = self.store.position().await?;
         if position.epoch == known.epoch {
             self.same_history(known, position)?;
-            // It may have been another database for a while.
             self.freshness.refuse(false);
             let closed = self.index.closed();
             if position.n != self.index.applied().n || !closed.is_empty() {
@@ -230,7 +229,10 @@ impl Follower {
             n: batch.head,
             epoch: batch.epoch,
         };
-        self.same_history(known, there)?;
+        self.same_history(known, there).inspect_err(|_| {
+            // Until the next look, which follows it, or finds that it was another database for a while.
+            self.freshness.refuse(true);
+        })?;
         for (id, _) in &closed.keys {
             batch.keys.push((*id, self.store.key(*id).await?));
         }
