@@ -180,10 +180,15 @@ fn again<T>(call: impl Fn() -> Result<T, Status>) -> T {
     loop {
         match call() {
             Ok(answer) => return answer,
-            Err(status) if is_delay(&status) && begun.elapsed() < PATIENCE => {}
+            Err(status) if comes_again(&status) && begun.elapsed() < PATIENCE => {}
             Err(status) => panic!("{status:?}"),
         }
     }
+}
+
+/// What may be asked again is made once or twice, to the same effect.
+fn comes_again(status: &Status) -> bool {
+    is_delay(status) || reason_of(status) == "OUTCOME_UNKNOWN"
 }
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
