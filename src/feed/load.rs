@@ -12,15 +12,16 @@ use super::put::{put, put_batch, put_routes};
 use super::{Follower, history};
 
 impl Follower {
-    /// Loads everything, in one snapshot; then the index is whole.
+    /// Loads everything, in one snapshot; then the index is whole. What fails leaves nothing behind.
     pub async fn load(&self) -> Result<u64, StoreError> {
         let _writer = self.writer.lock().await;
         let begun = Instant::now();
-        let index = self.index.whole();
-        let n = self.fill(&index).await?;
-        self.set_loaded(&index, n);
+        self.take_place(self.index.epoch()).await?;
+        self.follow_from_now();
         self.freshness.looked(begun);
-        Ok(n)
+        let applied = self.index.applied();
+        self.applied.send_replace(applied);
+        Ok(applied.n)
     }
 
     /// Fills an index with everything, in one snapshot of a database of its history, and has it kept; returns its revision.
@@ -79,20 +80,26 @@ impl Follower {
     /// Loads everything of a history into an index beside the one that is in force, and puts it in its place. Decisions go
     /// on meanwhile; what fails leaves everything as it is.
     pub(super) async fn reload(&self, epoch: u32, why: Reload) -> Result<(), StoreError> {
-        let index = Index::beside(&self.index.whole(), epoch);
-        let n = self.fill(&index).await?;
-        index.set_loaded(n);
-        let applied = index.applied();
-        let before = self.index.replace(index);
-        if before.epoch() != epoch {
+        let before = self.take_place(epoch).await?;
+        if before != epoch {
             self.replaced.store(false, Ordering::Release);
             self.follow_from_now();
         }
-        self.retired().push(before);
         self.freshness.reloaded(why);
         // Last: who is woken finds it so.
-        self.applied.send_replace(applied);
+        self.applied.send_replace(self.index.applied());
         Ok(())
+    }
+
+    /// Fills an index and puts it in the place of the one there is; returns which history that was of.
+    async fn take_place(&self, epoch: u32) -> Result<u32, StoreError> {
+        let index = Index::beside(&self.index.whole(), epoch);
+        let n = self.fill(&index).await?;
+        index.set_loaded(n);
+        let before = self.index.replace(index);
+        let epoch = before.epoch();
+        self.retired().push(before);
+        Ok(epoch)
     }
 
     /// Frees the memory of indexes that others took the place of, when nobody is at them any more: it takes a while.

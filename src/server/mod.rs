@@ -12,6 +12,7 @@ mod health;
 mod later;
 mod listener;
 mod offline;
+mod patience;
 mod purge;
 mod rotate;
 mod services;
@@ -58,6 +59,7 @@ use foundation::{Apart, Foundation, Purpose, make_bootstrap, open};
 pub use listener::BoundAddress;
 use listener::Listener;
 pub use offline::{adopt_restore, migrate, recover};
+use patience::patiently;
 pub use rotate::{Rotation, rotate_root_key};
 use services::{Services, set_health, with_reflection};
 
@@ -305,8 +307,8 @@ impl App {
                 self.core.fleet.resume();
                 return Ok(());
             }
-            self.follower.load().await?;
-            self.core.join().await
+            patiently(|| self.follower.load()).await?;
+            patiently(|| self.core.join()).await
         };
         let loaded = tokio::select! {
             loaded = begin => loaded.map(|()| true),

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use super::{PATIENCE, register};
+use super::{PATIENCE, register, sooner_or_later};
 
 /// A caller with a key, or without one.
 #[derive(Clone)]
@@ -265,6 +265,15 @@ impl Admin {
             }));
         }
         decisions
+    }
+
+    /// What this replica decides with is what the database holds; returns how many keys that is.
+    pub(crate) fn assert_verified(&self) -> i64 {
+        // The machine may be so busy that the counter can't be held in time.
+        let found = sooner_or_later(|| self.verify_index(v1::VerifyIndexRequest {}));
+        assert!(found.equal, "{found:?}");
+        let keys = found.kinds.iter().find(|kind| kind.kind == "keys");
+        keys.unwrap().index_count
     }
 }
 

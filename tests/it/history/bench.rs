@@ -178,6 +178,15 @@ impl Bench {
         (0..self.seats.len()).map(|seat| self.admin(seat)).collect()
     }
 
+    /// Every index is what the database holds, record for record; returns of how many keys.
+    pub(super) fn assert_verified(&self) -> i64 {
+        let verified = self
+            .admins()
+            .into_iter()
+            .map(|admin| admin.assert_verified());
+        verified.max().unwrap()
+    }
+
     /// The last revision there is.
     pub(super) fn head(&self) -> v1::WaitForRevisionRequest {
         let found = self

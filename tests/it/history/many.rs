@@ -38,6 +38,7 @@ fn no_change_of_many_writers_that_hang_up_or_are_cut_off_by_kills_is_missed_by_a
     let took = begun.elapsed();
     let (history, _) = load.end(&bench);
     assert_true(SEED, &history);
+    let keys = bench.assert_verified();
     let in_doubt = history.changes.iter().enumerate().filter(|(number, c)| {
         // Those that name themselves in the log.
         let named = matches!(c.act, Act::Make | Act::Enable | Act::Disable);
@@ -45,7 +46,7 @@ fn no_change_of_many_writers_that_hang_up_or_are_cut_off_by_kills_is_missed_by_a
         c.outcome == Outcome::Unknown && named && there
     });
     figure(&format!(
-        "PostgreSQL, three processes, {WRITERS} writers that hang up at times, and `kill -9` of one of the processes {kills} times, in {took:.0?}: {}; {} of those with an unknown outcome were made; {} changes in the database, 0 missed, 0 that nobody asked for, and every process answers about each of {} tokens what the database has",
+        "PostgreSQL, three processes, {WRITERS} writers that hang up at times, and `kill -9` of one of the processes {kills} times, in {took:.0?}: {}; {} of those with an unknown outcome were made; {} changes in the database, 0 missed, 0 that nobody asked for, every process answers about each of {} tokens what the database has, and the index of each is what the database holds ({keys} keys)",
         told(&history),
         in_doubt.count(),
         history.log.len(),

@@ -76,21 +76,6 @@ fn disable_everywhere(admin: &Admin, made: &Made) -> i32 {
     found.total
 }
 
-/// What a replica decides with is what the database holds.
-fn assert_verified(admin: &Admin) -> v1::VerifyIndexResponse {
-    let begun = Instant::now();
-    loop {
-        match admin.verify_index(v1::VerifyIndexRequest {}) {
-            Ok(found) => {
-                assert!(found.equal, "{found:?}");
-                return found;
-            }
-            // The machine is busy, and the counter could not be held in time.
-            Err(status) => assert!(begun.elapsed() < PATIENCE, "{status:?}"),
-        }
-    }
-}
-
 fn metric(process: &Process, line: &str) -> bool {
     let scraped = get(&Target::Tcp(process.http), "/metrics", &[]).text();
     scraped.lines().any(|found| found == line)
@@ -163,7 +148,7 @@ fn a_backup_put_back_under_running_replicas_is_followed_by_all_of_them_once_it_i
         decides(admin, &kept, Reason::Ok);
         decides(admin, &shut, Reason::KeyDisabled);
         decides(admin, &reopened, Reason::Ok);
-        assert_verified(admin);
+        admin.assert_verified();
         let reloads = "claviger_index_reloads_total{reason=\"database_replaced\"} 1";
         until("it is told", || {
             metric(process, reloads) && metric(process, "claviger_database_refused 0")
