@@ -11,7 +11,7 @@ use claviger::server::SystemEntropy;
 use tempfile::TempDir;
 
 use super::bouncer::Bouncer;
-use super::{Child, Folder, Log, Proxy, SOAK, register, repository};
+use super::{Child, Folder, Log, Proxy, SOAK, register, repository, sooner_or_later};
 
 /// What the administrator of a cluster is called; `scripts/postgres.sh` says the same.
 const ADMINISTRATOR: &str = "postgres";
@@ -264,21 +264,30 @@ impl Database {
     /// A backup of all of it, by PostgreSQL's own tool.
     pub(crate) fn dump(&self, file: &Path) {
         let args = ["--clean", "--if-exists", "--no-owner", "--file"];
-        self.run(Command::new("pg_dump").args(args).arg(file).arg(&self.url));
+        let ran = self.run(Command::new("pg_dump").args(args).arg(file).arg(&self.url));
+        assert_eq!(ran, Ok(()), "{}", self.name);
     }
 
-    /// Puts a backup back in the place of what is there, in one step, under whoever uses it.
+    /// Puts a backup back in the place of what is there, in one step, under whoever uses it: who locks tables one after the
+    /// other meets those who do so in another order, and tries again.
     pub(crate) fn restore(&self, file: &Path) {
         let args = ["-Xq", "-1", "-v", "ON_ERROR_STOP=1", "-f"];
-        self.run(Command::new("psql").args(args).arg(file).arg(&self.url));
+        let ran = sooner_or_later(|| {
+            let ran = self.run(Command::new("psql").args(args).arg(file).arg(&self.url));
+            match &ran {
+                Err(complaint) if complaint.contains("deadlock detected") => Err(complaint.clone()),
+                _ => Ok(ran),
+            }
+        });
+        assert_eq!(ran, Ok(()), "{}", self.name);
     }
 
-    fn run(&self, command: &mut Command) {
+    fn run(&self, command: &mut Command) -> Result<(), String> {
         let output = command
             .output()
             .expect("PostgreSQL's tools are on the path");
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {complained}", self.name);
+        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then_some(()).ok_or(complained)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -189,8 +189,7 @@ type Tail = [u8; 16];
 
 /// No file of a stopped service holds a token: neither the database nor anything beside it.
 fn assert_clean(place: &Place, tokens: &HashSet<Tail>) {
-    let beside = std::fs::read_dir(place.dir.path()).unwrap();
-    let mut files: Vec<PathBuf> = beside.map(|entry| entry.unwrap().path()).collect();
+    let mut files = files_in(place.dir.path());
     files.extend(place.database.iter().flat_map(SuiteDatabase::files));
     let mut begins = vec![false; 1 << 16];
     let pair = |window: &Tail| usize::from(u16::from_le_bytes([window[0], window[1]]));
@@ -201,6 +200,17 @@ fn assert_clean(place: &Place, tokens: &HashSet<Tail>) {
         let found = windows.any(|window| begins[pair(window)] && tokens.contains(window));
         assert!(!found, "a token is in `{}`", path.display());
     }
+}
+
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files_in(&path),
+            false => vec![path],
+        })
+        .collect()
 }
 
 /// A runtime of its own: the service runs on, and stops in order, whatever a test's runtime does.
