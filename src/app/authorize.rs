@@ -142,9 +142,9 @@ impl Core {
             self.exercised.note(&seen.demands(), key, verdict.principal);
         }
         let keys = [verdict.identity(), verdict.factor_key];
+        let used = moment(verdict.is_off_the_record());
         for (_, secret) in keys.into_iter().flatten() {
-            let now = moment(verdict.is_off_the_record());
-            self.last_used.note(&secret.usage, now);
+            self.last_used.note(&secret.usage, used);
         }
         if let (Some(route), Some(reason)) = (verdict.route(), verdict.grandfathered) {
             route.uses.note(reason, moment(seen.is_off_the_record()));

@@ -56,6 +56,13 @@ impl Follower {
         Ok(())
     }
 
+    /// The same of where a database was found to be: nothing is confirmed to one that is not followed, until the next look
+    /// follows it, or finds that it was another one for a while.
+    pub(super) fn meet(&self, known: Revision, there: Position) -> Result<(), StoreError> {
+        let met = self.same_history(known, there);
+        met.inspect_err(|_| self.freshness.refuse(true))
+    }
+
     /// Follows a database into another history, where somebody gave it that: everything is loaded from it, and decides in
     /// one step.
     pub(super) async fn follow_another(&self, epoch: u32) -> Result<(), StoreError> {

@@ -229,10 +229,7 @@ impl Follower {
             n: batch.head,
             epoch: batch.epoch,
         };
-        self.same_history(known, there).inspect_err(|_| {
-            // Until the next look, which follows it, or finds that it was another database for a while.
-            self.freshness.refuse(true);
-        })?;
+        self.meet(known, there)?;
         for (id, _) in &closed.keys {
             batch.keys.push((*id, self.store.key(*id).await?));
         }
@@ -306,7 +303,7 @@ impl Feed for Follower {
     }
 
     fn follows(&self, known: Revision, there: Position) -> bool {
-        !self.index.is_loaded() || self.same_history(known, there).is_ok()
+        !self.index.is_loaded() || self.meet(known, there).is_ok()
     }
 
     fn doubt(&self, doubt: Doubt) {

@@ -219,7 +219,7 @@ impl Index {
             return;
         }
         let closed = writer.keys_in_doubt.contains_key(&key.id);
-        let before = writer.before.clone().filter(|_| old.is_none());
+        let before = writer.before.as_ref().filter(|_| old.is_none());
         let heir_of = before.and_then(|before| before.keys.pin().get(&id_of(key.id)).cloned());
         let heir_of = old.as_deref().or(heir_of.as_deref());
         let Writer {

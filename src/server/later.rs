@@ -103,7 +103,7 @@ async fn catch_up(core: &Core) {
             // As it was before the read: what is applied meanwhile is newer than what is read.
             let known = core.index.applied();
             let there = core.store.position().await?;
-            if there.epoch != known.epoch || there.n < known.n {
+            if !core.feed.follows(known, there) {
                 return Err(StoreError::Corrupt(
                     "it has another history than what was kept here: a backup was restored, or it is another database; \
                      run `claviger adopt-restore`, or restart this process"

@@ -92,12 +92,9 @@ pub struct Fleet {
     resumed: AtomicBool,
     /// The database was away: it may be another one when it is back.
     away: AtomicBool,
-    /// It is another one: nothing is confirmed to it.
-    elsewhere: AtomicBool,
-    /// One speaks to the list for this process at a time.
-    speaking: Mutex<()>,
-    /// The history that it is known to be entered in; the list is another one where the database was put back.
-    entered_in: std::sync::Mutex<Option<u32>>,
+    /// One speaks to the list for this process at a time, and knows in which history it is entered: the list is another one
+    /// where the database was put back.
+    speaking: Mutex<Option<u32>>,
     /// The list as it was last read.
     last: std::sync::Mutex<Roll>,
     /// One reads at a time, for all who wait: many of them must not stand in the way of who speaks.
@@ -132,9 +129,7 @@ impl Fleet {
             replicas,
             resumed: AtomicBool::new(false),
             away: AtomicBool::new(false),
-            elsewhere: AtomicBool::new(false),
             speaking: Mutex::default(),
-            entered_in: std::sync::Mutex::default(),
             last: std::sync::Mutex::default(),
             reading: Mutex::default(),
             stopping: CancellationToken::new(),
@@ -217,7 +212,7 @@ impl Core {
             leads: leader == Some(replica.id),
             replica: replica.clone(),
         });
-        Ok((listed.collect(), self.confirmed()))
+        Ok((listed.collect(), self.feed.confirmed()))
     }
 
     /// Compares what this process decides with to what the database holds.

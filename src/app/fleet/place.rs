@@ -44,16 +44,6 @@ impl Fleet {
         self.lease.resume();
     }
 
-    fn is_entered_in(&self, epoch: u32) -> bool {
-        let entered = self.entered_in.lock();
-        *entered.unwrap_or_else(PoisonError::into_inner) == Some(epoch)
-    }
-
-    fn note_entered(&self, epoch: u32) {
-        let entered = self.entered_in.lock();
-        *entered.unwrap_or_else(PoisonError::into_inner) = Some(epoch);
-    }
-
     async fn enter(&self, state: ReplicaState, applied: Revision) -> Result<(), StoreError> {
         let entered = self.replicas.enter(&self.me(), state, applied).await;
         // Nor is it known of an answer that is lost.
@@ -83,17 +73,10 @@ impl Fleet {
 }
 
 impl Core {
-    /// What is applied here for good: a restart without the database would not go behind it.
-    pub(super) fn confirmed(&self) -> Revision {
-        self.feed.confirmed()
-    }
-
     /// What others may be told to be applied here.
     pub(super) fn told(&self) -> Revision {
-        let confirmed = self.confirmed();
-        let fleet = &self.fleet;
-        let there = !fleet.elsewhere.load(Ordering::Acquire);
-        match there && fleet.claim.is_sure(fleet.lease.now()) {
+        let confirmed = self.feed.confirmed();
+        match self.fleet.claim.is_sure(self.fleet.lease.now()) {
             true => confirmed,
             false => Revision { n: 0, ..confirmed },
         }
@@ -104,10 +87,8 @@ impl Core {
         // As it was before the read: what is applied meanwhile is newer than what is read.
         let known = self.index.applied();
         let there = self.store.position().await?;
-        let another = !self.feed.follows(known, there);
-        self.fleet.elsewhere.store(another, Ordering::Release);
-        // Looked at until it is followed, or is back.
-        self.fleet.away.store(another, Ordering::Release);
+        self.feed.follows(known, there);
+        self.fleet.away.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -115,7 +96,7 @@ impl Core {
     /// Who made a change before that is known to have it; who makes one after it finds the newcomer in the list.
     pub async fn join(&self) -> Result<(), StoreError> {
         let fleet = &self.fleet;
-        let _speaking = fleet.speaking.lock().await;
+        let mut entered = fleet.speaking.lock().await;
         // Who may come back without the database must not be dropped for not having renewed its lease.
         let state = match self.feed.is_kept() {
             true => ReplicaState::Serving,
@@ -132,7 +113,7 @@ impl Core {
             self.feed.catch_up(there.into()).await?;
             match self.renewed().await? {
                 Renewal::Held => {
-                    fleet.note_entered(self.index.epoch());
+                    *entered = Some(self.index.epoch());
                     return Ok(());
                 }
                 // It took too long, or was struck off meanwhile: who looked by now may not have counted it.
@@ -146,7 +127,7 @@ impl Core {
     /// struck off and goes on deciding all the same, is entered again.
     pub async fn speak(&self) -> Result<(), StoreError> {
         let fleet = &self.fleet;
-        let speaking = fleet.speaking.lock().await;
+        let mut entered = fleet.speaking.lock().await;
         let epoch = self.index.epoch();
         if fleet.away.load(Ordering::Acquire) {
             self.meet().await?;
@@ -155,7 +136,7 @@ impl Core {
             fleet.away.store(true, Ordering::Release);
         })?;
         if renewal == Renewal::Held {
-            return self.entered_in(epoch).await;
+            return self.note_entered(&mut entered, epoch).await;
         }
         // What it finds there is its own life before.
         let resumed = fleet.resumed.load(Ordering::Acquire);
@@ -163,7 +144,7 @@ impl Core {
             fleet.give_way()?;
         }
         if fleet.me().strict {
-            drop(speaking);
+            drop(entered);
             tracing::warn!("the lease of this replica was over; it joins the fleet anew");
             return self.join().await;
         }
@@ -176,17 +157,16 @@ impl Core {
                  it is entered again"
             );
         }
-        self.entered_in(epoch).await
+        self.note_entered(&mut entered, epoch).await
     }
 
     /// It is entered in the list of a database that may have been put back: from now on it may start without that.
-    async fn entered_in(&self, epoch: u32) -> Result<(), StoreError> {
-        let fleet = &self.fleet;
-        if !fleet.is_entered_in(epoch) {
+    async fn note_entered(&self, entered: &mut Option<u32>, epoch: u32) -> Result<(), StoreError> {
+        if *entered != Some(epoch) {
             if self.feed.is_kept() {
                 self.feed.stand(Standing::Entered).await?;
             }
-            fleet.note_entered(epoch);
+            *entered = Some(epoch);
         }
         Ok(())
     }

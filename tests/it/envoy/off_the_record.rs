@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use claviger::grpc::proto::v1::{self, Key, Reason};
 
-use super::recorded::{logged, set, usage};
+use super::recorded::{logged, usage};
 use crate::harness::{
     EnvoyOptions, Made, Receiver, Rig, RigOptions, Target, authority, demands, get, header, key,
     register, sooner_or_later,
@@ -201,8 +201,8 @@ fn stage() -> Rig {
         },
     });
     let switch = |key_scheme: v1::KeyScheme| {
-        set(
-            &rig,
+        rig.admin.change_settings(
+            "default",
             v1::WorkspaceSettings {
                 key_scheme: key_scheme.into(),
                 request_log: v1::RequestLog::All.into(),

@@ -5,26 +5,13 @@ use claviger::grpc::proto::v1::{self, Decision, Reason};
 use crate::harness::{Rig, RigOptions, header, key, sooner_or_later};
 
 fn log_all(rig: &Rig) {
-    set(
-        rig,
+    rig.admin.change_settings(
+        "default",
         v1::WorkspaceSettings {
             request_log: v1::RequestLog::All.into(),
             ..Default::default()
         },
     );
-}
-
-/// Changes the settings of the workspace.
-pub(super) fn set(rig: &Rig, settings: v1::WorkspaceSettings) {
-    let update = v1::UpdateWorkspaceRequest {
-        workspace: Some(v1::Workspace {
-            id: "default".to_owned(),
-            settings: Some(settings),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    rig.admin.update_workspace(update).unwrap();
 }
 
 /// The log, once it has as many rows.

@@ -248,6 +248,20 @@ impl Admin {
         .unwrap();
     }
 
+    /// Changes those settings of a workspace that are given.
+    pub(crate) fn change_settings(&self, workspace: &str, settings: v1::WorkspaceSettings) {
+        let workspace = v1::Workspace {
+            id: workspace.to_owned(),
+            settings: Some(settings),
+            ..v1::Workspace::default()
+        };
+        self.update_workspace(v1::UpdateWorkspaceRequest {
+            workspace: Some(workspace),
+            ..Default::default()
+        })
+        .unwrap();
+    }
+
     /// Is this token allowed when it is presented in a header, and no scope is demanded?
     pub(crate) fn decide(&self, workspace: &str, token: &str) -> v1::CheckResponse {
         self.check(check_of(workspace, token)).unwrap()

@@ -3,50 +3,16 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use claviger::grpc::proto::v1::{self, Reason};
+use claviger::grpc::proto::v1::Reason;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::{BOOTSTRAP_TOKEN, Stage, administrator};
-use crate::harness::{
-    Admin, Ended, Made, PATIENCE, Process, ROOT_KEY, Starting, Target, get, key, run,
-};
-
-/// How long a change is waited for on all replicas, once.
-const WAIT: prost_types::Duration = prost_types::Duration {
-    seconds: 10,
-    nanos: 0,
-};
-
-/// Makes a key that is let in everywhere.
-fn made(admin: &Admin, name: &str) -> Made {
-    admin.make("default", key(name, &[]))
-}
+use super::{BOOTSTRAP_TOKEN, Stage, administrator, disabling, made, until_everywhere};
+use crate::harness::{Admin, Ended, Made, PATIENCE, Process, ROOT_KEY, Starting, Target, get, run};
 
 /// Disables a key, and returns when every replica has confirmed that.
 fn disable_everywhere(admin: &Admin, made: &Made) {
-    let disabled = admin.update_key(v1::UpdateKeyRequest {
-        key: Some(v1::Key {
-            id: made.id.clone(),
-            enabled: Some(false),
-            ..v1::Key::default()
-        }),
-        wait: v1::Wait::AllReplicas.into(),
-        wait_deadline: Some(WAIT),
-        ..Default::default()
-    });
-    let disabled = disabled.unwrap();
-    let mut found = disabled.propagation.unwrap();
-    let begun = Instant::now();
-    // Where this machine is starved it may take longer than a wait may be.
-    while !found.complete {
-        assert!(begun.elapsed() < PATIENCE, "{found:?}");
-        let waited = admin.wait_for_revision(v1::WaitForRevisionRequest {
-            revision: disabled.revision.clone(),
-            wait_deadline: Some(WAIT),
-        });
-        found = waited.unwrap().propagation.unwrap();
-    }
+    until_everywhere(admin, admin.update_key(disabling(made)).unwrap());
 }
 
 /// The reason of the failure of a change.

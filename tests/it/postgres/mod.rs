@@ -1,9 +1,13 @@
 //! Claviger on PostgreSQL: each test has a cluster of its own, which it may stop.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use claviger::grpc::proto::v1;
 
 use crate::harness::{
-    Admin, Database, Ended, Folder, Postgres, Process, ROOT_KEY, Starting, register, run,
+    Admin, Database, Ended, Folder, Made, PATIENCE, Postgres, Process, ROOT_KEY, Starting, key,
+    register, run,
 };
 
 mod contention;
@@ -90,6 +94,47 @@ impl Stage {
 /// A client with the first administrator's key.
 pub(crate) fn administrator(process: &Process) -> Admin {
     Admin::connect(process.grpc(), Some(BOOTSTRAP_TOKEN.to_owned()))
+}
+
+/// How long a change is waited for on all replicas, once.
+const WAIT: prost_types::Duration = prost_types::Duration {
+    seconds: 10,
+    nanos: 0,
+};
+
+/// Makes a key that is let in everywhere.
+fn made(admin: &Admin, name: &str) -> Made {
+    admin.make("default", key(name, &[]))
+}
+
+/// Disables a key, and waits for all replicas.
+fn disabling(made: &Made) -> v1::UpdateKeyRequest {
+    v1::UpdateKeyRequest {
+        key: Some(v1::Key {
+            id: made.id.clone(),
+            enabled: Some(false),
+            ..v1::Key::default()
+        }),
+        wait: v1::Wait::AllReplicas.into(),
+        wait_deadline: Some(WAIT),
+        ..Default::default()
+    }
+}
+
+/// Waits until every replica has confirmed a change, and says how many there are: where this machine is starved that may take
+/// longer than one wait may be.
+fn until_everywhere(admin: &Admin, changed: v1::UpdateKeyResponse) -> i32 {
+    let mut found = changed.propagation.unwrap();
+    let begun = Instant::now();
+    while !found.complete {
+        assert!(begun.elapsed() < PATIENCE, "{found:?}");
+        let waited = admin.wait_for_revision(v1::WaitForRevisionRequest {
+            revision: changed.revision.clone(),
+            wait_deadline: Some(WAIT),
+        });
+        found = waited.unwrap().propagation.unwrap();
+    }
+    found.total
 }
 
 /// What two processes must agree on: every key of `default`, as of which change, and whether it is on. Times of last use

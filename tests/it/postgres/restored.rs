@@ -7,16 +7,10 @@ use claviger::grpc::proto::v1::{self, Reason};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use super::{Stage, administrator};
+use super::{Stage, WAIT, administrator, disabling, made, until_everywhere};
 use crate::harness::{
-    Admin, Made, PATIENCE, Process, Questions, ROOT_KEY, Target, between_looks, check_of, get, key,
+    Admin, Made, PATIENCE, Process, Questions, ROOT_KEY, Target, between_looks, check_of, get,
     offline,
-};
-
-/// How long a change is waited for on all replicas, once.
-const WAIT: prost_types::Duration = prost_types::Duration {
-    seconds: 10,
-    nanos: 0,
 };
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -32,10 +26,6 @@ fn reason_of(status: &Status) -> String {
     info.map(|info| info.reason).unwrap_or_default()
 }
 
-fn made(admin: &Admin, name: &str) -> Made {
-    admin.make("default", key(name, &[]))
-}
-
 fn check(admin: &Admin, made: &Made) -> (Reason, String) {
     let answer = admin.check(check_of("default", &made.token)).unwrap();
     (answer.reason(), answer.revision.clone())
@@ -47,16 +37,7 @@ fn decides(admin: &Admin, made: &Made, reason: Reason) {
 
 /// Disables a key; returns when every replica has confirmed that, and how many there are.
 fn disable_everywhere(admin: &Admin, made: &Made) -> i32 {
-    let request = v1::UpdateKeyRequest {
-        key: Some(v1::Key {
-            id: made.id.clone(),
-            enabled: Some(false),
-            ..v1::Key::default()
-        }),
-        wait: v1::Wait::AllReplicas.into(),
-        wait_deadline: Some(WAIT),
-        ..Default::default()
-    };
+    let request = disabling(made);
     let begun = Instant::now();
     let disabled = loop {
         match admin.update_key(request.clone()) {
@@ -64,16 +45,7 @@ fn disable_everywhere(admin: &Admin, made: &Made) -> i32 {
             Err(status) => assert!(begun.elapsed() < PATIENCE, "{status:?}"),
         }
     };
-    let mut found = disabled.propagation.unwrap();
-    while !found.complete {
-        assert!(begun.elapsed() < PATIENCE, "{found:?}");
-        let waited = admin.wait_for_revision(v1::WaitForRevisionRequest {
-            revision: disabled.revision.clone(),
-            wait_deadline: Some(WAIT),
-        });
-        found = waited.unwrap().propagation.unwrap();
-    }
-    found.total
+    until_everywhere(admin, disabled)
 }
 
 fn metric(process: &Process, line: &str) -> bool {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use claviger::grpc::proto::v1::{self, insights_client::InsightsClient};
 
 use crate::harness::{
-    Admin, Answer, Folder, PATIENCE, Process, Receiver, Target, authority, between_looks, check_of,
-    get, key, register,
+    Answer, Folder, PATIENCE, Process, Receiver, Target, authority, between_looks, check_of, get,
+    key, register,
 };
 
 fn metrics(process: &Process) -> String {
@@ -32,18 +32,6 @@ fn wait_for(process: &Process, series: &str, wanted: impl Fn(i64) -> bool) {
         assert!(began.elapsed() < PATIENCE, "{series} is {found}");
         between_looks();
     }
-}
-
-fn set(admin: &Admin, settings: v1::WorkspaceSettings) {
-    let update = v1::UpdateWorkspaceRequest {
-        workspace: Some(v1::Workspace {
-            id: "default".to_owned(),
-            settings: Some(settings),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    admin.update_workspace(update).unwrap();
 }
 
 fn start() -> Process {
@@ -112,7 +100,7 @@ fn what_is_recorded_and_who_passes_without_a_key_and_who_watches_can_be_scraped(
         request_log: v1::RequestLog::All.into(),
         ..Default::default()
     };
-    set(&admin, scheme(v1::KeyScheme::Off));
+    admin.change_settings("default", scheme(v1::KeyScheme::Off));
     let route = v1::Route {
         workspace: "default".to_owned(),
         id: "old".to_owned(),
@@ -124,7 +112,7 @@ fn what_is_recorded_and_who_passes_without_a_key_and_who_watches_can_be_scraped(
         ..Default::default()
     };
     admin.create_route(create).unwrap();
-    set(&admin, scheme(v1::KeyScheme::On));
+    admin.change_settings("default", scheme(v1::KeyScheme::On));
     let without_key = v1::CheckRequest {
         workspace: "default".to_owned(),
         http: Some(v1::HttpRequest {
